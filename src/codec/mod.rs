@@ -1,0 +1,1 @@
+//! Bytes of the wire: protobuf and JSON to types and back, hashes, sign bytes.

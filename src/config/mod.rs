@@ -1,0 +1,1 @@
+//! The home directory: configuration schema, defaults, validation, key and genesis files.

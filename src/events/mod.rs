@@ -1,0 +1,1 @@
+//! Bounded subscriptions to what the node publishes.

@@ -1,0 +1,1 @@
+//! Proven misbehaviour: verify, pool, expiry, inclusion.

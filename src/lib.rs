@@ -1,0 +1,31 @@
+//! Quorate: one node that replicates any application by Raft, PBFT or Tendermint.
+//!
+//! The modules stand in reading order; each may name only those above it, by the table in `tests/tidy.rs`.
+//! `docs/ARCHITECTURE.md` tells the story.
+
+pub mod crypto;
+pub mod types;
+
+pub mod codec;
+pub mod consensus;
+
+pub mod evidence;
+pub mod light;
+pub mod mempool;
+pub mod pipeline;
+pub mod replica;
+
+pub mod ports;
+
+pub mod abci;
+pub mod privval;
+pub mod storage;
+pub mod wal;
+
+pub mod config;
+pub mod events;
+pub mod metrics;
+pub mod rpc;
+
+pub mod cli;
+pub mod node;

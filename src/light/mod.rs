@@ -1,0 +1,1 @@
+//! Verifying headers without executing blocks.

@@ -1,0 +1,1 @@
+//! Every metric, under CometBFT's names.

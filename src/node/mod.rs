@@ -1,0 +1,1 @@
+//! The asynchronous driver: executes the replica's orders in order.

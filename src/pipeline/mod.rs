@@ -1,0 +1,1 @@
+//! One block's way: build, check, execute, store, commit, publish; recover after a crash.

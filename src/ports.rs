@@ -1,0 +1,393 @@
+//! What the shell gives the replica and the RPC: journal, signer, store, application, and the node itself as its
+//! clients see it. Adapters implement these traits; nobody else names an adapter.
+
+use crate::crypto::{Hash, PublicKey};
+use crate::types::abci::{CheckTxResponse, FinalizeBlockResponse, Request, Response, TxResult};
+use crate::types::query::Query;
+use crate::types::{
+    AppliedBlock, Block, BlockMeta, CandidateBlock, ChainId, ChainState, Commit, ConsensusParams, ExtendedCommit,
+    Height, JournalRecord, NodeId, Part, Proposal, Published, Time, Tx, UnsignedProposal, UnsignedVote, ValidatorSet,
+    Vote,
+};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+// ---------------------------------------------------------------------------------------------------- journal
+
+/// The journal could not be written, read or repaired. The text says what, where and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct JournalError(pub String);
+
+/// The write-ahead log of consensus.
+pub trait Journal: Send {
+    /// Adds an entry; durable only after [`Journal::sync`].
+    fn append(&mut self, at: Time, record: &JournalRecord) -> Result<(), JournalError>;
+
+    /// Makes everything appended so far durable. After an error the node must stop: what is on disk is unknown.
+    fn sync(&mut self) -> Result<(), JournalError>;
+}
+
+// ----------------------------------------------------------------------------------------------------- signer
+
+/// Why nothing was signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// Signing would contradict what was signed before. The node goes on without this vote.
+    #[error("refused to sign: {0}")]
+    Refused(String),
+    /// The signer cannot work (its file cannot be written, the remote signer is gone).
+    #[error("cannot sign: {0}")]
+    Failed(String),
+}
+
+/// Holder of the validator key. Remembers durably what it signed before it gives a signature away.
+pub trait Signer: Send {
+    /// Whose signatures these are.
+    fn public_key(&self) -> PublicKey;
+
+    /// Signs a vote and, when it has one, its extension.
+    fn sign_vote(&mut self, chain_id: &ChainId, vote: UnsignedVote) -> Result<Vote, SignError>;
+
+    /// Signs a proposal.
+    fn sign_proposal(&mut self, chain_id: &ChainId, proposal: UnsignedProposal) -> Result<Proposal, SignError>;
+}
+
+// ------------------------------------------------------------------------------------------------------ store
+
+/// The store failed or holds something it should not. The text says what, where and what to do.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct StoreError(pub String);
+
+/// A page of a search, oldest or newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SearchOrder {
+    /// Oldest first.
+    Ascending,
+    /// Newest first.
+    Descending,
+}
+
+/// One page of matches and how many there are in all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The matches of this page.
+    pub items: Vec<T>,
+    /// Matches on all pages.
+    pub total: u64,
+}
+
+/// Blocks, states, results and the index. Reads may run beside writes and never block them; writers are serialised by
+/// the replica. Everything is read back as it was written or not at all.
+pub trait Store: Send + Sync {
+    /// Lowest stored height; 0 when there is none.
+    fn base(&self) -> Height;
+    /// Highest stored height; 0 when there is none.
+    fn tip(&self) -> Height;
+
+    /// A block. `None` outside `base..=tip`.
+    fn block(&self, height: Height) -> Result<Option<Block>, StoreError>;
+    /// A block's name, size and header.
+    fn block_meta(&self, height: Height) -> Result<Option<BlockMeta>, StoreError>;
+    /// Where the block with this hash stands.
+    fn height_of(&self, block_hash: &Hash) -> Result<Option<Height>, StoreError>;
+    /// One part of a block.
+    fn part(&self, height: Height, index: u32) -> Result<Option<Part>, StoreError>;
+    /// The commit for `height` as the block above carries it; none for the tip.
+    fn commit(&self, height: Height) -> Result<Option<Commit>, StoreError>;
+    /// The commit for `height` as this node saw it.
+    fn seen_commit(&self, height: Height) -> Result<Option<Commit>, StoreError>;
+    /// The commit with vote extensions; only where they were enabled.
+    fn extended_commit(&self, height: Height) -> Result<Option<ExtendedCommit>, StoreError>;
+
+    /// The state after the last applied block; none before genesis was saved.
+    fn state(&self) -> Result<Option<ChainState>, StoreError>;
+    /// The set that decides `height`.
+    fn validators(&self, height: Height) -> Result<Option<ValidatorSet>, StoreError>;
+    /// The parameters in force at `height`.
+    fn params(&self, height: Height) -> Result<Option<ConsensusParams>, StoreError>;
+    /// What the application answered for `height`.
+    fn results(&self, height: Height) -> Result<Option<FinalizeBlockResponse>, StoreError>;
+    /// The genesis document this store began with, as its JSON bytes.
+    fn genesis(&self) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// A transaction by hash. Errors when the index is off.
+    fn tx(&self, hash: &Hash) -> Result<Option<TxResult>, StoreError>;
+    /// Transactions matching a query; `page` counts from 0.
+    fn search_txs(
+        &self,
+        query: &Query,
+        order: SearchOrder,
+        page: u64,
+        per_page: u64,
+    ) -> Result<Page<TxResult>, StoreError>;
+    /// Heights of blocks matching a query; `page` counts from 0.
+    fn search_blocks(
+        &self,
+        query: &Query,
+        order: SearchOrder,
+        page: u64,
+        per_page: u64,
+    ) -> Result<Page<Height>, StoreError>;
+    /// True when transactions and blocks are indexed.
+    fn indexes(&self) -> bool;
+
+    /// Saves the genesis document and the state made of it, in one durable batch.
+    fn save_genesis(&self, genesis_json: &[u8], state: &ChainState) -> Result<(), StoreError>;
+    /// Saves a decided block with its commit (and the extensions where `commit` has any), in one durable batch.
+    fn save_block(&self, block: &CandidateBlock, commit: &ExtendedCommit) -> Result<(), StoreError>;
+    /// Saves the application's answer for a block, durably: it must survive before the application commits.
+    fn save_results(&self, height: Height, results: &FinalizeBlockResponse) -> Result<(), StoreError>;
+    /// Saves the state after a block. Atomic; durable with the next durable batch at the latest.
+    fn save_state(&self, state: &ChainState) -> Result<(), StoreError>;
+    /// Indexes an applied block. Atomic, idempotent; may lag behind the state.
+    fn index(&self, applied: &AppliedBlock) -> Result<(), StoreError>;
+    /// Removes blocks below `retain`, keeping what evidence younger than the limits in `state` needs. Returns how many.
+    fn prune(&self, retain: Height, state: &ChainState) -> Result<u64, StoreError>;
+}
+
+// ------------------------------------------------------------------------------------------------ application
+
+/// The four connections of ABCI, each with its own order of answers (reference §3.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Connection {
+    /// InitChain and everything that decides blocks.
+    Consensus,
+    /// CheckTx.
+    Mempool,
+    /// Info and Query.
+    Query,
+    /// Snapshots.
+    Snapshot,
+}
+
+/// A call to the application failed. After any of these the connection is unusable.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AppError {
+    /// The connection broke or was closed before the answer came.
+    #[error("the application closed the {connection:?} connection during {method}: {why}")]
+    Gone {
+        /// Which connection.
+        connection: Connection,
+        /// The method waited for.
+        method: &'static str,
+        /// What the system said.
+        why: String,
+    },
+    /// The application said that it failed.
+    #[error("the application failed in {method}: {message}")]
+    Exception {
+        /// The method waited for.
+        method: &'static str,
+        /// Its own words.
+        message: String,
+    },
+    /// The answer is to another question, too large, or not decodable.
+    #[error("the application's answer to {method} cannot be used: {why}")]
+    BadAnswer {
+        /// The method waited for.
+        method: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// No answer in time.
+    #[error("the application did not answer {method} within {after:?}")]
+    Late {
+        /// The method waited for.
+        method: &'static str,
+        /// The limit.
+        after: Duration,
+    },
+}
+
+/// An application behind some transport. Clones share the connections.
+pub trait App: Clone + Send + Sync + 'static {
+    /// Sends the requests in one write with one Flush and gives their answers, in order. Calls on one connection may
+    /// overlap: they are answered in the order in which they were made.
+    fn call(
+        &self,
+        connection: Connection,
+        requests: Vec<Request>,
+    ) -> impl Future<Output = Result<Vec<Response>, AppError>> + Send;
+}
+
+// ------------------------------------------------------------------------------------- the node, to its clients
+
+/// Why a transaction did not get into the mempool. Texts are CometBFT's (reference §7.1).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MempoolError {
+    /// Seen before.
+    #[error("tx already exists in cache")]
+    InCache,
+    /// No room.
+    #[error("mempool is full: number of txs {txs} (max: {txs_max}), total txs bytes {bytes} (max: {bytes_max})")]
+    Full {
+        /// Transactions in it.
+        txs: u64,
+        /// Most it holds.
+        txs_max: u64,
+        /// Bytes in it.
+        bytes: u64,
+        /// Most it holds.
+        bytes_max: u64,
+    },
+    /// Larger than the mempool takes.
+    #[error("Tx too large. Max size is {max}, but got {got}")]
+    TooLarge {
+        /// Limit in bytes.
+        max: u64,
+        /// Its size.
+        got: u64,
+    },
+    /// Larger than a block can hold.
+    #[error("tx pre check: tx size is too big: {got}, max: {max}")]
+    DoesNotFitBlock {
+        /// Its size in a block.
+        got: u64,
+        /// Limit in bytes.
+        max: u64,
+    },
+    /// Wants more gas than a block may use.
+    #[error("gas wanted {wanted} is greater than max gas {max}")]
+    TooMuchGas {
+        /// Wanted.
+        wanted: i64,
+        /// Limit.
+        max: u64,
+    },
+    /// The application could not be asked.
+    #[error("{0}")]
+    App(String),
+    /// The node is stopping or overloaded.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// What the node says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// Its id in the network.
+    pub node_id: NodeId,
+    /// Where it listens for peers, as `tcp://host:port`; empty when it has no network.
+    pub listen_addr: String,
+    /// The chain.
+    pub network: ChainId,
+    /// `0.38.25`-compatible version text, as peers and clients of CometBFT expect it.
+    pub version: String,
+    /// Its name.
+    pub moniker: String,
+    /// `on` or `off`.
+    pub tx_index: &'static str,
+    /// Where it serves RPC, as `tcp://host:port`.
+    pub rpc_address: String,
+    /// Channels it speaks.
+    pub channels: Vec<u8>,
+    /// The validator key it holds, if any.
+    pub validator: Option<PublicKey>,
+}
+
+/// Where consensus stands, for `consensus_state`, `dump_consensus_state` and `status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsensusView {
+    /// Height, round and step being worked on.
+    pub height: Height,
+    /// Round.
+    pub round: crate::types::Round,
+    /// Step.
+    pub step: crate::types::Step,
+    /// When this height began.
+    pub start_time: Time,
+    /// The set of this height with the rotation of this round.
+    pub validators: Arc<ValidatorSet>,
+    /// Proposal of the round.
+    pub proposal: Option<Proposal>,
+    /// The proposed block, if complete.
+    pub proposal_block: Option<Arc<CandidateBlock>>,
+    /// The locked block and the round of the lock.
+    pub locked: Option<(crate::types::Round, crate::types::BlockId)>,
+    /// The valid block and its round.
+    pub valid: Option<(crate::types::Round, crate::types::BlockId)>,
+    /// Votes by round, each list in set order.
+    pub votes: Vec<RoundVotes>,
+    /// Precommits of the height before, in set order.
+    pub last_commit: Vec<Option<Vote>>,
+}
+
+/// The votes of one round.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoundVotes {
+    /// Round.
+    pub round: crate::types::Round,
+    /// In set order.
+    pub prevotes: Vec<Option<Vote>>,
+    /// In set order.
+    pub precommits: Vec<Option<Vote>>,
+}
+
+/// What waits in the mempool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MempoolView {
+    /// Transactions in it.
+    pub count: u64,
+    /// Their bytes together.
+    pub bytes: u64,
+    /// The first of them, as many as were asked for.
+    pub txs: Vec<Tx>,
+}
+
+/// One named readiness check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// Short name, such as `application` or `storage`.
+    pub name: &'static str,
+    /// `Ok` or what is wrong.
+    pub outcome: Result<(), String>,
+}
+
+/// What a subscriber gets next.
+#[derive(Debug, Clone)]
+pub enum Delivery {
+    /// A published fact (not yet matched against any query).
+    Published(Published),
+    /// This many facts were dropped because the subscriber was too slow.
+    Missed(u64),
+}
+
+/// A running subscription. Bounded: a slow subscriber misses facts and is told so, and nobody waits for it.
+pub trait Subscription: Send {
+    /// The next delivery; `None` when the node stops.
+    fn next(&mut self) -> impl Future<Output = Option<Delivery>> + Send;
+}
+
+/// A node, as RPC and command line see it.
+pub trait Node: Send + Sync + 'static {
+    /// Its subscriptions.
+    type Subscription: Subscription + 'static;
+
+    /// Blocks, state, results, index.
+    fn store(&self) -> &Arc<dyn Store>;
+    /// What it says about itself.
+    fn facts(&self) -> NodeFacts;
+    /// True while it fetches old blocks instead of taking part.
+    fn catching_up(&self) -> bool;
+    /// Where consensus stands.
+    fn consensus(&self) -> impl Future<Output = ConsensusView> + Send;
+    /// What waits in the mempool, and its first `limit` transactions.
+    fn mempool(&self, limit: usize) -> impl Future<Output = MempoolView> + Send;
+    /// Puts transactions into the mempool: admission, one batch of CheckTx, answers in order.
+    fn submit(&self, txs: Vec<Tx>) -> impl Future<Output = Vec<Result<CheckTxResponse, MempoolError>>> + Send;
+    /// Puts transactions into the mempool and answers after admission, before the application looked at them.
+    fn submit_async(&self, txs: Vec<Tx>) -> impl Future<Output = Vec<Result<(), MempoolError>>> + Send;
+    /// Empties the mempool.
+    fn flush_mempool(&self) -> impl Future<Output = ()> + Send;
+    /// Asks the application on the query connection (Info, Query) or the mempool connection (CheckTx for `check_tx`).
+    fn ask(&self, request: Request) -> impl Future<Output = Result<Response, AppError>> + Send;
+    /// Puts evidence into the pool.
+    fn add_evidence(&self, evidence: crate::types::Evidence) -> impl Future<Output = Result<Hash, String>> + Send;
+    /// Everything published from now on.
+    fn subscribe(&self) -> Self::Subscription;
+    /// Named checks; all must be `Ok` for the node to be ready.
+    fn health(&self) -> impl Future<Output = Vec<HealthCheck>> + Send;
+}

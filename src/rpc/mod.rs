@@ -1,0 +1,1 @@
+//! JSON-RPC over POST, GET and WebSocket, as CometBFT serves it.

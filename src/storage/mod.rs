@@ -1,0 +1,1 @@
+//! Blocks, states, results and the index on disk.

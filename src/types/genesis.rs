@@ -1,0 +1,37 @@
+//! What a chain starts from.
+
+use super::{Address, ChainId, ConsensusParams, Height, Power, Time};
+use crate::crypto::PublicKey;
+use bytes::Bytes;
+
+/// A validator named in the genesis file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GenesisValidator {
+    /// Derived from the key.
+    pub address: Address,
+    /// Its key.
+    pub public_key: PublicKey,
+    /// At least 1.
+    pub power: Power,
+    /// For people.
+    pub name: String,
+}
+
+/// The genesis document, checked. Read and written as JSON by `codec`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GenesisDoc {
+    /// The time of the first block.
+    pub genesis_time: Time,
+    /// The chain's name.
+    pub chain_id: ChainId,
+    /// Height of the first block, at least 1.
+    pub initial_height: Height,
+    /// Parameters of the first block.
+    pub consensus_params: ConsensusParams,
+    /// May be empty when the application names the set in InitChain.
+    pub validators: Vec<GenesisValidator>,
+    /// The application's hash before the first block.
+    pub app_hash: Bytes,
+    /// Handed to InitChain byte for byte; empty when the file has none.
+    pub app_state: Bytes,
+}

@@ -1,0 +1,43 @@
+//! What the chain is made of, as plain data: heights, votes, blocks, validators, parameters, evidence.
+//!
+//! These types hold no bytes of the wire. Their hashes, sign bytes and encodings are inherent methods too, but are
+//! written in `codec` (`Header::hash`, `Vote::sign_bytes`, `Block::encode` …), so that one module owns every byte.
+//!
+//! Reading order: `numbers` → `time` → `tx` → `block` → `vote` → `commit` → `validator` → `params` → `state` → `abci`.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
+pub mod abci;
+mod block;
+mod candidate;
+mod commit;
+mod evidence;
+mod genesis;
+mod journal;
+mod numbers;
+mod params;
+mod part_set;
+mod published;
+pub mod query;
+mod state;
+mod time;
+mod tx;
+mod validator;
+mod vote;
+
+pub use block::{Block, BlockId, BlockMeta, Header, PartSetHeader, Version};
+pub use candidate::CandidateBlock;
+pub use commit::{Commit, CommitSig, ExtendedCommit, ExtendedCommitSig, SignedPart};
+pub use evidence::{DuplicateVoteEvidence, Evidence, LightBlock, LightClientAttackEvidence, SignedHeader};
+pub use genesis::{GenesisDoc, GenesisValidator};
+pub use journal::{JournalMessage, JournalRecord, Source, Step, TimerId};
+pub use numbers::{Address, ChainId, Height, NodeId, NumberError, Power, Round};
+pub use params::{
+    AbciParams, BlockParams, ConsensusParams, EvidenceParams, ParamsUpdate, ValidatorParams, VersionParams,
+};
+pub use part_set::{BitArray, Part, PartSet, PartSetError};
+pub use published::{AppliedBlock, Published, RoundEvent, RoundEventKind};
+pub use state::ChainState;
+pub use time::{Time, TimeError};
+pub use tx::Tx;
+pub use validator::{Validator, ValidatorSet, ValidatorSetError, ValidatorUpdate};
+pub use vote::{Proposal, SignRequest, UnsignedProposal, UnsignedVote, Vote, VoteKind};

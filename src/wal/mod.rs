@@ -1,0 +1,1 @@
+//! The journal of consensus, in CometBFT's record format.
