@@ -1,1 +1,7 @@
-fn main() {}
+//! The node's executable.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::SUCCESS
+}
