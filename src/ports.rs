@@ -167,39 +167,52 @@ pub enum Connection {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AppError {
     /// The connection broke or was closed before the answer came.
-    #[error("the application closed the {connection:?} connection during {method}: {why}")]
+    #[error("the application closed the {connection:?} connection during {method}{}: {why}", of_height(.height))]
     Gone {
         /// Which connection.
         connection: Connection,
         /// The method waited for.
         method: &'static str,
+        /// The height asked about, where the method has one.
+        height: Option<Height>,
         /// What the system said.
         why: String,
     },
     /// The application said that it failed.
-    #[error("the application failed in {method}: {message}")]
+    #[error("the application failed in {method}{}: {message}", of_height(.height))]
     Exception {
         /// The method waited for.
         method: &'static str,
+        /// The height asked about, where the method has one.
+        height: Option<Height>,
         /// Its own words.
         message: String,
     },
     /// The answer is to another question, too large, or not decodable.
-    #[error("the application's answer to {method} cannot be used: {why}")]
+    #[error("the application's answer to {method}{} cannot be used: {why}", of_height(.height))]
     BadAnswer {
         /// The method waited for.
         method: &'static str,
+        /// The height asked about, where the method has one.
+        height: Option<Height>,
         /// What is wrong with it.
         why: String,
     },
     /// No answer in time.
-    #[error("the application did not answer {method} within {after:?}")]
+    #[error("the application did not answer {method}{} within {after:?}", of_height(.height))]
     Late {
         /// The method waited for.
         method: &'static str,
+        /// The height asked about, where the method has one.
+        height: Option<Height>,
         /// The limit.
         after: Duration,
     },
+}
+
+/// ` of height 5`, or nothing.
+fn of_height(height: &Option<Height>) -> String {
+    height.map(|height| format!(" of height {height}")).unwrap_or_default()
 }
 
 /// An application behind some transport. Clones share the connections.

@@ -131,6 +131,21 @@ method_names!(Response {
     VerifyVoteExtension(_) => "verify_vote_extension", FinalizeBlock(_) => "finalize_block",
 });
 
+impl Request {
+    /// The block height this is about, where there is one: what an error message names beside the method.
+    pub fn height(&self) -> Option<Height> {
+        match self {
+            Request::InitChain(request) => Some(request.initial_height),
+            Request::PrepareProposal(request) => Some(request.block.height),
+            Request::ProcessProposal(request) => Some(request.block.height),
+            Request::ExtendVote(request) => Some(request.block.height),
+            Request::VerifyVoteExtension(request) => Some(request.height),
+            Request::FinalizeBlock(request) => Some(request.block.height),
+            _ => None,
+        }
+    }
+}
+
 /// Versions the node runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct InfoRequest {
