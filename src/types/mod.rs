@@ -13,6 +13,7 @@ mod commit;
 mod evidence;
 mod genesis;
 mod journal;
+mod mempool;
 mod numbers;
 mod params;
 mod part_set;
@@ -30,9 +31,10 @@ pub use commit::{Commit, CommitSig, ExtendedCommit, ExtendedCommitSig, SignedPar
 pub use evidence::{DuplicateVoteEvidence, Evidence, LightBlock, LightClientAttackEvidence, SignedHeader};
 pub use genesis::{GenesisDoc, GenesisValidator};
 pub use journal::{JournalMessage, JournalRecord, Source, Step, TimerId};
+pub use mempool::{MempoolError, TxLimits};
 pub use numbers::{Address, ChainId, Height, NodeId, NumberError, Power, Round};
 pub use params::{
-    AbciParams, BlockParams, ConsensusParams, EvidenceParams, ParamsUpdate, ValidatorParams, VersionParams,
+    AbciParams, BlockParams, ConsensusParams, EvidenceParams, ParamsError, ParamsUpdate, ValidatorParams, VersionParams,
 };
 pub use part_set::{BitArray, Part, PartSet, PartSetError};
 pub use published::{AppliedBlock, Published, RoundEvent, RoundEventKind};
