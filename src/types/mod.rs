@@ -13,6 +13,7 @@ mod commit;
 mod evidence;
 mod genesis;
 mod journal;
+mod median;
 mod mempool;
 mod numbers;
 mod params;
@@ -31,6 +32,7 @@ pub use commit::{Commit, CommitSig, ExtendedCommit, ExtendedCommitSig, SignedPar
 pub use evidence::{DuplicateVoteEvidence, Evidence, LightBlock, LightClientAttackEvidence, SignedHeader};
 pub use genesis::{GenesisDoc, GenesisValidator};
 pub use journal::{JournalMessage, JournalRecord, Source, Step, TimerId};
+pub use median::{MedianError, MedianRule};
 pub use mempool::{MempoolError, TxLimits};
 pub use numbers::{Address, ChainId, Height, NodeId, NumberError, Power, Round};
 pub use params::{

@@ -1,7 +1,7 @@
 //! Validator sets and the rotation of the proposer (reference §4.8).
 //!
 //! Go's integer rules are part of the format: rescaling divides truncating toward zero, the average divides rounding
-//! down (Euclidean), sums clip at the ends of 64 bits.
+//! down (Euclidean), sums clip at the ends of 64 bits, the spread of the priorities wraps.
 
 use super::{Address, Power};
 use crate::crypto::PublicKey;
@@ -49,7 +49,7 @@ pub enum ValidatorSetError {
     #[error("validator {0} has power 0 in a new set")]
     ZeroPower(Address),
     /// More power than arithmetic allows.
-    #[error("the set's total power {total} would be above {max}", max = Power::TOTAL_MAX)]
+    #[error("total voting power of resulting valset exceeds max {max}: {total}", max = Power::TOTAL_MAX)]
     TooMuchPower {
         /// The sum.
         total: u128,
@@ -64,7 +64,7 @@ pub enum ValidatorSetError {
 
 /// An ordered set of validators (power descending, then address ascending) that knows whose turn it is.
 ///
-/// Never empty; the total power is at most [`Power::TOTAL_MAX`].
+/// Never empty; the total power is at most [`Power::TOTAL_MAX`]; the proposer is a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValidatorSet {
     members: Vec<Validator>,
@@ -73,7 +73,7 @@ pub struct ValidatorSet {
 }
 
 /// Priorities stay within this many times the total power of each other.
-const PRIORITY_WINDOW: i128 = 2;
+const PRIORITY_WINDOW: i64 = 2;
 
 impl ValidatorSet {
     /// A set from scratch: NewValidatorSet, which also advances the rotation by one.
@@ -85,9 +85,8 @@ impl ValidatorSet {
         if let Some(zero) = changes.iter().find(|change| change.power == Power::ZERO) {
             return Err(ValidatorSetError::ZeroPower(Address::from(&zero.public_key)));
         }
-        let mut members = Vec::new();
-        let total_power = apply_changes(&mut members, &changes)?;
-        let proposer = members.first().ok_or(ValidatorSetError::Empty)?.address;
+        let (members, total_power) = apply_changes(&[], &changes)?;
+        let proposer = highest(&members).address;
         let mut set = ValidatorSet { members, total_power, proposer };
         set.rescale();
         set.centre();
@@ -96,6 +95,9 @@ impl ValidatorSet {
     }
 
     /// A set as stored or received: order and priorities are kept as they are.
+    ///
+    /// A received set may name a validator twice or with power 0, as CometBFT allows; whoever trusts a set compares
+    /// its hash with a header first.
     pub fn from_stored(members: Vec<Validator>, proposer: Option<Address>) -> Result<ValidatorSet, ValidatorSetError> {
         if members.is_empty() {
             return Err(ValidatorSetError::Empty);
@@ -115,7 +117,7 @@ impl ValidatorSet {
     }
 
     /// Number of members.
-    #[allow(clippy::len_without_is_empty)] // a set is never empty
+    #[expect(clippy::len_without_is_empty, reason = "a set is never empty")]
     pub fn len(&self) -> usize {
         self.members.len()
     }
@@ -127,7 +129,7 @@ impl ValidatorSet {
 
     /// Whose turn it is.
     pub fn proposer(&self) -> &Validator {
-        self.by_address(&self.proposer).map_or(&self.members[0], |(_, member)| member)
+        self.by_address(&self.proposer).map(|(_, member)| member).expect("the proposer is a member, by construction")
     }
 
     /// The member at a position.
@@ -135,7 +137,7 @@ impl ValidatorSet {
         self.members.get(index as usize)
     }
 
-    /// Position and member of an address.
+    /// Position and member of an address; the first one, should a received set name it twice.
     pub fn by_address(&self, address: &Address) -> Option<(u32, &Validator)> {
         let index = self.members.iter().position(|member| member.address == *address)?;
         Some((index as u32, &self.members[index]))
@@ -168,9 +170,7 @@ impl ValidatorSet {
         if changes.is_empty() {
             return Ok(());
         }
-        let mut members = self.members.clone();
-        self.total_power = apply_changes(&mut members, changes)?;
-        self.members = members;
+        (self.members, self.total_power) = apply_changes(&self.members, changes)?;
         self.rescale();
         self.centre();
         if self.by_address(&self.proposer).is_none() {
@@ -179,65 +179,86 @@ impl ValidatorSet {
         Ok(())
     }
 
+    /// One round: everybody gains its power, the first in line pays the total.
     fn advance_once(&mut self) -> Address {
         for member in &mut self.members {
             member.proposer_priority = member.proposer_priority.saturating_add(member.power.as_i64());
         }
-        let chosen = highest(&self.members).address;
         let total = self.total_power.as_i64();
-        for member in self.members.iter_mut().filter(|member| member.address == chosen) {
-            member.proposer_priority = member.proposer_priority.saturating_sub(total);
-        }
-        chosen
+        let chosen = highest_position(&self.members);
+        let chosen = &mut self.members[chosen];
+        chosen.proposer_priority = chosen.proposer_priority.saturating_sub(total);
+        chosen.address
     }
 
-    /// Brings the priorities within [`PRIORITY_WINDOW`] × total power of each other.
+    /// Brings the priorities within [`PRIORITY_WINDOW`] × total power of each other: RescalePriorities.
     fn rescale(&mut self) {
-        let window = PRIORITY_WINDOW * i128::from(self.total_power.get());
-        let priorities = || self.members.iter().map(|member| i128::from(member.proposer_priority));
-        let spread = priorities().max().unwrap_or(0) - priorities().min().unwrap_or(0);
-        let spread = spread.min(i128::from(i64::MAX)); // Go clips the difference
-        if window > 0 && spread > window {
-            let ratio = (spread + window - 1) / window;
+        let window = PRIORITY_WINDOW * self.total_power.as_i64(); // fits: the total is below 2^60
+        if window == 0 {
+            return;
+        }
+        let priorities = || self.members.iter().map(|member| member.proposer_priority);
+        let (lowest, highest) = (priorities().min().unwrap_or(0), priorities().max().unwrap_or(0));
+        // Go wraps here. Only priorities nobody reaches honestly (above 2^62) tell the difference, but a set received
+        // with such priorities must rotate on this node as on any other.
+        let spread = highest.wrapping_sub(lowest).wrapping_abs();
+        if spread > window {
+            let ratio = spread.wrapping_add(window).wrapping_sub(1) / window;
             for member in &mut self.members {
-                member.proposer_priority = (i128::from(member.proposer_priority) / ratio) as i64;
+                member.proposer_priority /= ratio; // ratio is 2 or more, or -3 or less after wrapping: never 0 or -1
             }
         }
     }
 
-    /// Moves the priorities so that their average is about 0.
+    /// Moves the priorities so that their average is about 0: shiftByAvgProposerPriority.
     fn centre(&mut self) {
-        let sum: i128 = self.members.iter().map(|member| i128::from(member.proposer_priority)).sum();
-        let average = sum.div_euclid(self.members.len() as i128) as i64;
+        let average = average_priority(&self.members);
         for member in &mut self.members {
             member.proposer_priority = member.proposer_priority.saturating_sub(average);
         }
     }
 }
 
-/// The highest priority; of equals the lower address.
-fn highest(members: &[Validator]) -> &Validator {
-    let mut best = &members[0];
-    for member in &members[1..] {
-        let higher = member.proposer_priority > best.proposer_priority;
-        let tie = member.proposer_priority == best.proposer_priority && member.address < best.address;
+/// The average, rounded as Go's big.Int Div does: the remainder is never negative.
+fn average_priority(members: &[Validator]) -> i64 {
+    let sum: i128 = members.iter().map(|member| i128::from(member.proposer_priority)).sum();
+    sum.div_euclid(members.len() as i128) as i64 // an average of 64-bit numbers has 64 bits
+}
+
+/// Where the highest priority stands; of equals the lower address.
+fn highest_position(members: &[Validator]) -> usize {
+    let mut best = 0;
+    for (position, member) in members.iter().enumerate().skip(1) {
+        let leader = &members[best];
+        let higher = member.proposer_priority > leader.proposer_priority;
+        let tie = member.proposer_priority == leader.proposer_priority && member.address < leader.address;
         if higher || tie {
-            best = member;
+            best = position;
         }
     }
     best
 }
 
-fn checked_total(members: &[Validator]) -> Result<Power, ValidatorSetError> {
-    let total: u128 = members.iter().map(|member| u128::from(member.power.get())).sum();
+fn highest(members: &[Validator]) -> &Validator {
+    &members[highest_position(members)]
+}
+
+fn checked_total<'a>(members: impl IntoIterator<Item = &'a Validator>) -> Result<Power, ValidatorSetError> {
+    let total: u128 = members.into_iter().map(|member| u128::from(member.power.get())).sum();
     if total > u128::from(Power::TOTAL_MAX.get()) {
         return Err(ValidatorSetError::TooMuchPower { total });
     }
     Ok(Power::new(total as u64))
 }
 
-/// Applies changes to `members`, sorts them and returns the new total power. `members` is undefined after an error.
-fn apply_changes(members: &mut Vec<Validator>, changes: &[ValidatorUpdate]) -> Result<Power, ValidatorSetError> {
+/// The members after `changes`, in set order, with their total power: updateWithChangeSet without rescaling.
+///
+/// CometBFT refuses an overflow on the way while it adds the differences in ascending order. The running sum is then
+/// largest at the start or at the end, so that checking the result is the same rule.
+fn apply_changes(
+    before: &[Validator],
+    changes: &[ValidatorUpdate],
+) -> Result<(Vec<Validator>, Power), ValidatorSetError> {
     let mut by_address: BTreeMap<Address, &ValidatorUpdate> = BTreeMap::new();
     for change in changes {
         let address = Address::from(&change.public_key);
@@ -245,61 +266,37 @@ fn apply_changes(members: &mut Vec<Validator>, changes: &[ValidatorUpdate]) -> R
             return Err(ValidatorSetError::Duplicate(address));
         }
     }
-    let mut before: BTreeMap<Address, Validator> = members.drain(..).map(|member| (member.address, member)).collect();
-    let (removals, updates): (Vec<_>, Vec<_>) =
-        by_address.into_iter().partition(|(_, change)| change.power == Power::ZERO);
-    if let Some((address, _)) = removals.iter().find(|(address, _)| !before.contains_key(address)) {
-        return Err(ValidatorSetError::Unknown(*address));
-    }
-    if updates.is_empty() && removals.len() == before.len() {
-        return Err(ValidatorSetError::Empty);
-    }
-    check_overflow(&before, &removals, &updates)?;
-
-    // New members start at −1.125 × the total that still counts those being removed, so that leaving and coming
-    // back does not reset a low priority (reference §4.8).
-    let total_with_removed: i128 = before.values().map(|member| i128::from(member.power.get())).sum::<i128>()
-        + updates.iter().map(|(address, change)| power_delta(&before, address, change)).sum::<i128>();
-    let newcomer_priority = -(total_with_removed + (total_with_removed >> 3)) as i64;
-    for (address, change) in updates {
-        let priority = before.get(&address).map_or(newcomer_priority, |member| member.proposer_priority);
-        let mut member = Validator::new(change.public_key, change.power);
-        member.proposer_priority = priority;
-        before.insert(address, member);
-    }
-    for (address, _) in &removals {
-        before.remove(address);
-    }
-    if before.is_empty() {
-        return Err(ValidatorSetError::Empty);
-    }
-    members.extend(before.into_values());
-    members.sort_by(|a, b| b.power.cmp(&a.power).then(a.address.cmp(&b.address)));
-    checked_total(members)
-}
-
-fn power_delta(before: &BTreeMap<Address, Validator>, address: &Address, change: &ValidatorUpdate) -> i128 {
-    let old = before.get(address).map_or(0, |member| i128::from(member.power.get()));
-    i128::from(change.power.get()) - old
-}
-
-/// Applies the changes of power in ascending order, after the removals, as CometBFT does, and refuses an overflow on
-/// the way.
-fn check_overflow(
-    before: &BTreeMap<Address, Validator>,
-    removals: &[(Address, &ValidatorUpdate)],
-    updates: &[(Address, &ValidatorUpdate)],
-) -> Result<(), ValidatorSetError> {
-    let removed: i128 =
-        removals.iter().filter_map(|(address, _)| before.get(address)).map(|m| i128::from(m.power.get())).sum();
-    let mut total: i128 = before.values().map(|member| i128::from(member.power.get())).sum::<i128>() - removed;
-    let mut deltas: Vec<i128> = updates.iter().map(|(address, change)| power_delta(before, address, change)).collect();
-    deltas.sort_unstable();
-    for delta in deltas {
-        total += delta;
-        if total > i128::from(Power::TOTAL_MAX.get()) {
-            return Err(ValidatorSetError::TooMuchPower { total: total as u128 });
+    let mut after: BTreeMap<Address, Validator> =
+        before.iter().map(|member| (member.address, member.clone())).collect();
+    let mut newcomers = Vec::new();
+    let mut removed_power = Power::ZERO;
+    for (address, change) in by_address {
+        if change.power == Power::ZERO {
+            let removed = after.remove(&address).ok_or(ValidatorSetError::Unknown(address))?;
+            removed_power = removed_power + removed.power; // part of a legal total
+        } else if let Some(member) = after.get_mut(&address) {
+            member.power = change.power;
+        } else {
+            after.insert(address, Validator::new(change.public_key, change.power));
+            newcomers.push(address);
         }
     }
-    Ok(())
+    if after.is_empty() {
+        return Err(ValidatorSetError::Empty);
+    }
+    let total = checked_total(after.values())?;
+
+    // New members start at −1.125 × the total that still counts those being removed, so that leaving and coming
+    // back does not reset a low priority (reference §4.8). At most 2.25 × TOTAL_MAX: it fits.
+    let before_removals = (total + removed_power).as_i64();
+    let newcomer_priority = -(before_removals + (before_removals >> 3));
+    for address in newcomers {
+        after.entry(address).and_modify(|member| member.proposer_priority = newcomer_priority);
+    }
+    let mut members: Vec<Validator> = after.into_values().collect();
+    members.sort_by(|a, b| b.power.cmp(&a.power).then(a.address.cmp(&b.address)));
+    Ok((members, total))
 }
+
+#[cfg(test)]
+mod tests;
