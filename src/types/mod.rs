@@ -15,6 +15,7 @@ mod genesis;
 mod journal;
 mod median;
 mod mempool;
+mod notice;
 mod numbers;
 mod params;
 mod part_set;
@@ -34,6 +35,7 @@ pub use genesis::{GenesisDoc, GenesisValidator};
 pub use journal::{JournalMessage, JournalRecord, Source, Step, TimerId};
 pub use median::{MedianError, MedianRule};
 pub use mempool::{MempoolError, TxLimits};
+pub use notice::Notice;
 pub use numbers::{Address, ChainId, Height, NodeId, NumberError, Power, Round};
 pub use params::{
     AbciParams, BlockParams, ConsensusParams, EvidenceParams, ParamsError, ParamsUpdate, ValidatorParams, VersionParams,
