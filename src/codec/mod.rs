@@ -1,1 +1,63 @@
 //! Bytes of the wire: protobuf and JSON to types and back, hashes, sign bytes.
+//!
+//! Hashes, sign bytes and encodings of the types are inherent methods written here, so that one module owns every
+//! byte: `Header::hash`, `Vote::sign_bytes`, `Block::encode`, `Block::decode` … Every decoder takes foreign bytes and
+//! never panics; its error names the message and the field.
+//!
+//! Reading order: `protobuf` → `basic` → `block` → `vote` → `commit` → `validator` → `params` → `evidence`.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
+mod basic;
+mod block;
+mod commit;
+mod error;
+mod evidence;
+mod hashes;
+mod params;
+mod protobuf;
+mod validator;
+mod vote;
+
+pub use error::DecodeError;
+pub use hashes::last_results_hash;
+
+use bytes::Bytes;
+
+/// Gives types with a place on the wire their public `encode` and `decode`.
+macro_rules! encodings {
+    ($($type:ty),* $(,)?) => { $(
+        impl $type {
+            /// The message as CometBFT writes it.
+            pub fn encode(&self) -> Bytes {
+                protobuf::encode(self)
+            }
+
+            /// Reads the message; byte fields share the buffer.
+            pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
+                protobuf::decode(&bytes)
+            }
+        }
+    )* };
+}
+
+encodings!(
+    crate::crypto::PublicKey,
+    crate::types::Block,
+    crate::types::BlockId,
+    crate::types::BlockMeta,
+    crate::types::Commit,
+    crate::types::ConsensusParams,
+    crate::types::Evidence,
+    crate::types::ExtendedCommit,
+    crate::types::Header,
+    crate::types::LightBlock,
+    crate::types::Part,
+    crate::types::PartSetHeader,
+    crate::types::Proposal,
+    crate::types::SignedHeader,
+    crate::types::ValidatorSet,
+    crate::types::Vote,
+);
+
+#[cfg(test)]
+mod tests;

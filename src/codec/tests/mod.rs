@@ -1,0 +1,3 @@
+//! Tests of the codec: CometBFT's own constants, its wire vectors, and an independent implementation as oracle.
+
+mod constants;
