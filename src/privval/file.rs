@@ -1,0 +1,145 @@
+//! The signer that keeps its key and its last signature in files.
+
+use super::files::{self, KeyFileError};
+use super::guard::{self, Answer, LastSigned, Position, SignStep, SignedBytes};
+use crate::crypto::{PrivateKey, PublicKey, Signature};
+use crate::ports::{SignError, Signer};
+use crate::types::{ChainId, Proposal, Time, UnsignedProposal, UnsignedVote, Vote, VoteKind};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// A key in `priv_validator_key.json` and what it signed last in `priv_validator_state.json`.
+#[derive(Debug)]
+pub struct FileSigner {
+    key: PrivateKey,
+    state_file: PathBuf,
+    last: LastSigned,
+    health: Health,
+    /// Keeps every other process from signing with this state.
+    _lock: File,
+}
+
+/// Whether the state file is known to hold what was signed last.
+#[derive(Debug, PartialEq, Eq)]
+enum Health {
+    Good,
+    /// Saving failed: the file may hold the old state or the new one, so nothing is signed any more.
+    Broken,
+}
+
+impl FileSigner {
+    /// Opens key and state. A missing state file is refused: without it nobody knows what was signed.
+    pub fn open(key_file: &Path, state_file: &Path) -> Result<FileSigner, KeyFileError> {
+        let lock = files::lock_state(state_file)?;
+        let key = files::read_key(key_file)?;
+        files::warn_if_readable(key_file);
+        let last = files::read_state(state_file)?;
+        Ok(FileSigner { key, state_file: state_file.to_owned(), last, health: Health::Good, _lock: lock })
+    }
+
+    /// Opens key and state, making both when neither is there (as `init` and the first `start` do).
+    pub fn open_or_generate(key_file: &Path, state_file: &Path) -> Result<FileSigner, KeyFileError> {
+        if !key_file.exists() && !state_file.exists() {
+            FileSigner::generate(key_file, state_file)?;
+        }
+        FileSigner::open(key_file, state_file)
+    }
+
+    /// Makes a new key and a state that never signed. Overwrites nothing.
+    pub fn generate(key_file: &Path, state_file: &Path) -> Result<PublicKey, KeyFileError> {
+        let seed = zeroize::Zeroizing::new(rand::random::<[u8; 32]>());
+        FileSigner::save_new(&PrivateKey::from_seed(&seed), key_file, state_file)
+    }
+
+    /// Saves a given key with a state that never signed. Overwrites nothing.
+    pub fn save_new(key: &PrivateKey, key_file: &Path, state_file: &Path) -> Result<PublicKey, KeyFileError> {
+        if let Some(there) = [key_file, state_file].into_iter().find(|file| file.exists()) {
+            return Err(KeyFileError::Exists { file: there.to_owned() });
+        }
+        let _lock = files::lock_state(state_file)?;
+        // The state first: a crash in between leaves a state without a key, which signs nothing.
+        files::write_state(state_file, &LastSigned::NOTHING)?;
+        files::write_key(key_file, key)?;
+        Ok(key.public_key())
+    }
+
+    /// Forgets what was signed: for a chain that starts anew, never for one that goes on.
+    pub fn reset(state_file: &Path) -> Result<(), KeyFileError> {
+        let _lock = files::lock_state(state_file)?;
+        files::write_state(state_file, &LastSigned::NOTHING)
+    }
+
+    /// Where the last signature stands.
+    pub fn last(&self) -> Position {
+        self.last.at
+    }
+
+    /// Signs at a position what `sign_bytes` says, or gives the earlier signature with its time.
+    fn sign_at(&mut self, at: Position, sign_bytes: Vec<u8>) -> Result<(Signature, Option<Time>), SignError> {
+        if self.health == Health::Broken {
+            return Err(SignError::Failed(format!(
+                "an earlier write of {} failed; stop the node, check the disk and start again",
+                self.state_file.display()
+            )));
+        }
+        match guard::check(&self.last, at, &sign_bytes).map_err(|refusal| SignError::Refused(refusal.to_string()))? {
+            Answer::Again(signature) => Ok((signature, None)),
+            Answer::AgainAt(signature, time) => Ok((signature, Some(time))),
+            Answer::Sign => {
+                let signature = self.key.sign(&sign_bytes);
+                self.remember(LastSigned { at, signed: Some(SignedBytes { sign_bytes, signature }) })?;
+                Ok((signature, None))
+            }
+        }
+    }
+
+    /// Puts the new state on disk. Only when it is there may the signature leave (reference §6.7).
+    fn remember(&mut self, last: LastSigned) -> Result<(), SignError> {
+        self.last = last;
+        files::write_state(&self.state_file, &self.last).map_err(|error| {
+            self.health = Health::Broken;
+            SignError::Failed(error.to_string())
+        })
+    }
+
+    /// Signs the extension of a vote that was granted; it has no guard of its own, because an extension alone decides
+    /// nothing.
+    fn sign_extension(&self, chain_id: &ChainId, vote: &UnsignedVote) -> Option<Signature> {
+        vote.extension.as_ref().map(|_| self.key.sign(&vote.extension_sign_bytes(chain_id)))
+    }
+}
+
+impl Signer for FileSigner {
+    fn public_key(&self) -> PublicKey {
+        self.key.public_key()
+    }
+
+    fn sign_vote(&mut self, chain_id: &ChainId, vote: UnsignedVote) -> Result<Vote, SignError> {
+        let extendable = vote.kind == VoteKind::Precommit && vote.block_id.is_some();
+        if !extendable && vote.extension.is_some() {
+            return Err(SignError::Refused(
+                "unexpected vote extension - extensions are only allowed in non-nil precommits".to_owned(),
+            ));
+        }
+        let step = match vote.kind {
+            VoteKind::Prevote => SignStep::Prevote,
+            VoteKind::Precommit => SignStep::Precommit,
+        };
+        let at = Position { height: vote.height, round: vote.round, step };
+        let (signature, earlier) = self.sign_at(at, vote.sign_bytes(chain_id))?;
+        let extension_signature = self.sign_extension(chain_id, &vote);
+        let timestamp = earlier.unwrap_or(vote.timestamp);
+        Ok(vote.signed(timestamp, signature, extension_signature))
+    }
+
+    fn sign_proposal(&mut self, chain_id: &ChainId, proposal: UnsignedProposal) -> Result<Proposal, SignError> {
+        let at = Position { height: proposal.height, round: proposal.round, step: SignStep::Propose };
+        let (signature, earlier) = self.sign_at(at, proposal.sign_bytes(chain_id))?;
+        let timestamp = earlier.unwrap_or(proposal.timestamp);
+        Ok(proposal.signed(timestamp, signature))
+    }
+}
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;

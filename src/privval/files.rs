@@ -1,0 +1,284 @@
+//! `priv_validator_key.json` and `priv_validator_state.json`, byte for byte as CometBFT writes them (reference §2.5).
+
+use super::guard::{LastSigned, Position, SignStep, SignedBytes};
+use crate::crypto::{PrivateKey, PublicKey, Signature};
+use crate::types::{Address, Height, Round};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// Largest key or state file read; both are below 2 KiB.
+const FILE_BYTES_MAX: u64 = 64 << 10;
+const PUBLIC_KEY_TYPE: &str = "tendermint/PubKeyEd25519";
+const PRIVATE_KEY_TYPE: &str = "tendermint/PrivKeyEd25519";
+
+/// A key or state file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// The system refused.
+    #[error("cannot {action} {}: {error}. {remedy}", file.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        file: PathBuf,
+        /// What the system said.
+        error: io::Error,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The content is not what it should be.
+    #[error("{}: {field} must be {expected}, got {got}. {remedy}", file.display())]
+    Content {
+        /// Which file.
+        file: PathBuf,
+        /// Which field.
+        field: &'static str,
+        /// What it should be.
+        expected: &'static str,
+        /// What it is; never a secret.
+        got: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// Another process signs with this state.
+    #[error(
+        "another process is using {}: two signers with one key would double-sign. Stop the other node \
+         (ps aux | grep quorate), then start again", file.display()
+    )]
+    InUse {
+        /// The state file.
+        file: PathBuf,
+    },
+    /// A file is there already and would be lost.
+    #[error("{} exists already and is not overwritten. Move it away first if you really want a new one", file.display())]
+    Exists {
+        /// Which.
+        file: PathBuf,
+    },
+}
+
+const RESTORE_KEY: &str = "Restore the key file from your backup; without it this validator cannot sign";
+const RESTORE_STATE: &str = "Do not delete it while the validator is bonded: signing without it can double-sign. \
+                             Restore it, or set height to one above the last height you know was signed";
+const CHECK_DISK: &str = "Check free space and permissions (df -h, ls -l)";
+
+#[derive(Deserialize)]
+struct KeyJson {
+    address: Option<String>,
+    pub_key: Option<TypedJson>,
+    priv_key: TypedJson,
+}
+
+#[derive(Deserialize)]
+struct TypedJson {
+    #[serde(rename = "type")]
+    kind: String,
+    value: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StateJson {
+    height: String,
+    round: i32,
+    step: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signature: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signbytes: Option<String>,
+}
+
+/// Names a file in errors about its content.
+struct Field<'a> {
+    file: &'a Path,
+    remedy: &'static str,
+}
+
+impl Field<'_> {
+    fn wrong(&self, field: &'static str, expected: &'static str, got: impl ToString) -> KeyFileError {
+        let got = got.to_string();
+        KeyFileError::Content { file: self.file.to_owned(), field, expected, got, remedy: self.remedy }
+    }
+}
+
+/// Reads the private key. Address and public key beside it are for people; a wrong one means that files were mixed up.
+pub(super) fn read_key(file: &Path) -> Result<PrivateKey, KeyFileError> {
+    let about = Field { file, remedy: RESTORE_KEY };
+    let text = read_small(file, RESTORE_KEY)?;
+    let json: KeyJson = serde_json::from_slice(&text)
+        .map_err(|error| about.wrong("the file", "JSON with address, pub_key and priv_key", place_of(&error)))?;
+    if json.priv_key.kind != PRIVATE_KEY_TYPE {
+        return Err(about.wrong("priv_key.type", "tendermint/PrivKeyEd25519", json.priv_key.kind));
+    }
+    let encoded = Zeroizing::new(json.priv_key.value);
+    let bytes = Zeroizing::new(
+        BASE64.decode(encoded.as_bytes()).map_err(|_| about.wrong("priv_key.value", "base64", "something else"))?,
+    );
+    let key = PrivateKey::from_bytes(&bytes)
+        .map_err(|error| about.wrong("priv_key.value", "64 bytes, seed and public key", error))?;
+    let address = Address::from(&key.public_key()).to_string();
+    match json.address {
+        Some(named) if !named.eq_ignore_ascii_case(&address) && !named.is_empty() => {
+            Err(about.wrong("address", "that of priv_key", format!("{named} instead of {address}")))
+        }
+        _ => check_public_key(&about, json.pub_key, &key.public_key()).map(|()| key),
+    }
+}
+
+fn check_public_key(about: &Field<'_>, named: Option<TypedJson>, key: &PublicKey) -> Result<(), KeyFileError> {
+    let Some(named) = named else { return Ok(()) };
+    let own = BASE64.encode(key.as_bytes());
+    if named.kind == PUBLIC_KEY_TYPE && named.value == own {
+        return Ok(());
+    }
+    Err(about.wrong("pub_key", "that of priv_key", format!("{} {} instead of {own}", named.kind, named.value)))
+}
+
+/// Writes a new key file, readable by its owner only.
+pub(super) fn write_key(file: &Path, key: &PrivateKey) -> Result<(), KeyFileError> {
+    let public = key.public_key();
+    let private = Zeroizing::new(BASE64.encode(key.to_bytes().as_slice()));
+    let text = Zeroizing::new(format!(
+        "{{\n  \"address\": \"{address}\",\n  \"pub_key\": {{\n    \"type\": \"{PUBLIC_KEY_TYPE}\",\n    \"value\": \
+         \"{public}\"\n  }},\n  \"priv_key\": {{\n    \"type\": \"{PRIVATE_KEY_TYPE}\",\n    \"value\": \
+         \"{private}\"\n  }}\n}}",
+        address = Address::from(&public),
+        public = BASE64.encode(public.as_bytes()),
+        private = private.as_str(),
+    ));
+    write_atomic(file, text.as_bytes())
+}
+
+/// Reads what was signed last.
+pub(super) fn read_state(file: &Path) -> Result<LastSigned, KeyFileError> {
+    let about = Field { file, remedy: RESTORE_STATE };
+    let text = read_small(file, RESTORE_STATE)?;
+    let json: StateJson = serde_json::from_slice(&text)
+        .map_err(|error| about.wrong("the file", "JSON with height, round and step", place_of(&error)))?;
+    let height = json.height.parse::<i64>().ok().and_then(|height| Height::try_from(height).ok());
+    let height = height.ok_or_else(|| about.wrong("height", "a decimal string of 0 or more", &json.height))?;
+    let round = Round::try_from(json.round).map_err(|_| about.wrong("round", "0 or more", json.round))?;
+    let step = SignStep::from_number(json.step).ok_or_else(|| about.wrong("step", "0, 1, 2 or 3", json.step))?;
+    let signed = match (json.signbytes, json.signature) {
+        (None, _) => None, // refused later, at this position only, as CometBFT does
+        (Some(_), None) => return Err(about.wrong("signature", "present when signbytes are", "nothing")),
+        (Some(bytes), Some(signature)) => Some(read_signed(&about, &bytes, &signature)?),
+    };
+    Ok(LastSigned { at: Position { height, round, step }, signed })
+}
+
+fn read_signed(about: &Field<'_>, sign_bytes: &str, signature: &str) -> Result<SignedBytes, KeyFileError> {
+    let sign_bytes = hex::decode(sign_bytes).map_err(|error| about.wrong("signbytes", "hex digits", error))?;
+    let signature = BASE64.decode(signature).map_err(|error| about.wrong("signature", "base64", error))?;
+    let signature = Signature::try_from(signature.as_slice())
+        .map_err(|error| about.wrong("signature", "64 bytes in base64", error))?;
+    Ok(SignedBytes { sign_bytes, signature })
+}
+
+/// Replaces the state; when this returns, the new one survives a power cut.
+pub(super) fn write_state(file: &Path, last: &LastSigned) -> Result<(), KeyFileError> {
+    let json = StateJson {
+        height: last.at.height.to_string(),
+        round: last.at.round.as_i32(),
+        step: last.at.step as i64,
+        signature: last.signed.as_ref().map(|signed| BASE64.encode(signed.signature.as_bytes())),
+        signbytes: last.signed.as_ref().map(|signed| hex::encode_upper(&signed.sign_bytes)),
+    };
+    let text = serde_json::to_string_pretty(&json).expect("strings and numbers always make JSON");
+    write_atomic(file, text.as_bytes())
+}
+
+/// Takes the lock that lets one process use this state. Held as long as the file is open.
+pub(super) fn lock_state(state: &Path) -> Result<File, KeyFileError> {
+    let mut name = state.as_os_str().to_owned();
+    name.push(".lock");
+    let file = PathBuf::from(name);
+    let io = |action| {
+        let file = file.clone();
+        move |error| KeyFileError::Io { action, file, error, remedy: CHECK_DISK }
+    };
+    make_parent(state)?;
+    let handle = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&file)
+        .map_err(io("open the lock"))?;
+    match handle.try_lock() {
+        Ok(()) => Ok(handle),
+        Err(fs::TryLockError::WouldBlock) => Err(KeyFileError::InUse { file: state.to_owned() }),
+        Err(fs::TryLockError::Error(error)) => Err(io("lock")(error)),
+    }
+}
+
+/// Warns when others can read a secret.
+pub(super) fn warn_if_readable(file: &Path) {
+    let Ok(facts) = fs::metadata(file) else { return };
+    let mode = facts.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        tracing::warn!(
+            file = %file.display(), mode = format!("{mode:o}"),
+            "other users can read the validator's private key: chmod 600 this file"
+        );
+    }
+}
+
+/// Temporary file in the same directory, fsync, rename, fsync of the directory: after a crash at any point the file is
+/// the old one or the new one, and after the return it is the new one. (CometBFT leaves out the last step.)
+fn write_atomic(file: &Path, content: &[u8]) -> Result<(), KeyFileError> {
+    make_parent(file)?;
+    let dir = parent(file);
+    let temporary = dir.join(format!("write-file-atomic-{:020}", rand::random::<u64>()));
+    let io = |action, file: &Path| {
+        let file = file.to_owned();
+        move |error| KeyFileError::Io { action, file, error, remedy: CHECK_DISK }
+    };
+    let written = write_new(&temporary, content)
+        .map_err(io("write", &temporary))
+        .and_then(|()| fs::rename(&temporary, file).map_err(io("replace", file)));
+    if let Err(error) = written {
+        if let Err(error) = fs::remove_file(&temporary) {
+            tracing::debug!(%error, file = %temporary.display(), "a temporary file stays behind");
+        }
+        return Err(error);
+    }
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(io("make durable the directory of", file))
+}
+
+fn write_new(file: &Path, content: &[u8]) -> io::Result<()> {
+    let mut handle = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+    handle.write_all(content)?;
+    handle.sync_all()
+}
+
+fn make_parent(file: &Path) -> Result<(), KeyFileError> {
+    let dir = parent(file);
+    fs::create_dir_all(dir).map_err(|error| KeyFileError::Io {
+        action: "make the directory",
+        file: dir.to_owned(),
+        error,
+        remedy: CHECK_DISK,
+    })
+}
+
+fn parent(file: &Path) -> &Path {
+    file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn read_small(file: &Path, remedy: &'static str) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+    let io = |error| KeyFileError::Io { action: "read", file: file.to_owned(), error, remedy };
+    let mut text = Zeroizing::new(Vec::with_capacity(4096));
+    File::open(file).map_err(io)?.take(FILE_BYTES_MAX).read_to_end(&mut text).map_err(io)?;
+    Ok(text)
+}
+
+/// Where JSON went wrong, without the text itself, which may be a secret.
+fn place_of(error: &serde_json::Error) -> String {
+    format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column())
+}

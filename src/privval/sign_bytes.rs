@@ -1,0 +1,134 @@
+//! Finds the timestamp inside canonical sign bytes, to tell "the same at another time" from "something else".
+//!
+//! Sign bytes are a length and a protobuf message (reference §4.5). Nothing is decoded but the timestamp: the rest is
+//! compared byte for byte, which is stricter than comparing meanings.
+
+use super::guard::SignStep;
+use crate::types::Time;
+
+/// Sign bytes taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Stamped {
+    /// Everything but the timestamp field and the length prefix.
+    pub(super) without_time: Vec<u8>,
+    /// The timestamp.
+    pub(super) time: Time,
+}
+
+/// Field numbers of `timestamp` in CanonicalVote and CanonicalProposal.
+const VOTE_TIME: u64 = 5;
+const PROPOSAL_TIME: u64 = 6;
+
+impl Stamped {
+    /// Takes sign bytes apart; none when they are not a message with exactly one timestamp.
+    pub(super) fn parse(step: SignStep, sign_bytes: &[u8]) -> Option<Stamped> {
+        let time_field = if step == SignStep::Propose { PROPOSAL_TIME } else { VOTE_TIME };
+        let (length, mut rest) = varint(sign_bytes)?;
+        if length != rest.len() as u64 {
+            return None;
+        }
+        let mut without_time = Vec::with_capacity(rest.len());
+        let mut time = None;
+        while !rest.is_empty() {
+            let (field, after) = Field::parse(rest)?;
+            match field.payload {
+                Payload::Bytes(payload) if field.number == time_field => {
+                    if time.replace(parse_time(payload)?).is_some() {
+                        return None;
+                    }
+                }
+                _ => without_time.extend_from_slice(&rest[..rest.len() - after.len()]),
+            }
+            rest = after;
+        }
+        Some(Stamped { without_time, time: time? })
+    }
+}
+
+/// One field of a protobuf message.
+struct Field<'a> {
+    number: u64,
+    payload: Payload<'a>,
+}
+
+enum Payload<'a> {
+    Varint(u64),
+    Bytes(&'a [u8]),
+    Fixed64,
+}
+
+impl<'a> Field<'a> {
+    /// The first field and what follows it.
+    fn parse(bytes: &'a [u8]) -> Option<(Field<'a>, &'a [u8])> {
+        let (tag, rest) = varint(bytes)?;
+        let (payload, rest) = match tag & 7 {
+            0 => varint(rest).map(|(value, rest)| (Payload::Varint(value), rest))?,
+            1 => (Payload::Fixed64, rest.get(8..)?),
+            2 => {
+                let (length, rest) = varint(rest)?;
+                let (payload, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+                (Payload::Bytes(payload), rest)
+            }
+            _ => return None, // canonical messages have no other kinds
+        };
+        Some((Field { number: tag >> 3, payload }, rest))
+    }
+}
+
+/// google.protobuf.Timestamp: seconds 1, nanos 2, zeros left out.
+fn parse_time(mut bytes: &[u8]) -> Option<Time> {
+    let (mut seconds, mut nanos) = (0, 0);
+    while !bytes.is_empty() {
+        let (field, rest) = Field::parse(bytes)?;
+        match (field.number, field.payload) {
+            (1, Payload::Varint(value)) => seconds = value.cast_signed(),
+            (2, Payload::Varint(value)) => nanos = u32::try_from(value).ok()?,
+            _ => return None,
+        }
+        bytes = rest;
+    }
+    Time::new(seconds, nanos).ok()
+}
+
+/// A base-128 number and what follows it.
+fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut value = 0u64;
+    for (index, byte) in bytes.iter().enumerate().take(10) {
+        let bits = u64::from(byte & 0x7f);
+        if index == 9 && bits > 1 {
+            return None;
+        }
+        value |= bits << (7 * index);
+        if byte & 0x80 == 0 {
+            return Some((value, &bytes[index + 1..]));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_time_is_found_and_the_rest_kept() {
+        // type 1, height 1, time {seconds 5, nanos 300}, chain id "c"
+        let bytes = [21, 8, 1, 0x11, 1, 0, 0, 0, 0, 0, 0, 0, 0x2a, 5, 8, 5, 0x10, 0xac, 2, 0x32, 1, b'c'];
+        let stamped = Stamped::parse(SignStep::Prevote, &bytes).expect("well formed");
+        assert_eq!(stamped.time, Time::new(5, 300).expect("in range"));
+        assert_eq!(stamped.without_time, [8, 1, 0x11, 1, 0, 0, 0, 0, 0, 0, 0, 0x32, 1, b'c']);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_from_a_file_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let mut prefixed = vec![bytes.len() as u8];
+            prefixed.extend(&bytes);
+            for step in [SignStep::Propose, SignStep::Precommit] {
+                let parsed = Stamped::parse(step, &prefixed);
+                prop_assert!(parsed.is_none_or(|stamped| stamped.without_time.len() <= bytes.len()));
+            }
+        }
+    }
+}
