@@ -168,4 +168,11 @@ pub enum RoundNote {
     },
     /// A vote was counted.
     Vote(Vote),
+    /// A proposer signed a second proposal for one round. Not punishable on a CometBFT chain.
+    ConflictingProposal {
+        /// Height.
+        height: Height,
+        /// Round.
+        round: Round,
+    },
 }

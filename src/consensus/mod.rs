@@ -8,6 +8,9 @@
 
 mod effect;
 mod input;
+pub mod quorum;
+pub mod tally;
+pub mod tendermint;
 
 pub use effect::{Accusation, BuildOrder, Decision, Effect, Effects, RoundNote};
 pub use input::{BlockVerdict, EmptyBlocks, Input, Signed, Start, Timeouts};
