@@ -21,8 +21,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("types", &["crypto"]),
     ("codec", &["types", "crypto"]),
     ("consensus", &["types", "crypto"]),
-    ("pipeline", &["types"]),
-    ("mempool", &["types"]),
+    // Hashes and key types, as everything that handles blocks.
+    ("pipeline", &["types", "crypto"]),
+    ("mempool", &["types", "crypto"]),
     ("evidence", &["types", "crypto"]),
     ("sync", &["types"]),
     ("light", &["types", "crypto"]),

@@ -1,0 +1,67 @@
+//! Hashes of transactions seen lately; the least recently seen is forgotten first.
+
+use crate::crypto::Hash;
+use std::collections::BTreeMap;
+
+/// At most `size` hashes.
+#[derive(Debug)]
+pub(super) struct Cache {
+    size: usize,
+    last_seen: BTreeMap<Hash, u64>,
+    by_age: BTreeMap<u64, Hash>,
+    clock: u64,
+}
+
+/// What was known about a hash.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Nothing.
+    Never,
+    /// It was there.
+    Before,
+}
+
+impl Cache {
+    /// An empty cache; one of size 0 remembers nothing.
+    pub(super) fn new(size: usize) -> Cache {
+        Cache { size, last_seen: BTreeMap::new(), by_age: BTreeMap::new(), clock: 0 }
+    }
+
+    /// Remembers a hash as the newest.
+    pub(super) fn push(&mut self, hash: Hash) -> Seen {
+        if self.size == 0 {
+            return Seen::Never;
+        }
+        self.clock += 1;
+        let before = self.last_seen.insert(hash, self.clock);
+        if let Some(stamp) = before {
+            self.by_age.remove(&stamp);
+        } else if self.last_seen.len() > self.size
+            && let Some((_, oldest)) = self.by_age.pop_first()
+        {
+            self.last_seen.remove(&oldest);
+        }
+        self.by_age.insert(self.clock, hash);
+        if before.is_some() { Seen::Before } else { Seen::Never }
+    }
+
+    /// Forgets a hash.
+    pub(super) fn forget(&mut self, hash: &Hash) {
+        if let Some(stamp) = self.last_seen.remove(hash) {
+            self.by_age.remove(&stamp);
+        }
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.last_seen.clear();
+        self.by_age.clear();
+    }
+
+    /// How many are remembered.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        assert_eq!(self.last_seen.len(), self.by_age.len(), "both maps hold the same hashes");
+        self.last_seen.len()
+    }
+}

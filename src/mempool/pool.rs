@@ -1,0 +1,106 @@
+//! The transactions that wait, in order of admission.
+//!
+//! Found by position and by hash; both maps are changed together, here and nowhere else (bug class 075).
+
+use super::SENDERS_MAX;
+use crate::crypto::Hash;
+use crate::types::{NodeId, Tx};
+use std::collections::BTreeMap;
+
+/// Position of a transaction: grows with each admission, never used twice.
+pub(super) type Position = u64;
+
+/// A waiting transaction.
+#[derive(Debug)]
+struct Entry {
+    tx: Tx,
+    gas: u64,
+    senders: Vec<NodeId>,
+}
+
+/// Waiting transactions.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    by_position: BTreeMap<Position, Entry>,
+    by_hash: BTreeMap<Hash, Position>,
+    next: Position,
+    bytes: u64,
+}
+
+impl Pool {
+    /// How many wait.
+    pub(super) fn len(&self) -> u64 {
+        self.by_position.len() as u64
+    }
+
+    /// Their bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_position.is_empty()
+    }
+
+    pub(super) fn contains(&self, hash: &Hash) -> bool {
+        self.by_hash.contains_key(hash)
+    }
+
+    /// Appends a transaction that is not there yet.
+    pub(super) fn append(&mut self, tx: Tx, gas: u64, sender: Option<NodeId>) {
+        let position = self.next;
+        let before = self.by_hash.insert(tx.hash(), position);
+        assert!(before.is_none(), "a transaction waits only once");
+        self.next += 1;
+        self.bytes += tx.bytes().len() as u64;
+        self.by_position.insert(position, Entry { tx, gas, senders: sender.into_iter().collect() });
+    }
+
+    /// Removes a transaction, if it is there.
+    pub(super) fn remove(&mut self, hash: &Hash) {
+        if let Some(position) = self.by_hash.remove(hash)
+            && let Some(entry) = self.by_position.remove(&position)
+        {
+            self.bytes -= entry.tx.bytes().len() as u64;
+        }
+    }
+
+    /// Removes everything.
+    pub(super) fn clear(&mut self) {
+        self.by_position.clear();
+        self.by_hash.clear();
+        self.bytes = 0;
+    }
+
+    /// Remembers that a peer has this transaction too.
+    pub(super) fn add_sender(&mut self, hash: &Hash, sender: NodeId) {
+        if let Some(entry) = self.by_hash.get(hash).and_then(|position| self.by_position.get_mut(position))
+            && entry.senders.len() < SENDERS_MAX
+            && !entry.senders.contains(&sender)
+        {
+            entry.senders.push(sender);
+        }
+    }
+
+    /// The peers known to have this transaction.
+    pub(super) fn senders(&self, hash: &Hash) -> &[NodeId] {
+        let entry = self.by_hash.get(hash).and_then(|position| self.by_position.get(position));
+        entry.map_or(&[], |entry| &entry.senders)
+    }
+
+    /// All, in order.
+    pub(super) fn txs(&self) -> impl Iterator<Item = &Tx> {
+        self.by_position.values().map(|entry| &entry.tx)
+    }
+
+    /// The first transactions that fit, in order; ends at the first that does not fit, without looking further.
+    pub(super) fn reap(&self, bytes_max: Option<u64>, gas_max: Option<u64>) -> Vec<Tx> {
+        let (mut bytes, mut gas) = (0u64, 0u64);
+        let fits = |entry: &&Entry| {
+            bytes = bytes.saturating_add(entry.tx.encoded_len());
+            gas = gas.saturating_add(entry.gas);
+            bytes_max.is_none_or(|max| bytes <= max) && gas_max.is_none_or(|max| gas <= max)
+        };
+        self.by_position.values().take_while(fits).map(|entry| entry.tx.clone()).collect()
+    }
+}
