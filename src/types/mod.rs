@@ -7,6 +7,7 @@
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 pub mod abci;
+mod basic;
 mod block;
 mod candidate;
 mod commit;
@@ -22,11 +23,15 @@ mod part_set;
 mod published;
 pub mod query;
 mod state;
+#[cfg(test)]
+pub(crate) mod tests;
 mod time;
 mod tx;
 mod validator;
+mod verify;
 mod vote;
 
+pub use basic::BasicError;
 pub use block::{Block, BlockId, BlockMeta, Header, PartSetHeader, Version};
 pub use candidate::CandidateBlock;
 pub use commit::{Commit, CommitSig, ExtendedCommit, ExtendedCommitSig, SignedPart};
@@ -46,4 +51,5 @@ pub use state::ChainState;
 pub use time::{Time, TimeError};
 pub use tx::Tx;
 pub use validator::{Validator, ValidatorSet, ValidatorSetError, ValidatorUpdate};
+pub use verify::{CommitError, Extensions, TrustLevel, TrustLevelError, VOTE_EXTENSION_BYTES_MAX};
 pub use vote::{Proposal, SignRequest, UnsignedProposal, UnsignedVote, Vote, VoteKind};

@@ -207,7 +207,8 @@ fn a_set_is_not_made_of_nobody_of_duplicates_or_of_no_power() {
 
 #[test]
 fn upstreams_large_powers_overflow_exactly_above_the_limit() {
-    let cases: [(&[(u8, u64)], &[(u8, u64)], Option<u128>); 10] = [
+    type Members<'a> = &'a [(u8, u64)];
+    let cases: [(Members<'_>, Members<'_>, Option<u128>); 10] = [
         (&[(2, MAX - 1), (1, 1)], &[(1, MAX - 1), (2, 1)], None),
         (&[(2, MAX - 1), (1, 1)], &[(1, MAX / 2 - 1), (2, MAX / 2)], None),
         (&[(1, MAX - 2), (2, 1), (3, 1)], &[(1, 0), (4, MAX - 2)], None),

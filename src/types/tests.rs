@@ -1,0 +1,108 @@
+//! Test data with real signatures, for all modules: keys, sets, votes and commits.
+
+use super::*;
+use crate::crypto::{Hash, PrivateKey, Signature, sha256};
+use bytes::Bytes;
+
+/// The chain of all test data.
+pub(crate) fn chain_id() -> ChainId {
+    ChainId::try_from("test-chain").unwrap()
+}
+
+/// A block name made of one word.
+pub(crate) fn block_id(word: &str) -> BlockId {
+    BlockId { hash: sha256(word.as_bytes()), parts: PartSetHeader { total: 1, hash: Hash::EMPTY } }
+}
+
+pub(crate) fn time(seconds: i64) -> Time {
+    Time::new(seconds, 0).unwrap()
+}
+
+/// A validator set and its private keys.
+pub(crate) struct Signers {
+    /// In set order.
+    pub(crate) keys: Vec<PrivateKey>,
+    pub(crate) set: ValidatorSet,
+}
+
+impl Signers {
+    /// As many validators as powers; `seed` makes different sets of keys.
+    pub(crate) fn new(seed: u8, powers: &[u64]) -> Signers {
+        let keys = (0..powers.len()).map(|i| {
+            let mut bytes = [seed; 32];
+            bytes[0] = i as u8;
+            PrivateKey::from_seed(&bytes)
+        });
+        let keyed: Vec<(PrivateKey, u64)> = keys.zip(powers.iter().copied()).collect();
+        Signers::of(keyed)
+    }
+
+    /// A set of these keys with these powers.
+    pub(crate) fn of(keyed: Vec<(PrivateKey, u64)>) -> Signers {
+        let member = |(key, power): &(PrivateKey, u64)| Validator::new(key.public_key(), Power::new(*power));
+        let set = ValidatorSet::new(keyed.iter().map(member)).unwrap();
+        let mut keys: Vec<PrivateKey> = keyed.into_iter().map(|(key, _)| key).collect();
+        keys.sort_by_key(|key| set.by_address(&Address::from(&key.public_key())).unwrap().0);
+        Signers { keys, set }
+    }
+
+    /// A precommit of the validator at `index`, signed.
+    pub(crate) fn vote(&self, index: usize, kind: VoteKind, height: u64, round: u32, block: Option<BlockId>) -> Vote {
+        let mut vote = Vote {
+            kind,
+            height: Height::new(height),
+            round: Round::new(round),
+            block_id: block,
+            timestamp: time(height as i64),
+            validator_address: self.set.members()[index].address,
+            validator_index: index as u32,
+            signature: Signature::new([0; 64]),
+            extension: Bytes::new(),
+            extension_signature: None,
+        };
+        vote.signature = self.keys[index].sign(&vote.sign_bytes(&chain_id()));
+        vote
+    }
+
+    /// A commit of round 0 in which everybody signed for the block; times are `seconds`, one later each.
+    pub(crate) fn commit(&self, height: Height, block_id: BlockId, seconds: i64) -> Commit {
+        let signatures = self.set.members().iter().enumerate().map(|(index, member)| {
+            CommitSig::Commit(SignedPart {
+                validator_address: member.address,
+                timestamp: time(seconds + index as i64),
+                signature: Signature::new([0; 64]),
+            })
+        });
+        let mut commit = Commit { height, round: Round::ZERO, block_id, signatures: signatures.collect() };
+        self.sign_again(&mut commit);
+        commit
+    }
+
+    /// Puts good signatures on every entry that is not absent.
+    pub(crate) fn sign_again(&self, commit: &mut Commit) {
+        for index in 0..commit.signatures.len() {
+            let Some(sign_bytes) = commit.sign_bytes_of(index, &chain_id()) else { continue };
+            let signature = self.keys[index].sign(&sign_bytes);
+            match &mut commit.signatures[index] {
+                CommitSig::Absent => {}
+                CommitSig::Commit(part) | CommitSig::Nil(part) => part.signature = signature,
+            }
+        }
+    }
+
+    /// A commit with extensions, every one signed.
+    pub(crate) fn extended_commit(
+        &self,
+        height: Height,
+        block_id: BlockId,
+        extension: &'static [u8],
+    ) -> ExtendedCommit {
+        let mut commit = ExtendedCommit::from(self.commit(height, block_id, 0));
+        for index in 0..commit.signatures.len() {
+            commit.signatures[index].extension = Bytes::from_static(extension);
+            let sign_bytes = commit.extended_vote(index).unwrap().extension_sign_bytes(&chain_id());
+            commit.signatures[index].extension_signature = Some(self.keys[index].sign(&sign_bytes));
+        }
+        commit
+    }
+}
