@@ -4,44 +4,50 @@
 //! byte: `Header::hash`, `Vote::sign_bytes`, `Block::encode`, `Block::decode` … Every decoder takes foreign bytes and
 //! never panics; its error names the message and the field.
 //!
-//! Reading order: `protobuf` → `basic` → `block` → `vote` → `commit` → `validator` → `params` → `evidence`.
+//! Reading order: `protobuf` → `basic` → `block` → `vote` → `commit` → `validator` → `params` → `evidence` →
+//! `hashes` → `frame` → `abci` → `journal` → `state` → `json`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
-
-mod basic;
-mod block;
-mod commit;
-mod error;
-mod evidence;
-mod hashes;
-pub mod json;
-mod params;
-mod protobuf;
-mod validator;
-mod vote;
-
-pub use error::DecodeError;
-pub use hashes::last_results_hash;
-
-use bytes::Bytes;
 
 /// Gives types with a place on the wire their public `encode` and `decode`.
 macro_rules! encodings {
     ($($type:ty),* $(,)?) => { $(
         impl $type {
             /// The message as CometBFT writes it.
-            pub fn encode(&self) -> Bytes {
-                protobuf::encode(self)
+            pub fn encode(&self) -> bytes::Bytes {
+                $crate::codec::protobuf::encode(self)
             }
 
             /// Reads the message; byte fields share the buffer.
-            pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
-                protobuf::decode(&bytes)
+            pub fn decode(bytes: bytes::Bytes) -> Result<Self, $crate::codec::DecodeError> {
+                $crate::codec::protobuf::decode(&bytes)
             }
         }
     )* };
 }
 
+pub mod abci;
+mod basic;
+mod block;
+mod commit;
+mod error;
+mod evidence;
+pub mod frame;
+mod hashes;
+pub mod journal;
+pub mod json;
+mod params;
+mod protobuf;
+pub mod state;
+mod validator;
+mod vote;
+
+pub use error::DecodeError;
+pub use hashes::last_results_hash;
+
 encodings!(
+    crate::types::abci::FinalizeBlockResponse,
+    crate::types::abci::TxResult,
+    crate::types::ChainState,
     crate::crypto::PublicKey,
     crate::types::Block,
     crate::types::BlockId,
