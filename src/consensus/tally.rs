@@ -27,8 +27,10 @@ pub enum Counted {
     Ignored(&'static str),
     /// No honest peer relays this.
     PeerFault(&'static str),
-    /// The same validator voted for something else before. The first vote stays.
+    /// The same validator voted for something else before. The first vote stays, this one is dropped.
     Conflict(Box<Accusation>),
+    /// The same validator voted for something else before, but so many want this block that both votes count.
+    AddedBeside(Box<Accusation>),
 }
 
 /// The votes of one round and kind.
@@ -40,8 +42,12 @@ pub struct VoteSet {
     validators: Arc<ValidatorSet>,
     /// In set order.
     votes: Vec<Option<Vote>>,
+    /// Second votes of equivocators, for blocks more than a third voted for. There are at most two such blocks, so at
+    /// most two entries for each validator.
+    beside: BTreeMap<(u32, Option<BlockId>), Vote>,
     /// At most one entry for each validator.
     sums: BTreeMap<Option<BlockId>, Power>,
+    /// Power of all who voted, each counted once.
     total: Power,
     majority: Option<Option<BlockId>>,
 }
@@ -50,7 +56,8 @@ impl VoteSet {
     /// No votes yet.
     pub fn new(height: Height, round: Round, kind: VoteKind, validators: Arc<ValidatorSet>) -> VoteSet {
         let votes = vec![None; validators.len()];
-        VoteSet { height, round, kind, validators, votes, sums: BTreeMap::new(), total: Power::ZERO, majority: None }
+        let (beside, sums) = (BTreeMap::new(), BTreeMap::new());
+        VoteSet { height, round, kind, validators, votes, beside, sums, total: Power::ZERO, majority: None }
     }
 
     /// The precommits a commit was made of. Entries that do not fit the set are left out.
@@ -91,9 +98,7 @@ impl VoteSet {
         }
         match self.by_index(vote.validator_index) {
             None => Counted::Added,
-            Some(first) if first.block_id != vote.block_id => {
-                Counted::Conflict(Box::new(Accusation { first: first.clone(), second: vote.clone() }))
-            }
+            Some(first) if first.block_id != vote.block_id => self.judge_conflict(first, vote),
             Some(first) if first.signature == vote.signature => Counted::Ignored("vote seen before"),
             // Not the relaying peer's fault: a faulty validator may hand each of us another signature, and dropping
             // the relay would let it split honest peers. CometBFT only logs it, too.
@@ -101,22 +106,53 @@ impl VoteSet {
         }
     }
 
+    /// The second vote of an equivocator. Dropping it always could stop the chain: those to whom it showed one face
+    /// would wait for ever for the quorum that those who saw the other face decided on (the "hidden lock"). It counts
+    /// once more than a third, so an honest validator, wants the same. CometBFT waits for a peer to claim a majority.
+    fn judge_conflict(&self, first: &Vote, vote: &Vote) -> Counted {
+        if self.beside.contains_key(&(vote.validator_index, vote.block_id)) {
+            return Counted::Ignored("conflicting vote seen before");
+        }
+        let accusation = Box::new(Accusation { first: first.clone(), second: vote.clone() });
+        let wanted = quorum::more_than_one_third(self.sum_for(vote.block_id.as_ref()), self.total_power());
+        if wanted { Counted::AddedBeside(accusation) } else { Counted::Conflict(accusation) }
+    }
+
     /// Counts a vote.
     pub fn add(&mut self, vote: Vote) -> Counted {
         let judged = self.judge(&vote);
-        if judged != Counted::Added {
-            return judged;
+        let (index, block_id) = (vote.validator_index, vote.block_id);
+        let power = self.validators.by_index(index).map_or(Power::ZERO, |validator| validator.power);
+        match judged {
+            Counted::Added => {
+                self.total = self.total + power;
+                self.votes[index as usize] = Some(vote);
+            }
+            Counted::AddedBeside(_) => {
+                self.beside.insert((index, block_id), vote);
+            }
+            Counted::Ignored(_) | Counted::PeerFault(_) | Counted::Conflict(_) => return judged,
         }
-        let power = self.validators.by_index(vote.validator_index).map_or(Power::ZERO, |validator| validator.power);
-        let sum = self.sums.entry(vote.block_id).or_insert(Power::ZERO);
+        let sum = self.sums.entry(block_id).or_insert(Power::ZERO);
         *sum = *sum + power;
-        self.total = self.total + power;
         if self.majority.is_none() && quorum::more_than_two_thirds(*sum, self.validators.total_power()) {
-            self.majority = Some(vote.block_id);
+            self.majority = Some(block_id);
         }
-        let seat = vote.validator_index as usize;
-        self.votes[seat] = Some(vote);
-        Counted::Added
+        if !self.beside.is_empty() {
+            self.show_majority();
+        }
+        judged
+    }
+
+    /// Where both votes of an equivocator count, the one for the majority is the one shown and gossiped.
+    fn show_majority(&mut self) {
+        let Some(majority) = self.majority else { return };
+        for index in 0..self.votes.len() as u32 {
+            let Some(second) = self.beside.remove(&(index, majority)) else { continue };
+            if let Some(first) = self.votes[index as usize].replace(second) {
+                self.beside.insert((index, first.block_id), first);
+            }
+        }
     }
 
     /// What more than two thirds voted for: a block, or (inner `None`) nil.
@@ -164,9 +200,11 @@ impl VoteSet {
         self.bits_where(|_| true)
     }
 
-    /// Who voted for this.
+    /// Who voted for this, as far as it counts.
     pub fn bits_for(&self, block_id: Option<&BlockId>) -> BitArray {
-        self.bits_where(|vote| vote.block_id.as_ref() == block_id)
+        let mut bits = self.bits_where(|vote| vote.block_id.as_ref() == block_id);
+        self.beside.keys().filter(|(_, id)| id.as_ref() == block_id).for_each(|(index, _)| bits.set(*index as usize));
+        bits
     }
 
     /// Height of these votes.
@@ -265,7 +303,7 @@ impl Tally {
     /// Counts a vote.
     pub fn add(&mut self, vote: Vote, source: Source) -> Counted {
         let judged = self.judge(&vote, source);
-        if judged != Counted::Added {
+        if !matches!(judged, Counted::Added | Counted::AddedBeside(_)) {
             return judged;
         }
         self.open(vote.round, source);
@@ -276,7 +314,7 @@ impl Tally {
             VoteKind::Precommit => (&mut round.precommits, &round.prevotes),
         };
         let power = set.validators.by_index(index).map_or(Power::ZERO, |validator| validator.power);
-        if other.by_index(index).is_none() {
+        if set.by_index(index).is_none() && other.by_index(index).is_none() {
             round.voters = round.voters + power;
         }
         set.add(vote)

@@ -5,7 +5,7 @@ use super::blocks::{PartTaken, Verdict};
 use super::height::{Outcome, OwnVote};
 use super::{Message, Tendermint};
 use crate::consensus::tally::Counted;
-use crate::consensus::{BlockVerdict, Effect, Effects, Now, Reaction, RoundNote, Start};
+use crate::consensus::{Accusation, BlockVerdict, Effect, Effects, Now, Reaction, RoundNote, Start};
 use crate::types::{
     BlockId, Height, JournalMessage, JournalRecord, Part, Proposal, Round, Source, Step, TimerId, Vote, VoteKind,
 };
@@ -102,12 +102,10 @@ impl Tendermint {
             Counted::Ignored(why) => return Reaction::Ignored(why),
             Counted::PeerFault(why) => return Reaction::PeerFault(why),
             Counted::Conflict(accusation) => {
-                // A second key of ours somewhere: nothing to report against ourselves.
-                if Some(vote.validator_address) != self.current.start.own {
-                    out.push(Effect::Accuse(*accusation));
-                }
+                self.accuse(*accusation, out);
                 return Reaction::Ignored("conflicting vote; the first one stays");
             }
+            Counted::AddedBeside(accusation) => self.accuse(*accusation, out),
             Counted::Added => {}
         }
         let others = Some(vote.validator_address) != self.current.start.own;
@@ -116,6 +114,13 @@ impl Tendermint {
         }
         self.count_vote(now, source, vote, out);
         Reaction::Accepted
+    }
+
+    /// Reports an equivocator; a second key of ours somewhere is nothing to report against ourselves.
+    fn accuse(&self, accusation: Accusation, out: &mut Effects<Tendermint>) {
+        if Some(accusation.first.validator_address) != self.current.start.own {
+            out.push(Effect::Accuse(accusation));
+        }
     }
 
     /// Has the application look at an extension; one question for each validator and round.
@@ -177,7 +182,7 @@ impl Tendermint {
         let state = &mut self.current;
         let (height, round, kind) = (state.start.height, vote.round, vote.kind);
         let majority_before = state.tally.majority(round, kind);
-        if state.tally.add(vote.clone(), source) != Counted::Added {
+        if !matches!(state.tally.add(vote.clone(), source), Counted::Added | Counted::AddedBeside(_)) {
             return;
         }
         out.push(Effect::Note(RoundNote::Vote(vote)));
@@ -201,9 +206,9 @@ impl Tendermint {
             Counted::Added => {}
             Counted::Ignored(why) => return Reaction::Ignored(why),
             Counted::PeerFault(why) => return Reaction::PeerFault(why),
-            Counted::Conflict(accusation) => {
-                out.push(Effect::Accuse(*accusation));
-                return Reaction::Ignored("conflicting vote; the first one stays");
+            Counted::Conflict(accusation) | Counted::AddedBeside(accusation) => {
+                self.accuse(*accusation, out);
+                return Reaction::Ignored("conflicting vote of the height before");
             }
         }
         out.push(Effect::Note(RoundNote::Vote(vote)));
