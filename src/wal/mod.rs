@@ -1,1 +1,150 @@
-//! The journal of consensus, in CometBFT's record format.
+//! The write-ahead log of consensus, in CometBFT's file format (reference §6.6, `docs/formats/wal.md`).
+//!
+//! What a replica takes into account goes here before it acts on it. Three rules make the log trustworthy:
+//! 1. Nothing is promised before [`crate::ports::Journal::sync`] returned; a failed sync ends the log for good, because
+//!    after it nobody knows what is on disk.
+//! 2. A torn end, what a crash during a write leaves, is cut off. Damage anywhere else means that something was lost
+//!    which had been promised: the log is refused with a sentence that says where and what to do.
+//! 3. Reading is bounded: one record at a time, its length checked before memory is set aside.
+//!
+//! Reading order: this file → `frame` → `segments` → `writer` → `repair`.
+
+mod frame;
+mod repair;
+mod segments;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use frame::RECORD_BYTES_MAX;
+pub use writer::Wal;
+
+use crate::codec::journal;
+use crate::ports::JournalError;
+use crate::types::{Height, JournalMessage, JournalRecord};
+use frame::{FrameReader, Next};
+use segments::Segments;
+use std::path::Path;
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The head is rotated once its records fill this many bytes.
+    pub head_bytes: u64,
+    /// The oldest segments are removed while all of them together hold more bytes.
+    pub total_bytes: u64,
+}
+
+impl Default for Limits {
+    /// CometBFT's: 10 MiB and 1 GiB.
+    fn default() -> Limits {
+        Limits { head_bytes: 10 << 20, total_bytes: 1 << 30 }
+    }
+}
+
+/// What was cut off the end of the log when it was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repaired {
+    /// Where the last good record ends.
+    pub offset: u64,
+    /// Bytes thrown away behind it. None of them had been promised to anybody.
+    pub dropped_bytes: u64,
+    /// What was wrong with the first bad record.
+    pub why: String,
+}
+
+/// What an earlier run left.
+#[derive(Debug)]
+pub struct Recovered {
+    segments: Segments,
+    /// The repair, if one was needed.
+    pub repaired: Option<Repaired>,
+}
+
+/// Opens the log in `dir` (files `wal`, `wal.000`, …), making it when there is none, and repairs a torn end.
+///
+/// A new log begins with `EndHeight(0)`. Errors name the file, the byte and the remedy.
+pub fn open(dir: &Path, limits: Limits) -> Result<(Wal, Recovered), JournalError> {
+    let segments = Segments::open(dir)?;
+    let (end, repaired) = repair::repair_head(&segments)?;
+    let wal = Wal::start(segments.clone(), limits, end)?;
+    if let Some(Repaired { offset, dropped_bytes, why }) = &repaired {
+        tracing::warn!(
+            file = %segments.head().display(), offset, dropped_bytes, why,
+            "the journal ended in the middle of a record, as a crash leaves it; the torn end was cut off"
+        );
+    }
+    Ok((wal, Recovered { segments, repaired }))
+}
+
+impl Recovered {
+    /// Everything needed to take up `height` again, in the order written: the records of that height, and late votes
+    /// of the height before that were counted after its end.
+    ///
+    /// Records say their height, so a missing end-of-height mark (after block sync, for one) changes nothing. Reads
+    /// backwards from the newest segment and stops at the first that holds the end of an earlier height.
+    pub fn records_since(&self, height: Height) -> Result<Vec<JournalRecord>, JournalError> {
+        let mut newest_first = Vec::new();
+        for path in self.segments.newest_first() {
+            let found = Needed::read(&path, height)?;
+            newest_first.push(found.records);
+            if found.complete {
+                break;
+            }
+        }
+        Ok(newest_first.into_iter().rev().flatten().collect())
+    }
+}
+
+/// The records of one segment that a height needs.
+struct Needed {
+    records: Vec<JournalRecord>,
+    /// True when an earlier height ended in this segment: older segments hold nothing of this one.
+    complete: bool,
+}
+
+impl Needed {
+    fn read(path: &Path, height: Height) -> Result<Needed, JournalError> {
+        let mut needed = Needed { records: Vec::new(), complete: false };
+        let mut reader = FrameReader::open(path)?;
+        loop {
+            let (offset, data) = match reader.next()? {
+                Next::Record { offset, data } => (offset, data),
+                Next::End => return Ok(needed),
+                // Only the head may end in the zeros it was allocated with; opening it cut off everything else.
+                Next::Bad { offset, .. } if reader.only_zeros_follow()? => {
+                    tracing::trace!(offset, "end of the journal's records");
+                    return Ok(needed);
+                }
+                Next::Bad { offset, why } => return Err(repair::damaged(path, offset, &why)),
+            };
+            let (_, record) =
+                journal::decode(&data).map_err(|error| repair::damaged(path, offset, &error.to_string()))?;
+            needed.take(record, height);
+        }
+    }
+
+    fn take(&mut self, record: JournalRecord, height: Height) {
+        let of = height_of(&record);
+        let is_end = matches!(record, JournalRecord::EndHeight(_));
+        if is_end && of < height {
+            // Whatever stands before this mark belongs to heights that are over.
+            self.records.clear();
+            self.complete = true;
+        } else if !is_end && (of == height || Some(of) == height.previous()) {
+            self.records.push(record);
+        }
+    }
+}
+
+/// The height a record speaks about.
+fn height_of(record: &JournalRecord) -> Height {
+    match record {
+        JournalRecord::Message { message: JournalMessage::Proposal(proposal), .. } => proposal.height,
+        JournalRecord::Message { message: JournalMessage::Part { height, .. }, .. } => *height,
+        JournalRecord::Message { message: JournalMessage::Vote(vote), .. } => vote.height,
+        JournalRecord::Timeout { timer, .. } => timer.height,
+        JournalRecord::RoundStep { height, .. } | JournalRecord::EndHeight(height) => *height,
+    }
+}

@@ -1,0 +1,228 @@
+//! The store over any backend: what it holds in memory, and the port it implements. The work is in the topic files.
+
+use super::Indexing;
+use super::keys::{Key, Kind};
+use super::kv::Kv;
+use super::values::{Values, corrupt};
+use crate::crypto::Hash;
+use crate::ports::{Page, SearchOrder, Store, StoreError};
+use crate::types::abci::{FinalizeBlockResponse, TxResult};
+use crate::types::query::Query;
+use crate::types::{
+    AppliedBlock, Block, BlockMeta, CandidateBlock, ChainState, Commit, ConsensusParams, ExtendedCommit, Height, Part,
+    ValidatorSet,
+};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+
+/// Headers of the newest blocks kept in memory.
+const METAS_CACHED: usize = 256;
+
+/// Blocks, states, results and the index over a backend.
+#[derive(Debug)]
+pub struct KvStore {
+    pub(super) values: Values,
+    pub(super) indexing: Indexing,
+    heights: RwLock<Heights>,
+    metas: Mutex<BTreeMap<Height, BlockMeta>>,
+    /// Keeps other processes out; none in memory.
+    _lock: Option<File>,
+}
+
+/// Which blocks are there. All zero in an empty store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Heights {
+    /// Lowest whole block.
+    pub(super) base: Height,
+    /// Highest block.
+    pub(super) tip: Height,
+    /// Lowest header; below `base` for as long as evidence may need it.
+    pub(super) headers: Height,
+}
+
+impl Heights {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        [self.base, self.tip, self.headers].iter().flat_map(|height| height.get().to_be_bytes()).collect()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Heights> {
+        let (chunks, rest) = bytes.as_chunks::<8>();
+        let [base, tip, headers] = chunks else { return None };
+        let height = |bytes: &[u8; 8]| Height::try_from(i64::from_be_bytes(*bytes)).ok();
+        let heights = Heights { base: height(base)?, tip: height(tip)?, headers: height(headers)? };
+        let ordered = heights.headers <= heights.base && heights.base <= heights.tip;
+        (rest.is_empty() && ordered).then_some(heights)
+    }
+
+    fn pruned(&self, height: Height) -> bool {
+        height < self.base
+    }
+
+    pub(super) fn hold(&self, height: Height) -> bool {
+        self.tip != Height::ZERO && self.base <= height && height <= self.tip
+    }
+}
+
+impl KvStore {
+    /// Takes up what a backend holds. `lock` is kept for as long as the store lives.
+    pub fn new(kv: Box<dyn Kv>, indexing: Indexing, lock: Option<File>) -> Result<KvStore, StoreError> {
+        let values = Values { kv };
+        let key = Key::single(Kind::Heights);
+        let heights = match values.get(&key)? {
+            None => Heights::default(),
+            Some(bytes) => Heights::decode(&bytes).ok_or_else(|| corrupt(&key, "it is not three ordered heights"))?,
+        };
+        let (heights, metas) = (RwLock::new(heights), Mutex::new(BTreeMap::new()));
+        let store = KvStore { values, indexing, heights, metas, _lock: lock };
+        store.catch_up_index()?;
+        Ok(store)
+    }
+
+    pub(super) fn heights(&self) -> Heights {
+        *self.heights.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_heights(&self, heights: Heights) {
+        *self.heights.write().unwrap_or_else(PoisonError::into_inner) = heights;
+    }
+
+    fn metas(&self) -> MutexGuard<'_, BTreeMap<Height, BlockMeta>> {
+        self.metas.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn cached_meta(&self, height: Height) -> Option<BlockMeta> {
+        self.metas().get(&height).cloned()
+    }
+
+    /// Keeps a header in memory, unless all those kept are newer.
+    pub(super) fn cache_meta(&self, meta: &BlockMeta) {
+        let mut metas = self.metas();
+        metas.insert(meta.header.height, meta.clone());
+        if metas.len() > METAS_CACHED {
+            metas.pop_first();
+        }
+    }
+
+    pub(super) fn forget_metas_below(&self, height: Height) {
+        let mut metas = self.metas();
+        *metas = metas.split_off(&height);
+    }
+}
+
+impl Store for KvStore {
+    fn base(&self) -> Height {
+        self.heights().base
+    }
+
+    fn tip(&self) -> Height {
+        self.heights().tip
+    }
+
+    fn block(&self, height: Height) -> Result<Option<Block>, StoreError> {
+        self.load_block(height)
+    }
+
+    fn block_meta(&self, height: Height) -> Result<Option<BlockMeta>, StoreError> {
+        self.load_meta(height)
+    }
+
+    fn height_of(&self, block_hash: &Hash) -> Result<Option<Height>, StoreError> {
+        self.load_height_of(block_hash)
+    }
+
+    fn part(&self, height: Height, index: u32) -> Result<Option<Part>, StoreError> {
+        self.load_part(height, index)
+    }
+
+    fn commit(&self, height: Height) -> Result<Option<Commit>, StoreError> {
+        self.values.read(&Key::at(Kind::Commit, height), Commit::decode)
+    }
+
+    fn seen_commit(&self, height: Height) -> Result<Option<Commit>, StoreError> {
+        self.values.read(&Key::at(Kind::SeenCommit, height), Commit::decode)
+    }
+
+    fn extended_commit(&self, height: Height) -> Result<Option<ExtendedCommit>, StoreError> {
+        self.values.read(&Key::at(Kind::ExtendedCommit, height), ExtendedCommit::decode)
+    }
+
+    fn state(&self) -> Result<Option<ChainState>, StoreError> {
+        self.load_state()
+    }
+
+    fn validators(&self, height: Height) -> Result<Option<ValidatorSet>, StoreError> {
+        self.load_validators(height)
+    }
+
+    fn params(&self, height: Height) -> Result<Option<ConsensusParams>, StoreError> {
+        self.load_params(height)
+    }
+
+    fn results(&self, height: Height) -> Result<Option<FinalizeBlockResponse>, StoreError> {
+        // Results of pruned blocks may be kept for the index; to everybody else they are gone.
+        if self.heights().pruned(height) { Ok(None) } else { self.load_results(height) }
+    }
+
+    fn genesis(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.values.get(&Key::single(Kind::Genesis))?.map(Vec::from))
+    }
+
+    fn tx(&self, hash: &Hash) -> Result<Option<TxResult>, StoreError> {
+        self.require_index()?;
+        self.load_tx(hash)
+    }
+
+    fn search_txs(
+        &self,
+        query: &Query,
+        order: SearchOrder,
+        page: u64,
+        per_page: u64,
+    ) -> Result<Page<TxResult>, StoreError> {
+        self.require_index()?;
+        self.find_txs(query, order, page, per_page)
+    }
+
+    fn search_blocks(
+        &self,
+        query: &Query,
+        order: SearchOrder,
+        page: u64,
+        per_page: u64,
+    ) -> Result<Page<Height>, StoreError> {
+        self.require_index()?;
+        self.find_blocks(query, order, page, per_page)
+    }
+
+    fn indexes(&self) -> bool {
+        self.indexing == Indexing::On
+    }
+
+    fn save_genesis(&self, genesis_json: &[u8], state: &ChainState) -> Result<(), StoreError> {
+        self.put_genesis(genesis_json, state)
+    }
+
+    fn save_block(&self, block: &CandidateBlock, commit: &ExtendedCommit) -> Result<(), StoreError> {
+        self.put_block(block, commit)
+    }
+
+    fn save_results(&self, height: Height, results: &FinalizeBlockResponse) -> Result<(), StoreError> {
+        self.put_results(height, results)
+    }
+
+    fn save_state(&self, state: &ChainState) -> Result<(), StoreError> {
+        self.put_state(state)
+    }
+
+    fn index(&self, applied: &AppliedBlock) -> Result<(), StoreError> {
+        match self.indexing {
+            Indexing::On => self.index_applied(applied),
+            Indexing::Off => Ok(()),
+        }
+    }
+
+    fn prune(&self, retain: Height, state: &ChainState) -> Result<u64, StoreError> {
+        self.prune_below(retain, state)
+    }
+}

@@ -1,0 +1,58 @@
+//! A power cut between any two batches leaves a store from which the node can go on.
+
+use super::chain::{h, seen};
+use super::stores::{grow, grow_once};
+use crate::ports::Store;
+use crate::storage::{Indexing, KvStore, MemoryKv};
+use crate::types::Tx;
+use std::sync::Arc;
+
+fn reopen(kv: &Arc<MemoryKv>) -> KvStore {
+    KvStore::new(Box::new(kv.clone()), Indexing::On, None).expect("opens")
+}
+
+/// After block and results are synced, state and index wait: 0, 1 or 2 of these batches survive.
+#[test]
+fn after_a_power_cut_the_state_is_at_most_one_block_behind_and_the_index_catches_up() {
+    for kept in 0..=2 {
+        let kv = Arc::new(MemoryKv::new());
+        let before = grow(&reopen(&kv), 4);
+        assert_eq!(kv.at_risk(), 2, "state and index of block 4");
+        grow_once(&reopen(&kv), &before, 5);
+        assert_eq!(kv.at_risk(), 2, "those of block 4 became durable with block 5");
+        kv.power_cut(kept);
+
+        let store = reopen(&kv);
+        assert_eq!(store.tip(), h(5), "the block was promised");
+        assert!(store.results(h(5)).expect("read").is_some(), "and so were the results");
+        let state = store.state().expect("read").expect("there");
+        assert_eq!(state.last_block_height, if kept == 0 { h(4) } else { h(5) });
+        for height in 1..=state.last_block_height.get() {
+            let hash = Tx::new(format!("tx {height}").into_bytes()).hash();
+            let found = store.tx(&hash).expect("read").expect("indexed, or indexed again");
+            assert_eq!(found.height, h(height), "{kept} batches survived");
+        }
+    }
+}
+
+#[test]
+fn blocks_stored_while_the_index_was_off_are_indexed_when_it_is_on_again() {
+    let kv = Arc::new(MemoryKv::new());
+    let off = KvStore::new(Box::new(kv.clone()), Indexing::Off, None).expect("opens");
+    grow(&off, 5);
+    let hash = Tx::new(&b"tx 2"[..]).hash();
+    assert!(off.tx(&hash).is_err(), "searching without an index says so");
+    drop(off);
+    assert_eq!(reopen(&kv).tx(&hash).expect("read").map(|tx| tx.height), Some(h(2)));
+}
+
+#[test]
+fn a_block_saved_twice_over_a_crash_is_the_same_block() {
+    let kv = Arc::new(MemoryKv::new());
+    let state = grow(&reopen(&kv), 2);
+    let block = super::chain::block(3, state.last_block_id, vec![]);
+    reopen(&kv).save_block(&block, &seen(&block)).expect("saved");
+    let store = reopen(&kv);
+    store.save_block(&block, &seen(&block)).expect("nothing to do");
+    assert_eq!(store.block(h(3)).expect("read").as_ref(), Some(block.block()));
+}

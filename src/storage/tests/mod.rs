@@ -1,0 +1,7 @@
+//! The store on every backend, and what crashes, damage and pruning do to it.
+
+mod backends;
+mod chain;
+mod crashes;
+mod searches;
+mod stores;

@@ -1,0 +1,354 @@
+//! The log on real files: what a crash, a bad disk and a long life do to it.
+
+use super::*;
+use crate::crypto::Signature;
+use crate::ports::Journal;
+use crate::types::{
+    Address, BlockId, NodeId, PartSet, PartSetHeader, Proposal, Round, Source, Step, Time, TimerId, Vote, VoteKind,
+};
+use bytes::Bytes;
+use proptest::prelude::*;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+fn at(seconds: i64) -> Time {
+    Time::new(seconds, 7).expect("in range")
+}
+
+fn step(height: u64, round: u32) -> JournalRecord {
+    JournalRecord::RoundStep { height: Height::new(height), round: Round::new(round), step: Step::Propose }
+}
+
+fn end(height: u64) -> JournalRecord {
+    JournalRecord::EndHeight(Height::new(height))
+}
+
+fn block_id() -> BlockId {
+    let hash = crate::crypto::sha256(b"block");
+    BlockId { hash, parts: PartSetHeader { total: 1, hash } }
+}
+
+fn vote(height: u64, kind: VoteKind, block_id: Option<BlockId>) -> Vote {
+    Vote {
+        kind,
+        height: Height::new(height),
+        round: Round::new(2),
+        block_id,
+        timestamp: at(3),
+        validator_address: Address::new([4; 20]),
+        validator_index: 1,
+        signature: Signature::new([9; 64]),
+        extension: Bytes::new(),
+        extension_signature: None,
+    }
+}
+
+fn part(height: u64, bytes: Vec<u8>) -> JournalRecord {
+    let parts = PartSet::cut(&bytes.into());
+    let part = parts.part(0).expect("one part").clone();
+    let message = JournalMessage::Part { height: Height::new(height), round: Round::ZERO, part };
+    JournalRecord::Message { source: Source::Own, message }
+}
+
+/// One of each kind, all of height 1.
+fn one_of_each_kind() -> Vec<JournalRecord> {
+    let peer = Source::Peer(NodeId::new(Address::new([5; 20])));
+    let proposal = Proposal {
+        height: Height::new(1),
+        round: Round::new(2),
+        pol_round: Some(Round::new(1)),
+        block_id: block_id(),
+        timestamp: at(3),
+        signature: Signature::new([8; 64]),
+    };
+    let votes = [vote(1, VoteKind::Prevote, Some(block_id())), vote(1, VoteKind::Precommit, None)];
+    let mut records = vec![
+        step(1, 0),
+        JournalRecord::Message { source: Source::Own, message: JournalMessage::Proposal(proposal) },
+        part(1, vec![3; 1000]),
+        JournalRecord::Timeout {
+            timer: TimerId { height: Height::new(1), round: Round::new(2), step: Step::PrevoteWait },
+            duration: Duration::new(3, 500),
+        },
+    ];
+    records.extend(votes.map(|vote| JournalRecord::Message { source: peer, message: JournalMessage::Vote(vote) }));
+    records
+}
+
+/// A log's directory.
+struct Log {
+    home: tempfile::TempDir,
+}
+
+impl Log {
+    fn new() -> Log {
+        Log { home: tempfile::tempdir().expect("a temporary directory") }
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.home.path().join("cs.wal")
+    }
+
+    fn head(&self) -> PathBuf {
+        self.dir().join("wal")
+    }
+
+    fn open(&self) -> (Wal, Recovered) {
+        self.open_with(Limits::default())
+    }
+
+    fn open_with(&self, limits: Limits) -> (Wal, Recovered) {
+        open(&self.dir(), limits).expect("opens")
+    }
+
+    /// Writes records in a run that ends cleanly.
+    fn write(&self, records: &[JournalRecord]) {
+        let (mut wal, _) = self.open();
+        records.iter().for_each(|record| wal.append(at(1), record).expect("appended"));
+        wal.sync().expect("synced");
+    }
+
+    fn read(&self, height: u64) -> Vec<JournalRecord> {
+        let (_wal, recovered) = self.open();
+        recovered.records_since(Height::new(height)).expect("readable")
+    }
+}
+
+#[test]
+fn a_new_log_begins_with_the_end_of_height_0_and_no_zeros_stay_behind() {
+    let log = Log::new();
+    drop(log.open());
+    let bytes = fs::read(log.head()).expect("readable");
+    let data = frame::parse(&bytes).expect("a whole record");
+    assert_eq!(bytes.len(), frame::HEADER_BYTES + data.len());
+    let (_, record) = journal::decode(data).expect("decodes");
+    assert_eq!(record, end(0));
+    drop(log.open());
+    assert_eq!(fs::read(log.head()).expect("readable"), bytes, "the second start adds nothing");
+}
+
+#[test]
+fn every_kind_of_record_comes_back() {
+    let log = Log::new();
+    log.write(&one_of_each_kind());
+    assert_eq!(log.read(1), one_of_each_kind());
+}
+
+#[test]
+fn a_crash_leaves_the_zeros_the_head_was_allocated_with_and_loses_nothing_synced() {
+    let log = Log::new();
+    let (mut wal, _) = log.open();
+    wal.append(at(1), &step(1, 0)).expect("appended");
+    wal.sync().expect("synced");
+    wal.append(at(1), &step(1, 1)).expect("appended");
+    std::mem::forget(wal); // the process dies: nothing runs any more
+    assert!(fs::metadata(log.head()).expect("there").len() > 1 << 20, "still allocated");
+    let (_wal, recovered) = log.open();
+    assert_eq!(recovered.repaired, None);
+    assert_eq!(recovered.records_since(Height::FIRST).expect("readable"), [step(1, 0)]);
+}
+
+#[test]
+fn a_torn_last_record_is_cut_off_at_every_byte() {
+    let whole = Log::new();
+    whole.write(&one_of_each_kind());
+    let bytes = fs::read(whole.head()).expect("readable");
+    let last = bytes.len() - frame_lengths(&bytes).pop().expect("records");
+    let kept = &one_of_each_kind()[..5];
+    for cut in last..bytes.len() {
+        let zeroed: Vec<u8> = bytes[..cut].iter().copied().chain(std::iter::repeat_n(0, 4096)).collect();
+        for (torn, dropped) in [(&bytes[..cut], cut - last), (&zeroed, cut - last)] {
+            let log = Log::new();
+            fs::create_dir(log.dir()).expect("made");
+            fs::write(log.head(), torn).expect("written");
+            let (_wal, recovered) = log.open();
+            assert_eq!(recovered.records_since(Height::FIRST).expect("readable"), kept, "cut at {cut}");
+            let repaired = recovered.repaired.map_or(0, |repaired| repaired.dropped_bytes);
+            assert!(repaired as usize <= dropped, "cut at {cut}: {repaired}");
+        }
+    }
+}
+
+#[test]
+fn after_a_repair_the_log_goes_on_and_stays_readable() {
+    let log = Log::new();
+    log.write(&[step(1, 0), step(1, 1)]);
+    let bytes = fs::read(log.head()).expect("readable");
+    fs::write(log.head(), &bytes[..bytes.len() - 3]).expect("written");
+    log.write(&[step(1, 2)]);
+    assert_eq!(log.read(1), [step(1, 0), step(1, 2)]);
+}
+
+#[test]
+fn a_flipped_bit_before_the_last_record_is_refused_with_place_and_remedy() {
+    let whole = Log::new();
+    whole.write(&one_of_each_kind());
+    let bytes = fs::read(whole.head()).expect("readable");
+    let last = bytes.len() - frame_lengths(&bytes).pop().expect("records");
+    for place in 0..last {
+        let log = Log::new();
+        fs::create_dir(log.dir()).expect("made");
+        let mut bent = bytes.clone();
+        bent[place] ^= 1 << (place % 8);
+        fs::write(log.head(), bent).expect("written");
+        let error = open(&log.dir(), Limits::default()).expect_err("damage").to_string();
+        assert!(error.contains("is damaged at byte") && error.contains("mv "), "bit at {place}: {error}");
+    }
+}
+
+#[test]
+fn a_lost_sector_in_the_last_group_is_a_torn_end_and_the_same_far_from_the_end_is_damage() {
+    let records: Vec<JournalRecord> = (0..3).map(|fill| part(1, vec![fill + 1; 5000])).collect();
+    let more: Vec<JournalRecord> = (0..60).map(|fill| part(1, vec![fill + 1; 60_000])).collect();
+    for (following, torn) in [(&[][..], true), (&more[..], false)] {
+        let log = Log::new();
+        log.write(&[&[step(1, 0)], &records[..], following].concat());
+        let mut bytes = fs::read(log.head()).expect("readable");
+        bytes[1024..1536].fill(0); // inside the first part
+        fs::write(log.head(), bytes).expect("written");
+        match open(&log.dir(), Limits::default()) {
+            Ok((_wal, recovered)) => {
+                assert!(torn);
+                assert_eq!(recovered.records_since(Height::FIRST).expect("readable"), [step(1, 0)]);
+            }
+            Err(error) => assert!(!torn, "{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_length_from_a_bad_disk_sets_no_memory_aside() {
+    for length in [0, 1, RECORD_BYTES_MAX as u32, RECORD_BYTES_MAX as u32 + 1, u32::MAX] {
+        let mut bytes = vec![1, 2, 3, 4];
+        bytes.extend(length.to_be_bytes());
+        assert!(frame::parse(&bytes).is_err(), "length {length}");
+    }
+}
+
+#[test]
+fn full_heads_are_rotated_the_oldest_removed_and_a_height_is_gathered_across_segments() {
+    let log = Log::new();
+    let limits = Limits { head_bytes: 1000, total_bytes: 10_000 };
+    let (mut wal, _) = log.open_with(limits);
+    for height in 1..=40 {
+        for round in 0..40 {
+            wal.append(at(1), &step(height, round)).expect("appended");
+            wal.sync().expect("synced");
+        }
+        wal.append(at(1), &end(height)).expect("appended");
+        wal.sync().expect("synced");
+    }
+    drop(wal);
+    let files: Vec<String> = fs::read_dir(log.dir())
+        .expect("listed")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    assert!(files.contains(&"wal".to_owned()) && !files.contains(&"wal.000".to_owned()), "{files:?}");
+    let total: u64 = files.iter().map(|name| fs::metadata(log.dir().join(name)).expect("there").len()).sum();
+    assert!(total <= limits.total_bytes, "{total} bytes in {files:?}");
+    let (_wal, recovered) = log.open_with(limits);
+    let expected: Vec<JournalRecord> = (0..40).map(|round| step(40, round)).collect();
+    assert_eq!(recovered.records_since(Height::new(40)).expect("readable"), expected);
+    assert_eq!(recovered.records_since(Height::new(41)).expect("readable"), []);
+}
+
+#[test]
+fn damage_in_an_older_segment_that_is_needed_is_refused() {
+    let log = Log::new();
+    let limits = Limits { head_bytes: 500, total_bytes: 1 << 20 };
+    let (mut wal, _) = log.open_with(limits);
+    for round in 0..60 {
+        wal.append(at(1), &step(1, round)).expect("appended");
+        wal.sync().expect("synced");
+    }
+    drop(wal);
+    let older = log.dir().join("wal.001");
+    let mut bytes = fs::read(&older).expect("there");
+    *bytes.last_mut().expect("not empty") ^= 1;
+    fs::write(&older, bytes).expect("written");
+    let (_wal, recovered) = log.open_with(limits);
+    let error = recovered.records_since(Height::FIRST).expect_err("damage").to_string();
+    assert!(error.contains("wal.001 is damaged at byte"), "{error}");
+}
+
+#[test]
+fn a_crash_between_renaming_the_head_and_making_a_new_one_is_survived() {
+    let log = Log::new();
+    log.write(&[step(1, 0)]);
+    fs::rename(log.head(), log.dir().join("wal.000")).expect("renamed");
+    log.write(&[step(1, 1)]);
+    assert_eq!(log.read(1), [step(1, 0), step(1, 1)]);
+}
+
+#[test]
+fn a_missing_end_mark_changes_nothing_and_late_votes_of_the_height_before_are_kept() {
+    let late = JournalRecord::Message {
+        source: Source::Own,
+        message: JournalMessage::Vote(vote(4, VoteKind::Precommit, Some(block_id()))),
+    };
+    let log = Log::new();
+    log.write(&[step(4, 0), end(4), late.clone(), step(5, 0), step(5, 1)]);
+    assert_eq!(log.read(5), [late, step(5, 0), step(5, 1)]);
+    let log = Log::new();
+    log.write(&[step(3, 0), end(3), step(9, 0), step(9, 1)]); // heights 4 to 8 came by block sync
+    assert_eq!(log.read(9), [step(9, 0), step(9, 1)]);
+}
+
+#[test]
+fn a_record_too_large_to_be_read_back_is_refused_when_written() {
+    let log = Log::new();
+    let (mut wal, _) = log.open();
+    let mut vote = vote(1, VoteKind::Precommit, Some(block_id()));
+    vote.extension = vec![1; RECORD_BYTES_MAX].into();
+    vote.extension_signature = Some(Signature::new([1; 64]));
+    let record = JournalRecord::Message { source: Source::Own, message: JournalMessage::Vote(vote) };
+    assert!(wal.append(at(1), &record).is_err());
+    wal.append(at(1), &step(1, 0)).expect("the log goes on");
+    wal.sync().expect("synced");
+}
+
+/// Bytes of each frame in a file.
+fn frame_lengths(mut bytes: &[u8]) -> Vec<usize> {
+    let mut lengths = Vec::new();
+    while let Ok(data) = frame::parse(bytes) {
+        let length = frame::HEADER_BYTES + data.len();
+        lengths.push(length);
+        bytes = &bytes[length..];
+    }
+    lengths
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever was synced comes back after a crash that tears the rest anywhere, in order and complete.
+    #[test]
+    fn what_was_synced_survives_any_tear(
+        rounds in proptest::collection::vec((0u32..1000, any::<bool>()), 1..40),
+        kept in 0.0f64..=1.0,
+    ) {
+        let log = Log::new();
+        let (mut wal, _) = log.open();
+        let mut synced = 0;
+        for (index, (round, sync)) in rounds.iter().enumerate() {
+            wal.append(at(1), &step(1, *round)).expect("appended");
+            if *sync {
+                wal.sync().expect("synced");
+                synced = index + 1;
+            }
+        }
+        let promised = fs::read(log.head()).expect("readable");
+        let promised: usize = frame_lengths(&promised).iter().sum();
+        wal.sync().expect("synced");
+        let whole: usize = frame_lengths(&fs::read(log.head()).expect("readable")).iter().sum();
+        std::mem::forget(wal);
+        let cut = promised + ((whole - promised) as f64 * kept) as usize;
+        let mut bytes = fs::read(log.head()).expect("readable");
+        bytes[cut..].fill(0);
+        fs::write(log.head(), bytes).expect("written");
+        let found = log.read(1);
+        let expected: Vec<JournalRecord> = rounds.iter().map(|(round, _)| step(1, *round)).collect();
+        prop_assert!(found.len() >= synced && expected.starts_with(&found), "{} of {synced}", found.len());
+    }
+}

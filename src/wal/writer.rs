@@ -1,0 +1,171 @@
+//! Appending: a buffer, then one write and one fdatasync for everything gathered (group commit).
+//!
+//! The head is grown in zero-filled steps, so that between two steps a sync has no file length to bring to disk, only
+//! data (measured: p90 of 0.085 ms instead of 3.9 ms). A CometBFT reader would take those zeros for damage, so they are
+//! cut off before a segment is rotated and when the log is closed.
+
+use super::frame::{self, FRAME_BYTES_MAX, RECORD_BYTES_MAX};
+use super::segments::{Segments, failed};
+use super::{Limits, journal};
+use crate::ports::{Journal, JournalError};
+use crate::types::{Height, JournalRecord, Time};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::time::SystemTime;
+
+/// Most bytes gathered before they are written and synced without being asked: what one crash can tear.
+pub(super) const GROUP_BYTES_MAX: usize = 2 << 20;
+const _: () = assert!(FRAME_BYTES_MAX <= GROUP_BYTES_MAX, "any legal record fits a group");
+
+/// The head grows by this many zero bytes at a time.
+const GROW_BYTES: u64 = 2 << 20;
+
+/// The open log. Closing it (dropping) syncs what is buffered.
+#[derive(Debug)]
+pub struct Wal {
+    segments: Segments,
+    limits: Limits,
+    head: File,
+    /// Where the head's records end.
+    end: u64,
+    /// The head's length: zeros stand from `end` to here.
+    allocated: u64,
+    /// Frames not yet written.
+    buffer: Vec<u8>,
+    health: Health,
+}
+
+/// Whether what the log promised can still be relied on.
+#[derive(Debug, PartialEq, Eq)]
+enum Health {
+    Good,
+    /// A write or sync failed. A later sync may claim success though data is lost, so none is tried.
+    Broken,
+}
+
+impl Wal {
+    /// Takes up a log whose head holds good records up to `end` and zeros behind.
+    pub(super) fn start(segments: Segments, limits: Limits, end: u64) -> Result<Wal, JournalError> {
+        let made = !segments.head().exists();
+        let (head, allocated) = open_head(&segments)?;
+        if made {
+            segments.sync()?;
+        }
+        let fresh = segments.is_fresh();
+        let mut wal = Wal { segments, limits, head, end, allocated, buffer: Vec::new(), health: Health::Good };
+        // A head of no records after a crash between making and filling it counts as fresh too.
+        if fresh || (end == 0 && wal.segments.newest_first().count() == 1) {
+            wal.append(Time::from(SystemTime::now()), &JournalRecord::EndHeight(Height::ZERO))?;
+            wal.sync()?;
+        }
+        Ok(wal)
+    }
+
+    fn check_health(&self) -> Result<(), JournalError> {
+        match self.health {
+            Health::Good => Ok(()),
+            Health::Broken => Err(JournalError(format!(
+                "the journal {} is closed since a write to it failed; stop the node, check the disk and start again",
+                self.segments.head().display()
+            ))),
+        }
+    }
+
+    /// Writes and syncs the buffer, then rotates when the head is full.
+    fn write_out(&mut self) -> io::Result<()> {
+        let end = self.end + self.buffer.len() as u64;
+        self.head.write_all_at(&self.buffer, self.end)?;
+        if end > self.allocated {
+            let allocated = end.next_multiple_of(GROW_BYTES);
+            write_zeros(&self.head, end, allocated)?;
+            self.allocated = allocated;
+        }
+        self.head.sync_data()?;
+        self.end = end;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> Result<(), JournalError> {
+        self.cut_zeros().map_err(|error| failed("cannot close the journal's full segment", &error))?;
+        self.segments.rotate()?;
+        (self.head, self.allocated) = open_head(&self.segments)?;
+        self.end = 0;
+        self.segments.sync()?;
+        self.segments.remove_oldest(self.limits.total_bytes.saturating_sub(self.limits.head_bytes))
+    }
+
+    /// Leaves a file that ends where its last record ends.
+    fn cut_zeros(&mut self) -> io::Result<()> {
+        self.head.set_len(self.end)?;
+        self.allocated = self.end;
+        self.head.sync_all()
+    }
+}
+
+impl Journal for Wal {
+    fn append(&mut self, at: Time, record: &JournalRecord) -> Result<(), JournalError> {
+        self.check_health()?;
+        let data = journal::encode(at, record);
+        if data.len() > RECORD_BYTES_MAX {
+            return Err(JournalError(format!(
+                "a journal record of {} bytes cannot be written: at most {RECORD_BYTES_MAX} are allowed. A vote \
+                 extension this large must be made smaller by the application",
+                data.len()
+            )));
+        }
+        if self.buffer.len() + data.len() + frame::HEADER_BYTES > GROUP_BYTES_MAX {
+            self.sync()?;
+        }
+        frame::put(&mut self.buffer, &data);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), JournalError> {
+        self.check_health()?;
+        if self.buffer.is_empty() {
+            return Ok(()); // everything appended was synced: append itself never leaves written data unsynced
+        }
+        self.health = Health::Broken; // until all of it worked
+        self.write_out()
+            .map_err(|error| failed(&format!("cannot write the journal {}", self.segments.head().display()), &error))?;
+        if self.end >= self.limits.head_bytes {
+            self.rotate()?;
+        }
+        self.health = Health::Good;
+        Ok(())
+    }
+}
+
+impl Drop for Wal {
+    fn drop(&mut self) {
+        if self.health == Health::Broken {
+            return;
+        }
+        let closed =
+            self.sync().and_then(|()| self.cut_zeros().map_err(|error| failed("cannot close the journal", &error)));
+        if let Err(error) = closed {
+            tracing::error!(%error, "the journal was not closed cleanly");
+        }
+    }
+}
+
+fn open_head(segments: &Segments) -> Result<(File, u64), JournalError> {
+    let path = segments.head();
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    opened
+        .and_then(|file| file.metadata().map(|facts| (file, facts.len())))
+        .map_err(|error| failed(&format!("cannot open the journal {}", path.display()), &error))
+}
+
+fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
+    static CHUNK: [u8; 64 << 10] = [0; 64 << 10];
+    let mut at = from;
+    while at < to {
+        let count = (to - at).min(CHUNK.len() as u64);
+        file.write_all_at(&CHUNK[..count as usize], at)?;
+        at += count;
+    }
+    Ok(())
+}
