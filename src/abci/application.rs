@@ -51,7 +51,7 @@ pub type Answer<T> = Result<T, Failure>;
 /// [`finalize_block`] once it is decided, [`commit`]. Between `finalize_block` and `commit` nothing may be durable:
 /// after a crash of either side the node asks [`info`] how far you came and repeats the blocks you lack.
 ///
-/// ```
+/// ```no_run
 /// use bytes::Bytes;
 /// use quorate::abci::{Answer, Application};
 /// use quorate::types::abci::*;
@@ -92,6 +92,13 @@ pub type Answer<T> = Result<T, Failure>;
 ///         self.committed = self.finalized; // a real application makes this durable
 ///         Ok(CommitResponse::default())
 ///     }
+/// }
+///
+/// // The whole program: serve nodes until Ctrl-C.
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let address = "tcp://127.0.0.1:26658".parse()?;
+///     quorate::abci::run(Counter::default(), &address, |bound| println!("listening at {bound}"))?;
+///     Ok(())
 /// }
 /// ```
 ///

@@ -44,6 +44,11 @@ impl Hosted {
             Err(Failure::new(self.panicked.get_or_init(|| message).as_str()))
         })
     }
+
+    /// How the application panicked, if it did.
+    pub(super) fn panicked(&self) -> Option<&str> {
+        self.panicked.get().map(String::as_str)
+    }
 }
 
 impl fmt::Debug for Hosted {
