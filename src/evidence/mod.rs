@@ -1,1 +1,12 @@
-//! Proven misbehaviour: verify, pool, expiry, inclusion.
+//! Evidence of misbehaviour: is it true, is it still punishable, and what shall the next block prove? (reference §4.12)
+//!
+//! Pure: what this node's own chain says about the height of an offence is told as [`Facts`].
+//!
+//! Reading order: `verify` → `pool`.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
+mod pool;
+mod verify;
+
+pub use pool::Pool;
+pub use verify::{Facts, InvalidEvidence, is_expired, trusted_height, verify};

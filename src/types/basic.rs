@@ -3,7 +3,7 @@
 
 use super::{
     Address, Block, BlockId, ChainId, Commit, DuplicateVoteEvidence, Evidence, Header, Height, LightBlock,
-    LightClientAttackEvidence, Power, SignedHeader, Version, Vote, VoteKind,
+    LightClientAttackEvidence, Power, SignedHeader, Time, ValidatorSet, Version, Vote, VoteKind,
 };
 use crate::crypto::Hash;
 
@@ -197,7 +197,7 @@ impl Vote {
 }
 
 /// What duplicate votes are ordered by: BlockID.Key, compared as bytes; empty for nil (reference §4.12).
-pub(crate) fn block_key(block_id: Option<&BlockId>) -> Vec<u8> {
+fn block_key(block_id: Option<&BlockId>) -> Vec<u8> {
     block_id.map_or(Vec::new(), |id| [id.hash.as_ref(), &id.parts.encode()].concat())
 }
 
@@ -212,6 +212,25 @@ impl Evidence {
 }
 
 impl DuplicateVoteEvidence {
+    /// Two votes of one member of `set` in one step for two blocks, put in order; none when they are not that. `time`
+    /// is the time of the block decided at their height by `set`.
+    pub fn new(one: Vote, other: Vote, time: Time, set: &ValidatorSet) -> Option<DuplicateVoteEvidence> {
+        let step = |vote: &Vote| (vote.height, vote.round, vote.kind, vote.validator_address);
+        let (_, offender) = set.by_address(&one.validator_address)?;
+        if step(&one) != step(&other) || one.block_id == other.block_id {
+            return None;
+        }
+        let in_order = block_key(one.block_id.as_ref()) < block_key(other.block_id.as_ref());
+        let (vote_a, vote_b) = if in_order { (one, other) } else { (other, one) };
+        Some(DuplicateVoteEvidence {
+            vote_a,
+            vote_b,
+            total_voting_power: set.total_power(),
+            validator_power: offender.power,
+            timestamp: time,
+        })
+    }
+
     fn validate_basic(&self) -> Result<(), BasicError> {
         self.vote_a.validate_basic().map_err(BasicError::within("invalid VoteA"))?;
         self.vote_b.validate_basic().map_err(BasicError::within("invalid VoteB"))?;

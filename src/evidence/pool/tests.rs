@@ -1,0 +1,167 @@
+//! The life of evidence: reported, waiting, proposed, proven, expired.
+
+use super::*;
+use crate::evidence::verify::tests::{HEIGHT, block_time, double_vote, facts_at, signers, state_after};
+use crate::types::tests::{Signers, block_id};
+use crate::types::{ConsensusParams, VoteKind};
+use std::time::Duration;
+
+fn evidence(signers: &Signers, index: usize, height: u64) -> Evidence {
+    Evidence::DuplicateVote(Box::new(double_vote(signers, index, height)))
+}
+
+fn facts_of<'a>(signers: &'a Signers) -> impl Fn(&Evidence) -> Option<Facts> + 'a {
+    |evidence| Some(facts_at(evidence.height().get(), signers))
+}
+
+fn waiting(pool: &Pool) -> Vec<Evidence> {
+    pool.iter().cloned().collect()
+}
+
+/// The two votes behind [`evidence`].
+fn votes(signers: &Signers, index: usize, height: u64) -> (Vote, Vote) {
+    let vote = |word| signers.vote(index, VoteKind::Prevote, height, 0, Some(block_id(word)));
+    (vote("x"), vote("y"))
+}
+
+#[test]
+fn evidence_waits_in_the_order_of_height_and_hash_and_is_proposed_within_the_bytes() {
+    let (signers, state) = (signers(), state_after(8, &signers()));
+    let mut pool = Pool::new(&state);
+    let mut all: Vec<Evidence> =
+        [(0, 6), (1, 5), (2, 5), (3, 4)].map(|(index, height)| evidence(&signers, index, height)).into();
+    for one in &all {
+        let facts = facts_at(one.height().get(), &signers);
+        assert_eq!(pool.add(one.clone(), &facts, &state), Ok(one.hash()));
+        assert_eq!(pool.add(one.clone(), &facts, &state), Ok(one.hash()), "a second time changes nothing");
+    }
+    all.sort_by_key(|one| (one.height(), one.hash()));
+    assert_eq!(waiting(&pool), all);
+    let size: u64 = all[..2].iter().map(Evidence::encoded_len).sum();
+    assert_eq!(pool.pending(size), (all[..2].to_vec(), size));
+    assert_eq!(pool.pending(size - 1), (all[..1].to_vec(), all[0].encoded_len()));
+    assert_eq!(pool.pending(0), (vec![], 0));
+    assert_eq!(pool.pending(u64::MAX).0, all);
+}
+
+#[test]
+fn false_evidence_does_not_get_in() {
+    let (signers, state) = (signers(), state_after(8, &signers()));
+    let mut pool = Pool::new(&state);
+    let wrong_time = facts_at(HEIGHT + 1, &signers);
+    let result = pool.add(evidence(&signers, 0, HEIGHT), &wrong_time, &state);
+    assert!(matches!(result, Err(InvalidEvidence::WrongTime { .. })), "{result:?}");
+    assert_eq!(waiting(&pool), []);
+}
+
+/// Bug class 054: proven once is proven for ever, on the way in, in a block, and as a late contradiction.
+#[test]
+fn what_a_block_proved_is_not_proposed_or_accepted_again() {
+    let signers = signers();
+    let state = state_after(8, &signers);
+    let mut pool = Pool::new(&state);
+    let one = evidence(&signers, 0, 7);
+    pool.add(one.clone(), &facts_at(7, &signers), &state).unwrap();
+    let state = state_after(9, &signers);
+    pool.update(&state, std::slice::from_ref(&one));
+    assert_eq!(waiting(&pool), []);
+    assert_eq!(pool.add(one.clone(), &facts_at(7, &signers), &state), Ok(one.hash()), "the sender is only behind");
+    let result = pool.check_block_evidence(std::slice::from_ref(&one), &state, facts_of(&signers));
+    assert_eq!(result, Err(InvalidEvidence::Committed));
+    pool.update(&state_after(10, &signers), &[]);
+    let (first, second) = votes(&signers, 0, 9);
+    pool.mark_committed(&evidence(&signers, 0, 9));
+    pool.report_conflict(first, second);
+    pool.update(&state_after(11, &signers), &[]);
+    assert_eq!(waiting(&pool), []);
+    assert_eq!(pool.pending_bytes, 0);
+}
+
+#[test]
+fn the_evidence_of_a_block_is_verified_once_and_must_not_stand_there_twice() {
+    let signers = signers();
+    let state = state_after(8, &signers);
+    let mut pool = Pool::new(&state);
+    let list = [evidence(&signers, 0, HEIGHT), evidence(&signers, 1, HEIGHT)];
+    assert_eq!(pool.check_block_evidence(&list, &state, facts_of(&signers)), Ok(()));
+    assert_eq!(waiting(&pool).len(), 2, "it is kept for the next time");
+    let nothing_known = |_: &Evidence| None;
+    assert_eq!(pool.check_block_evidence(&list, &state, nothing_known), Ok(()), "known evidence needs no facts");
+    let twice = [list[0].clone(), list[1].clone(), list[0].clone()];
+    assert_eq!(pool.check_block_evidence(&twice, &state, nothing_known), Err(InvalidEvidence::Duplicate));
+    let unknown = [evidence(&signers, 2, HEIGHT)];
+    let result = pool.check_block_evidence(&unknown, &state, nothing_known);
+    assert_eq!(result, Err(InvalidEvidence::NoHeader(crate::types::Height::new(HEIGHT))));
+}
+
+/// Bug classes 049 and 053: time and powers come from the decided block, the same on every node, and not earlier.
+#[test]
+fn a_contradiction_becomes_evidence_when_its_height_is_decided() {
+    let signers = signers();
+    let mut pool = Pool::new(&state_after(8, &signers));
+    let (first, second) = votes(&signers, 1, 9);
+    pool.report_conflict(second, first);
+    assert_eq!(pool.pending(u64::MAX).0, []);
+    pool.update(&state_after(9, &signers), &[]);
+    let expected = evidence(&signers, 1, 9);
+    assert_eq!(waiting(&pool), [expected.clone()]);
+    assert_eq!(expected.time(), block_time(9));
+
+    // A late precommit of the height before, while the next one is being decided.
+    let (first, second) = votes(&signers, 2, 9);
+    pool.report_conflict(first, second);
+    pool.update(&state_after(10, &signers), &[]);
+    assert_eq!(waiting(&pool).len(), 2);
+}
+
+#[test]
+fn contradictions_above_the_decided_height_wait_and_those_long_past_are_dropped() {
+    let signers = signers();
+    let mut pool = Pool::new(&state_after(100, &signers));
+    for height in [50, 102] {
+        let (first, second) = votes(&signers, 0, height);
+        pool.report_conflict(first, second);
+    }
+    pool.update(&state_after(101, &signers), &[]);
+    assert_eq!(waiting(&pool), []);
+    pool.update(&state_after(102, &signers), &[]);
+    assert_eq!(waiting(&pool), [evidence(&signers, 0, 102)]);
+}
+
+#[test]
+fn expired_evidence_leaves_the_pool() {
+    let signers = signers();
+    let mut state = state_after(8, &signers);
+    let mut pool = Pool::new(&state);
+    pool.add(evidence(&signers, 0, HEIGHT), &facts_at(HEIGHT, &signers), &state).unwrap();
+    let mut params = ConsensusParams::default();
+    params.evidence.max_age_num_blocks = 3;
+    params.evidence.max_age_duration = Duration::from_secs(1);
+    state = state_after(9, &signers);
+    state.consensus_params = Arc::new(params);
+    pool.update(&state, &[]);
+    assert_eq!(waiting(&pool), []);
+    assert_eq!(pool.pending_bytes, 0);
+}
+
+#[test]
+fn the_pool_is_bounded() {
+    let signers = signers();
+    let state = state_after(8, &signers);
+    let mut pool = Pool::new(&state);
+    let (first, second) = votes(&signers, 0, 9);
+    pool.report_conflict(first.clone(), second.clone());
+    pool.report_conflict(first.clone(), second.clone());
+    assert_eq!(pool.conflicts.len(), 1, "the same pair is kept once");
+    for round in 0..2 * CONFLICTS_MAX as u32 {
+        let second = Vote { round: crate::types::Round::new(round), ..second.clone() };
+        pool.report_conflict(first.clone(), second);
+    }
+    assert_eq!(pool.conflicts.len(), CONFLICTS_MAX);
+    pool.pending_bytes = PENDING_BYTES_MAX - 1;
+    let one = evidence(&signers, 0, HEIGHT);
+    let result = pool.add(one.clone(), &facts_at(HEIGHT, &signers), &state);
+    assert_eq!(result, Err(InvalidEvidence::PoolFull { bytes: PENDING_BYTES_MAX - 1 }));
+    let result = pool.check_block_evidence(&[one], &state, facts_of(&signers));
+    assert_eq!(result, Ok(()), "a full pool does not make a block wrong");
+}
