@@ -1,0 +1,193 @@
+//! Arguments, from JSON and from URLs. The rules and texts are CometBFT's (reference §8.2): 64-bit numbers in JSON are
+//! strings, bytes are base64 in JSON but `0x…` or a quoted literal in a URL.
+
+use super::routes::Route;
+use crate::codec::json::read::{self, Place};
+use crate::types::Evidence;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+/// What an argument is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Int,
+    Uint,
+    Text,
+    Bytes,
+    HexBytes,
+    Bool,
+    Evidence,
+}
+
+/// An argument.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Value {
+    Int(i64),
+    Text(String),
+    Bytes(Vec<u8>),
+    Bool(bool),
+    Evidence(Box<Evidence>),
+}
+
+/// The arguments of one call, by position in the route's list; missing ones are none.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Args(Vec<Option<Value>>);
+
+impl Args {
+    /// A number, if given.
+    pub(crate) fn int(&self, index: usize) -> Option<i64> {
+        match self.0.get(index) {
+            Some(Some(Value::Int(number))) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// A text; empty when missing.
+    pub(crate) fn text(&self, index: usize) -> &str {
+        match self.0.get(index) {
+            Some(Some(Value::Text(text))) => text,
+            _ => "",
+        }
+    }
+
+    /// Bytes; empty when missing.
+    pub(crate) fn bytes(&self, index: usize) -> Vec<u8> {
+        match self.0.get(index) {
+            Some(Some(Value::Bytes(bytes))) => bytes.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// A switch; off when missing.
+    pub(crate) fn flag(&self, index: usize) -> bool {
+        matches!(self.0.get(index), Some(Some(Value::Bool(true))))
+    }
+
+    /// Evidence, if given.
+    pub(crate) fn evidence(&self, index: usize) -> Option<&Evidence> {
+        match self.0.get(index) {
+            Some(Some(Value::Evidence(evidence))) => Some(evidence),
+            _ => None,
+        }
+    }
+
+    /// True when the first argument was given.
+    pub(crate) fn first_given(&self) -> bool {
+        matches!(self.0.first(), Some(Some(_)))
+    }
+}
+
+/// Reads the `params` of a request: an object by name, or an array by position.
+pub(crate) fn from_json(route: Route, params: Option<&RawValue>) -> Result<Args, String> {
+    let Some(params) = params else { return Ok(Args::default()) };
+    if let Ok(by_name) = serde_json::from_str::<Option<BTreeMap<String, &RawValue>>>(params.get()) {
+        let by_name = by_name.unwrap_or_default();
+        let read =
+            |(name, kind): &(&str, Kind)| by_name.get(*name).map_or(Ok(None), |raw| json_value(*kind, raw.get()));
+        return route.args().iter().map(read).collect::<Result<_, _>>().map(Args);
+    }
+    let unknown = |error| format!("unknown type for JSON params: {error}. Expected map or array");
+    let list: Vec<&RawValue> = serde_json::from_str(params.get()).map_err(unknown)?;
+    if list.len() != route.args().len() {
+        let names: Vec<&str> = route.args().iter().map(|(name, _)| *name).collect();
+        let given: Vec<&str> = list.iter().map(|raw| raw.get()).collect();
+        return Err(format!(
+            "expected {} parameters ([{}]), got {} ([{}])",
+            names.len(),
+            names.join(" "),
+            given.len(),
+            given.join(" ")
+        ));
+    }
+    let read = |((_, kind), raw): (&(&str, Kind), &&RawValue)| json_value(*kind, raw.get());
+    route.args().iter().zip(&list).map(read).collect::<Result<_, _>>().map(Args)
+}
+
+/// Reads the arguments of a GET: each by name from the decoded query of the URL.
+pub(crate) fn from_uri(route: Route, query: &[(String, String)]) -> Result<Args, String> {
+    let read = |(name, kind): &(&str, Kind)| {
+        let given = query.iter().find(|(key, value)| key == name && !value.is_empty());
+        given.map_or(Ok(None), |(_, text)| uri_value(*kind, text))
+    };
+    route.args().iter().map(read).collect::<Result<_, _>>().map(Args)
+}
+
+fn json_value(kind: Kind, raw: &str) -> Result<Option<Value>, String> {
+    if raw == "null" {
+        return Ok(None);
+    }
+    let cannot = |go_type: &str| format!("json: cannot unmarshal {} into Go value of type {go_type}", json_type(raw));
+    let text = |go_type: &str| serde_json::from_str::<String>(raw).map_err(|_| cannot(go_type));
+    match kind {
+        Kind::Int | Kind::Uint => integer(kind, raw).map(|number| Some(Value::Int(number))),
+        Kind::Text => Ok(Some(Value::Text(text("string")?))),
+        Kind::Bool => Ok(Some(Value::Bool(serde_json::from_str(raw).map_err(|_| cannot("bool"))?))),
+        Kind::Bytes => {
+            let bytes = STANDARD.decode(text("[]uint8")?);
+            bytes.map(|bytes| Some(Value::Bytes(bytes))).map_err(|error| format!("illegal base64 data: {error}"))
+        }
+        Kind::HexBytes => {
+            let text = serde_json::from_str::<String>(raw).map_err(|_| format!("invalid hex string: {raw}"))?;
+            hex::decode(&text).map(|bytes| Some(Value::Bytes(bytes))).map_err(|error| format!("encoding/hex: {error}"))
+        }
+        Kind::Evidence => {
+            let place = Place::document("evidence", raw.as_bytes()).map_err(|error| error.to_string())?;
+            let evidence = read::evidence(&place).map_err(|error| error.to_string())?;
+            Ok(Some(Value::Evidence(Box::new(evidence))))
+        }
+    }
+}
+
+/// A 64-bit number, which CometBFT's JSON writes in quotes.
+fn integer(kind: Kind, raw: &str) -> Result<i64, String> {
+    let Some(digits) = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return Err(format!("invalid 64-bit integer encoding {raw:?}, expected string"));
+    };
+    let go_type = if kind == Kind::Uint { "uint" } else { "int64" };
+    let number =
+        digits.parse::<i64>().ok().filter(|number| !digits.starts_with('+') && (kind == Kind::Int || *number >= 0));
+    number
+        .ok_or_else(|| format!("json: cannot unmarshal {} {digits} into Go value of type {go_type}", json_type(digits)))
+}
+
+fn json_type(raw: &str) -> &'static str {
+    match raw.as_bytes().first() {
+        Some(b'"') => "string",
+        Some(b'{') => "object",
+        Some(b'[') => "array",
+        Some(b't' | b'f') => "bool",
+        _ => "number",
+    }
+}
+
+fn uri_value(kind: Kind, text: &str) -> Result<Option<Value>, String> {
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    let is_number = !unsigned.is_empty() && unsigned.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number && matches!(kind, Kind::Int | Kind::Uint) {
+        return integer(kind, &format!("\"{text}\"")).map(|number| Some(Value::Int(number)));
+    }
+    if let Some(digits) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        return from_hex(kind, digits).map(Some);
+    }
+    let quoted = text.len() >= 2 && text.starts_with('"') && text.ends_with('"');
+    if quoted && matches!(kind, Kind::Bytes | Kind::HexBytes) {
+        let literal: String = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        return Ok(Some(Value::Bytes(literal.into_bytes())));
+    }
+    serde_json::from_str::<&RawValue>(text).map_err(|error| format!("invalid argument {text:?}: {error}"))?;
+    json_value(kind, text)
+}
+
+fn from_hex(kind: Kind, digits: &str) -> Result<Value, String> {
+    let bytes = hex::decode(digits).map_err(|error| format!("encoding/hex: {error}"));
+    match kind {
+        Kind::Bytes | Kind::HexBytes => bytes.map(Value::Bytes),
+        Kind::Text => Ok(Value::Text(String::from_utf8_lossy(&bytes?).into_owned())),
+        Kind::Int => Err("got a hex string arg, but expected 'int64'".to_owned()),
+        Kind::Uint => Err("got a hex string arg, but expected 'uint'".to_owned()),
+        Kind::Bool => Err("got a hex string arg, but expected 'bool'".to_owned()),
+        Kind::Evidence => Err("got a hex string arg, but expected 'interface'".to_owned()),
+    }
+}

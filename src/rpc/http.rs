@@ -1,0 +1,200 @@
+//! The HTTP side: POST and GET, headers, limits, health (reference §8.1).
+
+use super::args;
+use super::call::may_cache;
+use super::listen::Client;
+use super::routes::{Access, Route, endpoints};
+use super::wire::{RpcError, URI_ID, answer, join, parse_requests};
+use super::{RpcConfig, Shared, websocket};
+use crate::ports::Node;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, Path, Query, Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware;
+use axum::response::Response;
+use axum::routing::{get, post};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+type Pairs = Vec<(String, String)>;
+
+/// All paths.
+pub(super) fn router<N: Node>(shared: Arc<Shared<N>>) -> Router {
+    let cors = cors(&shared.config);
+    let router = Router::new()
+        .route("/", post(post_root::<N>).get(list::<N>))
+        .route("/v1", post(post_root::<N>))
+        .route("/websocket", get(websocket::upgrade::<N>))
+        .route("/livez", get(async || "ok"))
+        .route("/readyz", get(ready::<N>))
+        .route("/{route}", get(get_route::<N>).post(post_route::<N>))
+        .layer(middleware::map_response(stamp))
+        .with_state(shared);
+    match cors {
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
+}
+
+/// Every answer says what time it is here.
+async fn stamp(mut response: Response) -> Response {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    response.headers_mut().insert(HeaderName::from_static("x-server-time"), HeaderValue::from(seconds));
+    response
+}
+
+fn cors(config: &RpcConfig) -> Option<CorsLayer> {
+    if config.cors_allowed_origins.is_empty() {
+        return None;
+    }
+    let origin = if config.cors_allowed_origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(config.cors_allowed_origins.iter().filter_map(|origin| origin.parse().ok()))
+    };
+    let methods: Vec<Method> = config.cors_allowed_methods.iter().filter_map(|name| name.parse().ok()).collect();
+    let headers: Vec<HeaderName> = config.cors_allowed_headers.iter().filter_map(|name| name.parse().ok()).collect();
+    Some(CorsLayer::new().allow_origin(origin).allow_methods(methods).allow_headers(headers))
+}
+
+fn json(status: StatusCode, body: Vec<u8>, cacheable: bool) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if cacheable {
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=86400"));
+    }
+    response
+}
+
+fn refuse(status: StatusCode, error: RpcError) -> Response {
+    json(status, answer(None, &Err(error)), false)
+}
+
+/// The whole body, or the answer that it is too large or broken.
+async fn body<N: Node>(shared: &Shared<N>, body: Body) -> Result<Bytes, Box<Response>> {
+    axum::body::to_bytes(body, shared.config.max_body_bytes).await.map_err(|_| {
+        let why = format!(
+            "error reading request body: http: request body too large (max_body_bytes is {})",
+            shared.config.max_body_bytes
+        );
+        Box::new(refuse(StatusCode::BAD_REQUEST, RpcError::invalid_request(why)))
+    })
+}
+
+async fn post_root<N: Node>(
+    State(shared): State<Arc<Shared<N>>>,
+    ConnectInfo(client): ConnectInfo<Client>,
+    request: Request,
+) -> Response {
+    let host = host(request.headers());
+    let body = match body(&shared, request.into_body()).await {
+        Ok(body) => body,
+        Err(response) => return *response,
+    };
+    if body.is_empty() {
+        return page(endpoints(&host, shared.config.unsafe_routes));
+    }
+    let requests = match parse_requests(&body) {
+        Ok(requests) => requests,
+        Err(why) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, RpcError::parse(why)),
+    };
+    let max = shared.config.max_request_batch_size;
+    if max > 0 && requests.len() > max {
+        let why = format!("batch request exceeds maximum ({max}) allowed number of requests");
+        return refuse(StatusCode::OK, RpcError::invalid_request(why));
+    }
+    let answers = shared.call_all(&client.0, &requests).await;
+    if answers.bodies.is_empty() {
+        return Response::new(Body::empty());
+    }
+    json(StatusCode::OK, join(answers.bodies), answers.cacheable)
+}
+
+fn host(headers: &HeaderMap) -> String {
+    headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost:26657").to_owned()
+}
+
+fn page(html: String) -> Response {
+    let mut response = Response::new(Body::from(html));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    response
+}
+
+async fn list<N: Node>(State(shared): State<Arc<Shared<N>>>, headers: HeaderMap) -> Response {
+    page(endpoints(&host(&headers), shared.config.unsafe_routes))
+}
+
+async fn get_route<N: Node>(
+    State(shared): State<Arc<Shared<N>>>,
+    ConnectInfo(client): ConnectInfo<Client>,
+    Path(name): Path<String>,
+    Query(query): Query<Pairs>,
+) -> Response {
+    uri_call(&shared, &client, &name, &query).await
+}
+
+/// A form posted to a route counts as its query.
+async fn post_route<N: Node>(
+    State(shared): State<Arc<Shared<N>>>,
+    ConnectInfo(client): ConnectInfo<Client>,
+    Path(name): Path<String>,
+    Query(mut query): Query<Pairs>,
+    request: Request,
+) -> Response {
+    let form = match body(&shared, request.into_body()).await {
+        Ok(form) => form,
+        Err(response) => return *response,
+    };
+    let form = std::str::from_utf8(&form).unwrap_or_default();
+    let form = format!("/?{form}").parse().ok().and_then(|uri| Query::<Pairs>::try_from_uri(&uri).ok());
+    query.extend(form.map(|Query(pairs)| pairs).unwrap_or_default());
+    uri_call(&shared, &client, &name, &query).await
+}
+
+async fn uri_call<N: Node>(shared: &Shared<N>, client: &Client, name: &str, query: &Pairs) -> Response {
+    let failed = |status, error| json(status, answer(Some(&URI_ID), &Err(error)), false);
+    let route = match shared.route(name) {
+        Ok(route) => route,
+        Err(error) if Route::find(name).is_some_and(|route| route.access() == Access::WebSocket) => {
+            return failed(StatusCode::NOT_FOUND, error);
+        }
+        Err(_) => {
+            let mut response = Response::new(Body::from("404 page not found\n"));
+            *response.status_mut() = StatusCode::NOT_FOUND;
+            return response;
+        }
+    };
+    let args = match args::from_uri(route, query) {
+        Ok(args) => args,
+        Err(why) => {
+            let why = format!("error converting http params to arguments: {why}");
+            return failed(StatusCode::INTERNAL_SERVER_ERROR, RpcError::invalid_params(why));
+        }
+    };
+    match shared.call(&client.0, route, &args).await {
+        Ok(result) => json(StatusCode::OK, answer(Some(&URI_ID), &Ok(result)), may_cache(route, &args)),
+        Err(why) => failed(StatusCode::INTERNAL_SERVER_ERROR, RpcError::internal(why)),
+    }
+}
+
+/// 200 when every check is good, else 503; `?verbose` names them all.
+async fn ready<N: Node>(State(shared): State<Arc<Shared<N>>>, Query(query): Query<Pairs>) -> Response {
+    let checks = shared.node.health().await;
+    let ready = checks.iter().all(|check| check.outcome.is_ok());
+    let mut text = String::new();
+    for check in checks.iter().filter(|check| check.outcome.is_err() || query.iter().any(|(key, _)| key == "verbose")) {
+        match &check.outcome {
+            Ok(()) => text += &format!("[+] {}: ok\n", check.name),
+            Err(why) => text += &format!("[-] {}: {why}\n", check.name),
+        }
+    }
+    text += if ready { "ready\n" } else { "not ready\n" };
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}

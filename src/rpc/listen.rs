@@ -1,0 +1,173 @@
+//! Where the RPC listens: `tcp://host:port` and `unix://path`, several joined by commas.
+
+use axum::extract::connect_info::Connected;
+use axum::serve::IncomingStream;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::either::Either;
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Not an address.
+    #[error("rpc.laddr: {0:?} is not an address; write tcp://host:port or unix://path (comma between several)")]
+    Malformed(String),
+    /// The system refused.
+    #[error("the RPC cannot listen on {address}: {why}. {remedy}")]
+    Refused {
+        /// The address.
+        address: String,
+        /// What the system said.
+        why: io::Error,
+        /// What to do.
+        remedy: &'static str,
+    },
+}
+
+/// An open address.
+#[derive(Debug)]
+pub struct Listener {
+    door: Door,
+    address: String,
+}
+
+#[derive(Debug)]
+enum Door {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+/// Opens every address of a comma list.
+pub async fn bind(laddr: &str) -> Result<Vec<Listener>, ListenError> {
+    let mut listeners = Vec::new();
+    for address in laddr.split(',').map(str::trim).filter(|address| !address.is_empty()) {
+        listeners.push(bind_one(address).await?);
+    }
+    Ok(listeners)
+}
+
+async fn bind_one(address: &str) -> Result<Listener, ListenError> {
+    let refused = |why: io::Error| ListenError::Refused { address: address.to_owned(), remedy: remedy(&why), why };
+    if let Some(path) = address.strip_prefix("unix://") {
+        // A socket file left by a stopped node would block the address for ever; a live one answers.
+        if UnixStream::connect(path).await.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            std::fs::remove_file(path).map_err(refused)?;
+        }
+        let door = Door::Unix(UnixListener::bind(path).map_err(refused)?, path.into());
+        return Ok(Listener { door, address: address.to_owned() });
+    }
+    let host = address.strip_prefix("tcp://").unwrap_or(address);
+    if host.contains("://") || !host.contains(':') {
+        return Err(ListenError::Malformed(address.to_owned()));
+    }
+    let listener = TcpListener::bind(host).await.map_err(refused)?;
+    let address = format!("tcp://{}", listener.local_addr().map_err(refused)?);
+    Ok(Listener { door: Door::Tcp(listener), address })
+}
+
+fn remedy(why: &io::Error) -> &'static str {
+    match why.kind() {
+        io::ErrorKind::AddrInUse => {
+            "Another process has it: stop that, or choose another port with --rpc.laddr or [rpc] laddr in config.toml"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "Choose a port above 1023 or a directory this user may write, with --rpc.laddr or [rpc] laddr"
+        }
+        _ => "Correct --rpc.laddr or [rpc] laddr in config.toml",
+    }
+}
+
+impl Listener {
+    /// Where it really listens, `tcp://host:port` with the port the system chose for 0.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// With at most `connections` open at once; 0 does not limit them.
+    pub(crate) fn limited(self, connections: usize) -> Limited {
+        let permits = if connections == 0 { Semaphore::MAX_PERMITS } else { connections };
+        Limited { listener: self, permits: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))) }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        if let Door::Unix(_, path) = self {
+            let _gone_already = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// A listener that leaves connections above its limit in the system's queue.
+#[derive(Debug)]
+pub(crate) struct Limited {
+    listener: Listener,
+    permits: Arc<Semaphore>,
+}
+
+/// A connection with its permit.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: Either<TcpStream, UnixStream>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// The other end, as subscription limits count it.
+#[derive(Debug, Clone)]
+pub(crate) struct Client(pub(crate) Arc<str>);
+
+impl axum::serve::Listener for Limited {
+    type Io = Connection;
+    type Addr = String;
+
+    async fn accept(&mut self) -> (Connection, String) {
+        let permit = self.permits.clone().acquire_owned().await.ok();
+        match &mut self.listener.door {
+            Door::Tcp(listener) => {
+                let (stream, address) = axum::serve::Listener::accept(listener).await;
+                let _only_slower = stream.set_nodelay(true);
+                (Connection { stream: Either::Left(stream), _permit: permit }, address.to_string())
+            }
+            Door::Unix(listener, path) => {
+                let (stream, _) = axum::serve::Listener::accept(listener).await;
+                (Connection { stream: Either::Right(stream), _permit: permit }, path.display().to_string())
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<String> {
+        Ok(self.listener.address.clone())
+    }
+}
+
+impl Connected<IncomingStream<'_, Limited>> for Client {
+    fn connect_info(stream: IncomingStream<'_, Limited>) -> Client {
+        Client(stream.remote_addr().as_str().into())
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
