@@ -4,16 +4,15 @@
 //! metric has the label `chain_id`. Metrics without further labels exist at 0 from the start, so that an alert can tell
 //! "none yet" from "not there".
 //!
-//! Reading order: `groups` (what is counted) → `server` (who may ask).
+//! Reading order: `consensus`, `groups` (what is counted) → `server` (who may ask).
 
+mod consensus;
 mod groups;
 mod register;
 mod server;
 
-pub use groups::{
-    AppCall, BlockFacts, BlocksyncMetrics, ConsensusMetrics, MempoolMetrics, P2pMetrics, PartUse, StateMetrics,
-    Verdict, VotersFacts,
-};
+pub use consensus::{BlockFacts, ConsensusMetrics, PartUse, Verdict, VotersFacts};
+pub use groups::{AppCall, BlocksyncMetrics, MempoolMetrics, P2pMetrics, StateMetrics};
 pub use server::{bind, serve};
 
 use crate::types::ChainId;
