@@ -1,1 +1,64 @@
 //! The command line.
+//!
+//! Every command says what it did and what comes next; every error has at most three lines: what happened, why, the
+//! exact next command. Exit codes: 0 done, 1 it failed, 2 wrong usage, 78 the home's files cannot be used.
+//!
+//! Reading order: `args` → `error` → `output` → the commands, in the order of a first day: `init`, `start`, `status`.
+
+mod args;
+mod error;
+mod http;
+mod init;
+mod keys;
+mod log;
+mod output;
+mod reset;
+pub mod start;
+mod status;
+mod version;
+
+pub use error::{CliError, Exit};
+
+use args::{Arguments, Command};
+use clap::Parser as _;
+use output::{Output, Reader};
+use std::process::ExitCode;
+
+/// Runs the command in the process's arguments.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(refusal) => {
+            // Help and version go to stdout with code 0, wrong usage to stderr with code 2. Nobody may be reading.
+            let _ = refusal.print();
+            return if refusal.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let reader = if arguments.common.json { Reader::Program } else { Reader::Person };
+    match run(arguments, &Output::new(reader, Box::new(std::io::stdout()))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&error);
+            error.exit.into()
+        }
+    }
+}
+
+fn run(arguments: Arguments, out: &Output) -> Result<(), CliError> {
+    let Arguments { common, command } = arguments;
+    match command {
+        Command::Init(args) => init::run(&common, &args, out),
+        Command::Start(flags) => start::run(&common, flags, out),
+        Command::Status(args) => status::run(&common, &args, out),
+        Command::Version(args) => version::run(&args, out),
+        Command::ShowNodeId => keys::show_node_id(&common, out),
+        Command::ShowValidator => keys::show_validator(&common, out),
+        Command::GenNodeKey => keys::gen_node_key(&common, out),
+        Command::GenValidator => keys::gen_validator(out),
+        Command::UnsafeResetAll(args) => reset::all(&common, &args, out),
+        Command::UnsafeResetPrivValidator => reset::priv_validator(&common, out),
+    }
+}
+
+#[cfg(test)]
+mod tests;

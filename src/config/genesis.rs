@@ -1,12 +1,44 @@
-//! Reading `config/genesis.json`.
+//! `config/genesis.json`: what the chain starts from.
 
 use super::ConfigError;
+use super::atomic::{self, Access};
+use crate::codec::json::genesis;
 use crate::crypto::{Hash, sha256};
+use crate::types::GenesisDoc;
 use std::fs;
 use std::path::Path;
 
 /// Most bytes of a genesis file: the application's state is inside.
 const BYTES_MAX: u64 = 1 << 30;
+
+/// The document and the bytes it was read from: the bytes are what is stored and hashed.
+#[derive(Debug, Clone)]
+pub struct Genesis {
+    /// Checked.
+    pub doc: GenesisDoc,
+    /// As in the file.
+    pub json: Vec<u8>,
+}
+
+/// Reads and checks the file; `hash` is what the operator named, if anything.
+pub fn load_genesis(path: &Path, hash: Option<&Hash>) -> Result<Genesis, ConfigError> {
+    let json = read_genesis(path, hash)?;
+    match genesis::parse(&json) {
+        Ok(doc) => Ok(Genesis { doc, json }),
+        Err(error) => Err(ConfigError::BadFile {
+            path: path.to_owned(),
+            why: format!("not a genesis document: {}", error.problem),
+            expected: "the genesis document all nodes of the chain share, unchanged",
+            next: format!("copy it from another node of the chain to {}, then start again", path.display()),
+        }),
+    }
+}
+
+/// Writes a new genesis file.
+pub fn write_genesis(path: &Path, document: &GenesisDoc) -> Result<(), ConfigError> {
+    let json = genesis::render(document);
+    atomic::write(path, &json, Access::Everyone).map_err(|why| ConfigError::io("write", path, why))
+}
 
 /// Reads the file and compares it with the hash the operator named, if any.
 pub fn read_genesis(path: &Path, hash: Option<&Hash>) -> Result<Vec<u8>, ConfigError> {

@@ -198,6 +198,11 @@ impl Key {
         format!("{}{name}", Key::VARIABLE_PREFIX)
     }
 
+    /// True when it holds `true` or `false`.
+    pub fn is_switch(&self) -> bool {
+        self.kind == Bool
+    }
+
     /// What all environment variables of the configuration begin with.
     pub const VARIABLE_PREFIX: &'static str = "QUORATE_";
 

@@ -21,7 +21,7 @@ mod value;
 
 pub use duration::{format_duration, parse_duration};
 pub use error::{ConfigError, Origin, Warning};
-pub use genesis::read_genesis;
+pub use genesis::{Genesis, load_genesis, read_genesis, write_genesis};
 pub use home::{Home, HomeLock};
 pub use keys::{KEYS, Key, Support};
 pub use layers::{Layers, Overrides, Values};

@@ -69,6 +69,11 @@ impl FileSigner {
         files::write_state(state_file, &LastSigned::NOTHING)
     }
 
+    /// The public key of a key file, without opening it for signing: a running node may hold it.
+    pub fn public_key_of(key_file: &Path) -> Result<PublicKey, KeyFileError> {
+        Ok(files::read_key(key_file)?.public_key())
+    }
+
     /// Where the last signature stands.
     pub fn last(&self) -> Position {
         self.last.at

@@ -1,0 +1,225 @@
+//! What may be said on the command line. Names follow CometBFT; dashed commands have underscore spellings too.
+
+use crate::config::{ConfigError, Home, Key, Overrides};
+use clap::{ArgAction, Args, FromArgMatches, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// One node that replicates any application behind an ABCI 2.0 socket.
+#[derive(Debug, Parser)]
+#[command(name = "quorate", version, max_term_width = 120, arg_required_else_help = true)]
+#[command(after_help = "First minute:\n  quorate init\n  quorate start --proxy_app=kvstore\n  quorate status")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) common: Common,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+pub(super) struct Common {
+    /// Home directory [default: ~/.quorate, or the environment's QUORATE_HOME]
+    #[arg(long, global = true, value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// What to log: LEVEL or MODULE:LEVEL,…,*:LEVEL with debug, info, warn, error, none [default: info]
+    #[arg(long = "log_level", alias = "log-level", global = true, value_name = "LEVELS")]
+    log_level: Option<String>,
+    /// How to log: plain or json [default: plain]
+    #[arg(long = "log-format", alias = "log_format", global = true, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// Print the answer as JSON
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Accepted for CometBFT's sake: errors always say their cause
+    #[arg(long, global = true, hide = true)]
+    trace: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make what a new node needs: config.toml, node key, validator key, genesis. Overwrites nothing
+    Init(InitArgs),
+    /// Run the node until Ctrl-C
+    #[command(aliases = ["node", "run"])]
+    Start(StartFlags),
+    /// Show how the running node is doing
+    Status(StatusArgs),
+    /// Print the version
+    Version(VersionArgs),
+    /// Print the id peers know this node by
+    #[command(alias = "show_node_id")]
+    ShowNodeId,
+    /// Print the validator's public key
+    #[command(alias = "show_validator")]
+    ShowValidator,
+    /// Make a node key and print its id; fails when there is one
+    #[command(alias = "gen_node_key")]
+    GenNodeKey,
+    /// Print a new validator key, private part included; writes nothing
+    #[command(alias = "gen_validator")]
+    GenValidator,
+    /// Delete all blocks and states and let the validator sign from height 0 again
+    #[command(alias = "unsafe_reset_all")]
+    UnsafeResetAll(ResetArgs),
+    /// Let the validator sign from height 0 again. On a chain that goes on, this is how one signs twice
+    #[command(alias = "unsafe_reset_priv_validator")]
+    UnsafeResetPrivValidator,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InitArgs {
+    /// Name of the chain [default: test-chain- and six random letters]
+    #[arg(long = "chain-id", alias = "chain_id", value_name = "NAME")]
+    pub(super) chain_id: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// RPC address of the node [default: the one running in the home]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) node: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VersionArgs {
+    /// Print protocol versions too, as JSON
+    #[arg(short, long)]
+    pub(super) verbose: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ResetArgs {
+    /// Keep the addresses of peers
+    #[arg(long = "keep-addr-book", alias = "keep_addr_book")]
+    pub(super) keep_addr_book: bool,
+}
+
+impl Common {
+    /// The home meant.
+    pub(super) fn home(&self) -> Result<Home, ConfigError> {
+        Home::find(self.home.as_deref(), |name| std::env::var(name).ok())
+    }
+
+    /// What these flags and the environment say about the configuration.
+    pub(super) fn overrides(&self) -> Overrides {
+        // Names and values that are not UTF-8 cannot be keys of ours.
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let log_level = self.log_level.clone().map(|value| ("--log_level", "log_level", value));
+        let log_format = self.log_format.clone().map(|value| ("--log-format", "log_format", value));
+        Overrides { flags: log_level.into_iter().chain(log_format).collect(), environment }
+    }
+
+    /// True when the command line names the home, so that commands it is told next must name it too.
+    pub(super) fn names_home(&self) -> bool {
+        self.home.is_some()
+    }
+
+    /// True when the command line says what to log.
+    pub(super) fn sets_log_level(&self) -> bool {
+        self.log_level.is_some()
+    }
+}
+
+/// A flag of `start` that sets a key of the configuration.
+struct StartFlag {
+    /// As CometBFT spells it.
+    name: &'static str,
+    /// Another spelling, for those that are typed by hand.
+    alias: Option<&'static str>,
+    key: &'static str,
+    help: &'static str,
+}
+
+const fn flag(name: &'static str, help: &'static str) -> StartFlag {
+    StartFlag { name, alias: None, key: name, help }
+}
+
+const fn dashed(name: &'static str, alias: &'static str, help: &'static str) -> StartFlag {
+    StartFlag { name, alias: Some(alias), key: name, help }
+}
+
+/// All flags of `start` (reference §1.3). 25 flags.
+const START_FLAGS: &[StartFlag] = &[
+    dashed(
+        "proxy_app",
+        "proxy-app",
+        "The application: tcp://HOST:PORT, unix://PATH, or built in: kvstore, persistent_kvstore, noop",
+    ),
+    flag("moniker", "Name of the node, for people"),
+    flag("abci", "How the application is reached: socket"),
+    flag("genesis_hash", "SHA-256 the genesis file must have, in hexadecimal"),
+    flag("priv_validator_laddr", "Where to wait for a remote signer (not supported yet)"),
+    dashed("db_backend", "db-backend", "Store: rocksdb or redb"),
+    dashed("db_dir", "db-dir", "Directory of the store, below the home"),
+    flag("rpc.laddr", "Where clients call"),
+    flag("rpc.grpc_laddr", "Where gRPC clients call (not supported)"),
+    flag("rpc.unsafe", "Serve unsafe RPC methods"),
+    flag("rpc.pprof_laddr", "Accepted for CometBFT's sake, without effect"),
+    flag("p2p.laddr", "Where peers call"),
+    StartFlag {
+        name: "p2p.external-address",
+        alias: Some("p2p.external_address"),
+        key: "p2p.external_address",
+        help: "What peers dial, as HOST:PORT",
+    },
+    flag("p2p.seeds", "Whom to ask for peers: ID@HOST:PORT,…"),
+    flag("p2p.persistent_peers", "Peers to stay connected with: ID@HOST:PORT,…"),
+    flag("p2p.unconditional_peer_ids", "Peers that may exceed the limits: ID,…"),
+    flag("p2p.pex", "Exchange addresses of peers"),
+    flag("p2p.seed_mode", "Only collect and give addresses"),
+    flag("p2p.private_peer_ids", "Peers whose addresses are not told: ID,…"),
+    flag("consensus.double_sign_check_height", "Refuse to start when the own key signed one of so many last blocks"),
+    flag("consensus.create_empty_blocks", "Make blocks without transactions"),
+    flag("consensus.create_empty_blocks_interval", "Longest silence before an empty block"),
+    flag("consensus.timeout_commit", "Pause after each block"),
+    flag("instrumentation.prometheus", "Serve metrics"),
+    flag("instrumentation.prometheus_listen_addr", "Where to serve metrics"),
+];
+
+/// The flags of `start` that were given.
+#[derive(Debug, Default)]
+pub(super) struct StartFlags {
+    given: Vec<(&'static str, &'static str, String)>,
+}
+
+impl StartFlags {
+    /// Adds what these flags say about the configuration.
+    pub(super) fn add_to(self, overrides: &mut Overrides) {
+        overrides.flags.extend(self.given);
+    }
+}
+
+impl FromArgMatches for StartFlags {
+    fn from_arg_matches(matches: &clap::ArgMatches) -> Result<StartFlags, clap::Error> {
+        let mut flags = StartFlags::default();
+        flags.update_from_arg_matches(matches)?;
+        Ok(flags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+        let given = |flag: &StartFlag| Some((flag.name, flag.key, matches.get_one::<String>(flag.name)?.clone()));
+        self.given = START_FLAGS.iter().filter_map(given).collect();
+        Ok(())
+    }
+}
+
+impl Args for StartFlags {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command.args(START_FLAGS.iter().map(|flag| {
+            let arg = clap::Arg::new(flag.name).long(flag.name).help(flag.help).action(ArgAction::Set);
+            let arg = flag.alias.map_or(arg.clone(), |alias| arg.alias(alias));
+            if Key::named(flag.key).is_some_and(Key::is_switch) {
+                // As in Go: --rpc.unsafe alone means true, otherwise --rpc.unsafe=false.
+                arg.value_name("BOOL").num_args(0..=1).require_equals(true).default_missing_value("true")
+            } else {
+                arg.value_name("VALUE").allow_hyphen_values(true)
+            }
+        }))
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        StartFlags::augment_args(command)
+    }
+}

@@ -1,0 +1,138 @@
+//! `quorate init`: everything a new node needs, made only where it is missing.
+
+use super::CliError;
+use super::args::{Common, InitArgs};
+use super::error::Exit;
+use super::output::{Output, Reader};
+use crate::config::atomic::{self, Access};
+use crate::config::{Config, ConfigError, Home, NodeKey, Template, load_genesis, write_genesis};
+use crate::crypto::PublicKey;
+use crate::privval::FileSigner;
+use crate::types::{Address, ChainId, ConsensusParams, GenesisDoc, GenesisValidator, Height, NodeId, Power, Time};
+use bytes::Bytes;
+use rand::RngExt as _;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Power of the only validator, as CometBFT gives it.
+const POWER: Power = Power::new(10);
+/// Random letters after `test-chain-`.
+const CHAIN_LETTERS: usize = 6;
+
+/// One line of the report.
+struct Step {
+    made: bool,
+    path: PathBuf,
+    note: String,
+}
+
+pub(super) fn run(common: &Common, args: &InitArgs, out: &Output) -> Result<(), CliError> {
+    let chain_id = chain_id(args.chain_id.as_deref())?;
+    let home = common.home()?;
+    home.create()?;
+    let mut steps = vec![config_file(&home)?];
+    let (config, warnings) = Config::load(&home, &common.overrides())?;
+    for warning in warnings {
+        Output::note(&format!("warning: {warning}"));
+    }
+    let (step, node_id) = node_key(&config)?;
+    steps.push(step);
+    let (step, validator) = validator_key(&config)?;
+    steps.push(step);
+    steps.push(genesis(&config, chain_id, &validator)?);
+    report(common, &home, &steps, &node_id, out);
+    Ok(())
+}
+
+fn chain_id(wanted: Option<&str>) -> Result<ChainId, CliError> {
+    let random = || {
+        let mut rng = rand::rng();
+        let letters: String = (0..CHAIN_LETTERS).map(|_| char::from(rng.sample(rand::distr::Alphanumeric))).collect();
+        format!("test-chain-{letters}")
+    };
+    let name = wanted.map_or_else(random, str::to_owned);
+    ChainId::try_from(name.as_str()).map_err(|why| CliError {
+        exit: Exit::Usage,
+        text: format!("flag --chain-id: {why}\n  next: quorate init --chain-id my-chain"),
+    })
+}
+
+fn config_file(home: &Home) -> Result<Step, CliError> {
+    let path = home.config_file();
+    let made = !path.exists();
+    if made {
+        atomic::write(&path, Template::text().as_bytes(), Access::Everyone)
+            .map_err(|why| ConfigError::io("write", &path, why))?;
+    }
+    let note = if made { format!("{} keys, each explained", Template::KEYS) } else { String::new() };
+    Ok(Step { made, path, note })
+}
+
+fn node_key(config: &Config) -> Result<(Step, NodeId), CliError> {
+    let path = config.files.node_key.clone();
+    let made = !path.exists();
+    let id = NodeKey::load_or_generate(&path)?.id();
+    Ok((Step { made, path, note: format!("node {id}") }, id))
+}
+
+fn validator_key(config: &Config) -> Result<(Step, PublicKey), CliError> {
+    let (path, state) = (config.files.priv_validator_key.clone(), &config.files.priv_validator_state);
+    let made = !path.exists();
+    let key = if made { FileSigner::generate(&path, state)? } else { FileSigner::public_key_of(&path)? };
+    Ok((Step { made, path, note: format!("validator {}", Address::from(&key)) }, key))
+}
+
+fn genesis(config: &Config, chain_id: ChainId, validator: &PublicKey) -> Result<Step, CliError> {
+    let path = config.files.genesis.clone();
+    if path.exists() {
+        let found = load_genesis(&path, config.genesis_hash.as_ref())?;
+        return Ok(Step { made: false, path, note: format!("chain {}", found.doc.chain_id) });
+    }
+    let note = format!("chain {chain_id}, this validator decides alone");
+    let document = GenesisDoc {
+        genesis_time: Time::from(SystemTime::now()),
+        chain_id,
+        initial_height: Height::FIRST,
+        consensus_params: ConsensusParams::default(),
+        validators: vec![GenesisValidator {
+            address: Address::from(validator),
+            public_key: *validator,
+            power: POWER,
+            name: String::new(),
+        }],
+        app_hash: Bytes::new(),
+        app_state: Bytes::new(),
+    };
+    write_genesis(&path, &document)?;
+    Ok(Step { made: true, path, note })
+}
+
+fn report(common: &Common, home: &Home, steps: &[Step], node_id: &NodeId, out: &Output) {
+    let flag = if common.names_home() { format!(" --home {}", home.path().display()) } else { String::new() };
+    let next = [
+        (format!("quorate start{flag} --proxy_app=kvstore"), "the built-in example"),
+        (format!("quorate start{flag} --proxy_app=unix:///tmp/app.sock"), "your application"),
+    ];
+    if out.reader == Reader::Program {
+        let files: Vec<_> =
+            steps.iter().map(|step| json!({ "path": step.path, "made": step.made, "note": step.note })).collect();
+        let next = next.map(|(command, _)| command);
+        let value = json!({ "home": home.path(), "node_id": node_id.to_string(), "files": files, "next": next });
+        return out.line(&format!("{value:#}"));
+    }
+    for step in steps {
+        let verb = if step.made { "made " } else { "found" };
+        out.line(&format!("{verb}  {:<46} {}", below(home.path(), &step.path), step.note));
+    }
+    out.line(&format!("home   {}", home.path().display()));
+    let width = next.iter().map(|(command, _)| command.len()).max().unwrap_or_default();
+    for (index, (command, note)) in next.iter().enumerate() {
+        out.line(&format!("{}  {command:<width$}   {note}", if index == 0 { "next " } else { "     " }));
+    }
+}
+
+/// The path as seen from the home.
+fn below(home: &Path, path: &Path) -> String {
+    path.strip_prefix(home).unwrap_or(path).display().to_string()
+}

@@ -1,0 +1,73 @@
+//! Printing: for people, or as one JSON value with `--json`.
+
+use super::CliError;
+use std::cell::RefCell;
+use std::io::{self, IsTerminal as _, Write};
+
+/// For whom to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    Person,
+    Program,
+}
+
+/// Where a command prints.
+pub(super) struct Output {
+    pub(super) reader: Reader,
+    sink: RefCell<Box<dyn Write>>,
+}
+
+impl Output {
+    pub(super) fn new(reader: Reader, sink: Box<dyn Write>) -> Output {
+        Output { reader, sink: RefCell::new(sink) }
+    }
+
+    /// Prints the text to a person, the value to a program.
+    pub(super) fn give(&self, text: &str, value: &serde_json::Value) {
+        match self.reader {
+            Reader::Person => self.line(text),
+            Reader::Program => self.line(&format!("{value:#}")),
+        }
+    }
+
+    /// Prints a line. A reader that went away (`quorate status | head -1`) is no error.
+    pub(super) fn line(&self, text: &str) {
+        let mut sink = self.sink.borrow_mut();
+        let _ = writeln!(sink, "{}", text.trim_end_matches('\n')).and_then(|()| sink.flush());
+    }
+
+    /// A remark that is not part of the answer.
+    pub(super) fn note(text: &str) {
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+}
+
+/// Prints why the command failed.
+pub(super) fn complain(error: &CliError) {
+    let _ = writeln!(io::stderr(), "error: {error}");
+}
+
+/// True when a person looks at stdout and wants colour (<https://no-color.org>).
+pub(super) fn wants_colour() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// A size as people read it: `1.2 MiB`.
+pub(super) fn human_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let (mut scaled, mut unit) = (bytes as f64, 0);
+    while scaled >= 1024.0 && unit + 1 < UNITS.len() {
+        (scaled, unit) = (scaled / 1024.0, unit + 1);
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{scaled:.1} {}", UNITS[unit]) }
+}
+
+/// A time span as people read it: `3 s`, `5 min`, `2 h`, `4 days`.
+pub(super) fn human_seconds(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}

@@ -1,0 +1,87 @@
+//! `unsafe-reset-all` and `unsafe-reset-priv-validator`.
+
+use super::CliError;
+use super::args::{Common, ResetArgs};
+use super::output::Output;
+use crate::config::{Config, ConfigError, Home, HomeLock};
+use crate::privval::FileSigner;
+use serde_json::json;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub(super) fn all(common: &Common, args: &ResetArgs, out: &Output) -> Result<(), CliError> {
+    let (config, _lock) = take(common)?;
+    let data = &config.storage.dir;
+    refuse_to_delete_too_much(&config.home, data)?;
+    let mut removed = empty(data)?;
+    let addr_book = &config.files.addr_book;
+    if !args.keep_addr_book && addr_book.exists() {
+        fs::remove_file(addr_book).map_err(|why| ConfigError::io("remove", addr_book, why))?;
+        removed.push(addr_book.clone());
+    }
+    config.home.create()?;
+    let signer = reset_signer(&config)?;
+    let mut text: String = removed.iter().map(|path| format!("removed {}\n", path.display())).collect();
+    text += &format!("{signer} {}\n", config.files.priv_validator_state.display());
+    text += &format!("next    quorate start --home {}", config.home.path().display());
+    out.give(&text, &json!({ "removed": removed, "validator": signer }));
+    Ok(())
+}
+
+pub(super) fn priv_validator(common: &Common, out: &Output) -> Result<(), CliError> {
+    let (config, _lock) = take(common)?;
+    let signer = reset_signer(&config)?;
+    let state = &config.files.priv_validator_state;
+    out.give(&format!("{signer} {}", state.display()), &json!({ "file": state, "validator": signer }));
+    Ok(())
+}
+
+/// The configuration, and the home to itself: resetting under a running validator makes it sign twice.
+fn take(common: &Common) -> Result<(Config, HomeLock), CliError> {
+    let home = common.home()?;
+    home.create()?;
+    let lock = HomeLock::take(&home)?;
+    Ok((Config::load(&home, &common.overrides())?.0, lock))
+}
+
+/// Back to height 0, or a new key when there is none, as CometBFT does.
+fn reset_signer(config: &Config) -> Result<&'static str, CliError> {
+    let (key, state) = (&config.files.priv_validator_key, &config.files.priv_validator_state);
+    if key.exists() {
+        FileSigner::reset(state)?;
+        return Ok("reset  ");
+    }
+    if state.exists() {
+        fs::remove_file(state).map_err(|why| ConfigError::io("remove", state, why))?;
+    }
+    FileSigner::generate(key, state)?;
+    Ok("made   ")
+}
+
+/// A `db_dir` that holds the home itself would take keys and configuration along.
+fn refuse_to_delete_too_much(home: &Home, data: &Path) -> Result<(), CliError> {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if real(&home.path().join("config")).starts_with(real(data)) {
+        let what = format!("refused: db_dir is {}, which holds the home's own config/", data.display());
+        return Err(CliError::failed(what, "set db_dir = \"data\" in config.toml"));
+    }
+    Ok(())
+}
+
+/// Removes everything in the directory but our lock; gives what was removed.
+fn empty(data: &Path) -> Result<Vec<PathBuf>, CliError> {
+    let Ok(entries) = fs::read_dir(data) else { return Ok(Vec::new()) };
+    let mut removed = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|why| ConfigError::io("read", data, why))?.path();
+        if path.file_name().is_some_and(|name| name == HomeLock::NAME) {
+            continue;
+        }
+        let is_folder = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+        let result = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        result.map_err(|why| ConfigError::io("remove", &path, why))?;
+        removed.push(path);
+    }
+    removed.sort();
+    Ok(removed)
+}
