@@ -14,6 +14,7 @@ use crate::types::Height;
 use crate::types::abci::{Request, Response};
 use bytes::BytesMut;
 use std::collections::VecDeque;
+use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,8 +22,6 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Requests waiting for answers at any time, written or not. A call with more of them takes the connection for itself.
-const REQUESTS_IN_FLIGHT_MAX: u32 = 16_384;
 /// Calls waiting are put into one write until it has this many bytes.
 const WRITE_BYTES_AIM: usize = 1 << 20;
 /// A write buffer that grew beyond this for a large block is given back.
@@ -35,6 +34,8 @@ const SLOW: Duration = Duration::from_secs(10);
 pub(crate) struct Limits {
     /// Largest answer.
     pub(crate) answer_bytes_max: usize,
+    /// Requests without an answer at any time, written or not.
+    pub(crate) requests_in_flight_max: NonZeroU16,
     /// Longest time for an answer, counted from the call.
     pub(crate) answer_within: Option<Duration>,
 }
@@ -115,14 +116,30 @@ impl Link {
         let (calls, waiting) = mpsc::unbounded_channel();
         tokio::spawn(write_calls(state.clone(), waiting, duplex.output));
         tokio::spawn(read_answers(state.clone(), Frames::new(duplex.input, limits.answer_bytes_max)));
-        let room = Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT_MAX as usize));
+        let room = Arc::new(Semaphore::new(usize::from(limits.requests_in_flight_max.get())));
         Link { calls, room, next_id: AtomicU64::new(0), limits, state, _stop_when_dropped: stop.drop_guard() }
     }
 
-    /// Sends the requests together and gives their answers in order.
+    /// Sends the requests together and gives their answers in order. More than may be in flight go out in parts.
     pub(crate) async fn call(&self, requests: Vec<Request>) -> Result<Vec<Response>, AppError> {
+        let part_len = usize::from(self.limits.requests_in_flight_max.get());
+        if requests.len() <= part_len {
+            return self.call_at_once(requests).await;
+        }
+        let mut answers = Vec::with_capacity(requests.len());
+        let mut rest = requests.into_iter();
+        loop {
+            let part: Vec<Request> = rest.by_ref().take(part_len).collect();
+            if part.is_empty() {
+                return Ok(answers);
+            }
+            answers.extend(self.call_at_once(part).await?);
+        }
+    }
+
+    async fn call_at_once(&self, requests: Vec<Request>) -> Result<Vec<Response>, AppError> {
         let Some(first) = requests.first().map(Asked::of) else { return Ok(Vec::new()) };
-        let permits = u32::try_from(requests.len()).unwrap_or(u32::MAX).min(REQUESTS_IN_FLIGHT_MAX);
+        let permits = u32::try_from(requests.len()).expect("a part is at most what may be in flight, a u16");
         let Ok(room) = self.room.clone().acquire_many_owned(permits).await else {
             return Err(self.state.gone(first));
         };

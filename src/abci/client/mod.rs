@@ -11,6 +11,7 @@ use crate::ports::{App, AppError, Connection};
 use crate::types::abci::{Request, Response};
 pub(super) use link::{Limits, Link};
 use std::fmt;
+use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -28,6 +29,9 @@ const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
 pub struct Options {
     /// Largest answer accepted, in bytes. Default 128 MiB: above the largest block (100 MiB).
     pub answer_bytes_max: usize,
+    /// Requests sent on one connection before their answers must come; larger batches go out in parts. Default 16,384.
+    /// Applications that shed load, as tower-abci's example does above ten, need it low.
+    pub requests_in_flight_max: NonZeroU16,
     /// Longest time an answer may take. No limit by default, as in CometBFT: a block may take long, and while it does
     /// an application with one lock answers on no connection.
     pub time_limits: TimeLimits,
@@ -142,6 +146,7 @@ impl Links {
             let duplex = reach(address, options).await;
             let limits = Limits {
                 answer_bytes_max: options.answer_bytes_max,
+                requests_in_flight_max: options.requests_in_flight_max,
                 answer_within: options.time_limits.of(connection),
             };
             Arc::new(Link::start(connection, duplex, limits, report.clone()))
@@ -205,6 +210,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             answer_bytes_max: 128 << 20,
+            requests_in_flight_max: NonZeroU16::new(16_384).expect("16,384 is not zero"),
             time_limits: TimeLimits::default(),
             waiting: Arc::new(|waiting| tracing::warn!("{waiting}")),
         }
@@ -226,6 +232,7 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("answer_bytes_max", &self.answer_bytes_max)
+            .field("requests_in_flight_max", &self.requests_in_flight_max)
             .field("time_limits", &self.time_limits)
             .finish_non_exhaustive()
     }

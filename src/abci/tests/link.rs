@@ -10,6 +10,7 @@ use crate::ports::{AppError, Connection};
 use crate::types::abci::{Request, Response};
 use futures_util::future::join_all;
 use std::io;
+use std::num::NonZeroU16;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -18,7 +19,11 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-const LIMITS: Limits = Limits { answer_bytes_max: 128 << 20, answer_within: None };
+const LIMITS: Limits = Limits {
+    answer_bytes_max: 128 << 20,
+    requests_in_flight_max: NonZeroU16::new(16_384).unwrap(),
+    answer_within: None,
+};
 
 impl From<DuplexStream> for Duplex {
     fn from(stream: DuplexStream) -> Duplex {
@@ -142,6 +147,29 @@ async fn calls_that_wait_together_go_out_in_one_write_with_one_flush() {
     assert!(writes[0].ends_with(FLUSH));
     let flushes = writes[0].windows(FLUSH.len()).filter(|window| *window == FLUSH).count();
     assert_eq!(flushes, 1, "one write, one Flush");
+}
+
+#[tokio::test]
+async fn an_application_is_never_asked_more_at_once_than_it_takes() {
+    let limits = Limits { requests_in_flight_max: NonZeroU16::new(3).unwrap(), ..LIMITS };
+    let (link, mut app, _lost) = link(limits, 64 << 10);
+    let batch = || (0..4).map(|_| Request::Commit).collect();
+    let (first, second, most) = tokio::join!(link.call(batch()), link.call(batch()), async {
+        let (mut answered, mut most) = (0, 0);
+        while answered < 8 {
+            let mut read = Vec::new();
+            while !read.ends_with(FLUSH) {
+                read.push(app.read_u8().await.unwrap());
+            }
+            let asked = read.len() / 3 - 1;
+            app.write_all(&[2, 0x62, 0].repeat(asked)).await.unwrap();
+            app.write_all(FLUSHED).await.unwrap();
+            (answered, most) = (answered + asked, most.max(asked));
+        }
+        most
+    });
+    assert_eq!((first.unwrap().len(), second.unwrap().len()), (4, 4));
+    assert_eq!(most, 3);
 }
 
 // ------------------------------------------------------------------------------------------------- evil applications
