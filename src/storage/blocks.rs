@@ -82,15 +82,12 @@ impl KvStore {
             header: header.clone(),
             num_txs: block.block().txs.len() as u64,
         };
-        let heights = match heights.tip {
+        let batch = block_changes(block, commit, &meta);
+        self.write_heights(batch, Durability::Now, &format!("save block {height}"), |heights| match heights.tip {
             Height::ZERO => Heights { base: height, tip: height, headers: height },
             _ => Heights { tip: height, ..heights },
-        };
-        let mut batch = block_changes(block, commit, &meta);
-        batch.put(Key::single(Kind::Heights), &heights.encode());
-        self.values.write(batch, Durability::Now, &format!("save block {height}"))?;
+        })?;
         self.cache_meta(&meta);
-        self.set_heights(heights);
         Ok(())
     }
 }

@@ -46,10 +46,9 @@ impl KvStore {
             self.remove_block(&mut batch, height)?;
             height = height.next();
             if batch.len() >= CHANGES_PER_BATCH || height == retain {
-                let heights = Heights { base: height, ..self.heights() };
-                batch.put(Key::single(Kind::Heights), &heights.encode());
-                self.set_heights(heights);
-                self.values.write(std::mem::take(&mut batch), Durability::Later, "remove old blocks")?;
+                let changes = std::mem::take(&mut batch);
+                let moved = |heights| Heights { base: height, ..heights };
+                self.write_heights(changes, Durability::Later, "remove old blocks", moved)?;
             }
         }
         Ok(())
@@ -97,10 +96,9 @@ impl KvStore {
             batch.delete(Key::at(Kind::Commit, height));
             height = height.next();
             if batch.len() >= CHANGES_PER_BATCH || height == needed {
-                let heights = Heights { headers: height, ..self.heights() };
-                batch.put(Key::single(Kind::Heights), &heights.encode());
-                self.set_heights(heights);
-                self.values.write(std::mem::take(&mut batch), Durability::Later, "remove old headers")?;
+                let changes = std::mem::take(&mut batch);
+                let moved = |heights| Heights { headers: height, ..heights };
+                self.write_heights(changes, Durability::Later, "remove old headers", moved)?;
             }
         }
         Ok(())

@@ -2,8 +2,8 @@
 
 use super::Indexing;
 use super::keys::{Key, Kind};
-use super::kv::Kv;
-use super::values::{Values, corrupt};
+use super::kv::{Durability, Kv};
+use super::values::{Changes, Values, corrupt};
 use crate::crypto::Hash;
 use crate::ports::{Page, SearchOrder, Store, StoreError};
 use crate::types::abci::{FinalizeBlockResponse, TxResult};
@@ -26,6 +26,8 @@ pub struct KvStore {
     pub(super) indexing: Indexing,
     heights: RwLock<Heights>,
     metas: Mutex<BTreeMap<Height, BlockMeta>>,
+    /// Held while the stored heights change, so that pruning may run beside saving.
+    changing_heights: Mutex<()>,
     /// Keeps other processes out; none in memory.
     _lock: Option<File>,
 }
@@ -74,7 +76,7 @@ impl KvStore {
             Some(bytes) => Heights::decode(&bytes).ok_or_else(|| corrupt(&key, "it is not three ordered heights"))?,
         };
         let (heights, metas) = (RwLock::new(heights), Mutex::new(BTreeMap::new()));
-        let store = KvStore { values, indexing, heights, metas, _lock: lock };
+        let store = KvStore { values, indexing, heights, metas, changing_heights: Mutex::new(()), _lock: lock };
         store.catch_up_index()?;
         Ok(store)
     }
@@ -83,7 +85,26 @@ impl KvStore {
         *self.heights.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn set_heights(&self, heights: Heights) {
+    /// Writes a batch that changes the stored heights; `change` makes the new ones of those of this moment.
+    pub(super) fn write_heights(
+        &self,
+        mut batch: Changes,
+        durability: Durability,
+        what: &str,
+        change: impl FnOnce(Heights) -> Heights,
+    ) -> Result<(), StoreError> {
+        let _one_at_a_time = self.changing_heights.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.heights();
+        let after = change(before);
+        batch.put(Key::single(Kind::Heights), &after.encode());
+        // Readers must not look for what is being removed, nor see what is not stored yet.
+        self.set_heights(Heights { tip: before.tip, ..after });
+        self.values.write(batch, durability, what)?;
+        self.set_heights(after);
+        Ok(())
+    }
+
+    fn set_heights(&self, heights: Heights) {
         *self.heights.write().unwrap_or_else(PoisonError::into_inner) = heights;
     }
 

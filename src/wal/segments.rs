@@ -14,8 +14,6 @@ pub(super) struct Segments {
     dir: PathBuf,
     /// Numbers of the rotated segments, ascending. Gaps are possible at the old end only.
     rotated: Vec<u64>,
-    /// True when there was no file at all.
-    fresh: bool,
 }
 
 impl Segments {
@@ -35,12 +33,7 @@ impl Segments {
             rotated.extend(name.to_str().and_then(number_of));
         }
         rotated.sort_unstable();
-        let fresh = rotated.is_empty() && !dir.join(HEAD).exists();
-        Ok(Segments { dir: dir.to_owned(), rotated, fresh })
-    }
-
-    pub(super) fn is_fresh(&self) -> bool {
-        self.fresh
+        Ok(Segments { dir: dir.to_owned(), rotated })
     }
 
     pub(super) fn head(&self) -> PathBuf {
@@ -49,6 +42,11 @@ impl Segments {
 
     pub(super) fn newest_first(&self) -> impl Iterator<Item = PathBuf> {
         std::iter::once(self.head()).chain(self.rotated.iter().rev().map(|number| self.path_of(*number)))
+    }
+
+    /// True when the head is the first segment of this log.
+    pub(super) fn is_first(&self) -> bool {
+        self.rotated.is_empty()
     }
 
     /// Makes the head the newest rotated segment. The caller makes a new head.

@@ -52,10 +52,10 @@ impl Wal {
         if made {
             segments.sync()?;
         }
-        let fresh = segments.is_fresh();
+        // A crash may have fallen between making the first head and filling it.
+        let begins = end == 0 && segments.is_first();
         let mut wal = Wal { segments, limits, head, end, allocated, buffer: Vec::new(), health: Health::Good };
-        // A head of no records after a crash between making and filling it counts as fresh too.
-        if fresh || (end == 0 && wal.segments.newest_first().count() == 1) {
+        if begins {
             wal.append(Time::from(SystemTime::now()), &JournalRecord::EndHeight(Height::ZERO))?;
             wal.sync()?;
         }

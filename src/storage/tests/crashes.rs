@@ -56,3 +56,43 @@ fn a_block_saved_twice_over_a_crash_is_the_same_block() {
     store.save_block(&block, &seen(&block)).expect("nothing to do");
     assert_eq!(store.block(h(3)).expect("read").as_ref(), Some(block.block()));
 }
+
+/// 120 blocks saved, pruned and read by three threads at once: a reader gets a whole block or none, and no height is
+/// lost from the range.
+#[test]
+fn pruning_runs_beside_saving_and_reading() {
+    let kv = Arc::new(MemoryKv::new());
+    let store = reopen(&kv);
+    let mut state = grow(&store, 10);
+    std::thread::scope(|scope| {
+        let (store, genesis) = (&store, state.clone());
+        let saver = scope.spawn(move || {
+            for height in 11..=120 {
+                state = grow_once(store, &state, height);
+            }
+        });
+        let pruner = scope.spawn(move || {
+            while store.tip() < h(120) {
+                let retain = h(store.tip().get().saturating_sub(5));
+                store.prune(retain, &genesis).expect("pruned");
+            }
+        });
+        let reader = scope.spawn(move || {
+            let mut read = 0;
+            while store.tip() < h(120) {
+                let height = store.base();
+                if let Some(block) = store.block(height).expect("whole or none") {
+                    assert_eq!(block.header.height, height);
+                    read += 1;
+                }
+            }
+            read
+        });
+        saver.join().expect("saved");
+        pruner.join().expect("pruned");
+        assert!(reader.join().expect("read") > 0);
+    });
+    assert_eq!(store.tip(), h(120));
+    assert!(store.base() > h(10));
+    assert_eq!((reopen(&kv).base(), reopen(&kv).tip()), (store.base(), store.tip()), "as stored");
+}
