@@ -13,6 +13,8 @@ mod info;
 mod limits;
 mod listen;
 mod routes;
+#[cfg(test)]
+mod tests;
 mod txs;
 mod websocket;
 mod wire;

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
 
 /// A client that is silent for this long is gone.
 const READ_WAIT: Duration = Duration::from_secs(30);
@@ -162,6 +163,7 @@ impl<N: Node> Session<N> {
             query,
             queue: self.queue.clone(),
             close_on_slow: self.shared.config.close_on_slow_client,
+            shutdown: self.shared.shutdown.clone(),
             _slot: slot,
         };
         let task = self.tasks.spawn(follower.run(self.shared.node.subscribe()));
@@ -202,6 +204,7 @@ struct Follower {
     query: Query,
     queue: mpsc::Sender<Vec<u8>>,
     close_on_slow: bool,
+    shutdown: CancellationToken,
     _slot: Slot,
 }
 
@@ -220,7 +223,11 @@ enum Go {
 impl Follower {
     async fn run(self, mut subscription: impl Subscription) {
         loop {
-            match subscription.next().await {
+            let delivery = tokio::select! {
+                delivery = subscription.next() => delivery,
+                () = self.shutdown.cancelled() => None,
+            };
+            match delivery {
                 Some(Delivery::Published(fact)) => {
                     if let Go::Stop = self.tell(&fact).await {
                         return;

@@ -1,6 +1,0 @@
-//! Stories about the pipeline, told with a model disk and a model application.
-
-mod blocks;
-mod crash;
-mod handshake;
-mod world;

@@ -1,0 +1,125 @@
+//! Over real connections: HTTP by hand, WebSocket by a client library.
+
+use super::fake::{FakeNode, Submitted};
+use crate::rpc::{RpcConfig, bind, serve};
+use crate::types::{Height, Tx};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_util::sync::CancellationToken;
+
+struct Server {
+    node: Arc<FakeNode>,
+    address: String,
+    shutdown: CancellationToken,
+}
+
+async fn server(submitted: Submitted) -> Server {
+    let listeners = bind("tcp://127.0.0.1:0").await.expect("a free port");
+    let address = listeners[0].address().trim_start_matches("tcp://").to_owned();
+    let (node, shutdown) = (Arc::new(FakeNode::new(submitted)), CancellationToken::new());
+    let config = RpcConfig { max_body_bytes: 10_000, max_subscriptions_per_client: 2, ..RpcConfig::default() };
+    tokio::spawn(serve(node.clone(), listeners, config, shutdown.clone()));
+    Server { node, address, shutdown }
+}
+
+/// Status line with headers, and body.
+async fn http(server: &Server, request: &str, body: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(&server.address).await.expect("it listens");
+    let text = format!(
+        "{request} HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(text.as_bytes()).await.expect("writes");
+    let mut answer = Vec::new();
+    let _reset_after_the_answer = stream.read_to_end(&mut answer).await;
+    let answer = String::from_utf8(answer).expect("text");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    (head.to_lowercase(), body.to_owned())
+}
+
+#[tokio::test]
+async fn fifteen_requests_over_http_get_status_headers_and_body() {
+    let server = server(Submitted::Refused).await;
+    let large = "x".repeat(10_001);
+    let many = format!("[{}]", vec!["{\"id\":1,\"method\":\"health\"}"; 11].join(","));
+    let cases: [(&str, &str, &str, &str); 15] = [
+        ("GET /health", "", "200 ok", "{\"jsonrpc\":\"2.0\",\"id\":-1,\"result\":{}}"),
+        ("GET /block?height=1", "", "cache-control: public, max-age=86400", "\"height\":\"1\""),
+        ("GET /block?height=0", "", "500", "height must be greater than 0, but got 0"),
+        ("GET /block?height=x", "", "500", "error converting http params to arguments"),
+        ("GET /subscribe?query=%22a=1%22", "", "404", "-32601"),
+        ("GET /nothing", "", "404", "404 page not found"),
+        ("GET /", "", "text/html", "Available endpoints"),
+        ("GET /livez", "", "200 ok", "ok"),
+        ("GET /readyz?verbose", "", "503", "[-] application: it is gone"),
+        ("POST /", "{\"id\":1,\"method\":\"health\"}", "application/json", "\"id\":1,\"result\":{}"),
+        ("POST /", "{\"method\":\"health\"}", "content-length: 0", ""),
+        ("POST /", "{", "500", "-32700"),
+        ("POST /", &large, "400", "error reading request body"),
+        ("POST /", &many, "200", "batch request exceeds maximum (10) allowed number of requests"),
+        ("POST /block", "height=1", "200 ok", "\"height\":\"1\""),
+    ];
+    for (request, body, head, expected) in cases {
+        let (answer_head, answer) = http(&server, request, body).await;
+        assert!(answer_head.contains(head), "{request}: {answer_head}");
+        assert!(answer.contains(expected), "{request}: {answer}");
+        assert!(answer_head.contains("x-server-time: "), "{request}: {answer_head}");
+    }
+    server.shutdown.cancel();
+}
+
+#[tokio::test]
+async fn a_websocket_subscribes_gets_events_and_is_told_when_the_node_stops() {
+    let server = server(Submitted::Stuck).await;
+    let (mut socket, _) =
+        tokio_tungstenite::connect_async(format!("ws://{}/websocket", server.address)).await.expect("connects");
+    macro_rules! ask {
+        ($id:expr, $method:expr, $query:expr) => {{
+            let request = json!({"id": $id, "method": $method, "params": {"query": $query}});
+            socket.send(Message::Text(request.to_string().into())).await.expect("sends");
+            next!()
+        }};
+    }
+    macro_rules! next {
+        () => {{
+            let message = socket.next().await.expect("open").expect("a message");
+            serde_json::from_str::<Value>(message.to_text().expect("text")).expect("JSON")
+        }};
+    }
+    assert_eq!(ask!(1, "subscribe", "tm.event='Tx'"), json!({"jsonrpc": "2.0", "id": 1, "result": {}}));
+    assert_eq!(ask!(2, "subscribe", "tm.event = 'Tx'")["error"]["data"], "already subscribed");
+    let malformed = ask!(3, "subscribe", "malformed query");
+    let theirs = super::fake::recorded("incoming", "subscribe_malformed");
+    assert_eq!(malformed["error"], theirs["error"]);
+    assert_eq!(ask!(4, "unsubscribe", "a=1")["error"]["data"], "subscription not found");
+    assert_eq!(ask!(5, "subscribe", "app.key='tx0' AND tm.event='NewBlock'")["result"], json!({}));
+    assert_eq!(ask!(6, "subscribe", "a=1")["error"]["data"], "max_subscriptions_per_client 2 reached");
+    assert_eq!(ask!(7, "health", "")["result"], json!({}));
+    server.node.publish(Height::new(243), &[Tx::new(&b"tx0=value"[..])]);
+    let event = next!();
+    let mut theirs = super::fake::recorded("incoming", "subscribe_txs_0")["result"].clone();
+    theirs["query"] = "tm.event='Tx'".into();
+    assert_eq!((&event["id"], &event["result"]), (&json!(1), &theirs));
+    assert_eq!(ask!(8, "unsubscribe_all", "")["result"], json!({}));
+    assert_eq!(ask!("x", "subscribe", "tm.event='Tx'")["id"], "x");
+    server.node.publish(Height::new(244), &[Tx::new(&b"tx0=value"[..])]);
+    assert_eq!(next!()["id"], "x");
+    server.shutdown.cancel();
+    let error = next!()["error"].clone();
+    assert_eq!(error["code"], -32000);
+    assert_eq!(error["data"], "subscription was canceled (reason: CometBFT exited)");
+}
+
+#[tokio::test]
+async fn an_address_in_use_names_the_way_out() {
+    let server = server(Submitted::Stuck).await;
+    let error = bind(&format!("tcp://{}", server.address)).await.expect_err("it is in use").to_string();
+    assert!(error.contains(&server.address) && error.contains("--rpc.laddr"), "{error}");
+    let error = bind("http://127.0.0.1:1").await.expect_err("not an address").to_string();
+    assert!(error.contains("tcp://host:port or unix://path"), "{error}");
+    server.shutdown.cancel();
+}
