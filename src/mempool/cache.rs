@@ -57,11 +57,23 @@ impl Cache {
         self.last_seen.clear();
         self.by_age.clear();
     }
+}
 
-    /// How many are remembered.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        assert_eq!(self.last_seen.len(), self.by_age.len(), "both maps hold the same hashes");
-        self.last_seen.len()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::sha256;
+
+    #[test]
+    fn the_least_recently_seen_is_forgotten_first() {
+        let [a, b, c] = [b"a", b"b", b"c"].map(|it| sha256(it));
+        let mut cache = Cache::new(2);
+        assert_eq!([a, b, a].map(|it| cache.push(it)), [Seen::Never, Seen::Never, Seen::Before]);
+        assert_eq!(cache.push(c), Seen::Never, "b had to go: a was seen later");
+        assert_eq!([a, b].map(|it| cache.push(it)), [Seen::Before, Seen::Never]);
+        assert_eq!((cache.last_seen.len(), cache.by_age.len()), (2, 2));
+        cache.forget(&b);
+        assert_eq!(cache.push(b), Seen::Never);
+        assert_eq!(Cache::new(0).push(a), Seen::Never, "a cache of nothing");
     }
 }

@@ -11,6 +11,8 @@
 mod cache;
 mod machine;
 mod pool;
+#[cfg(test)]
+mod tests;
 
 pub use machine::Mempool;
 
