@@ -1,6 +1,5 @@
 //! What one height costs the disk: the store's three batches and index for a block of 1,000 transactions, and one
 //! synced journal record.
-#![expect(clippy::unwrap_used, reason = "a benchmark stops at the first thing that goes wrong")]
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
@@ -29,7 +28,7 @@ struct Step {
 }
 
 fn time(height: u64) -> Time {
-    Time::new(1_700_000_000 + height as i64, 0).unwrap()
+    Time::new(1_700_000_000 + height as i64, 0).expect("in range")
 }
 
 fn commit(height: u64, block_id: BlockId) -> Commit {
@@ -44,10 +43,10 @@ fn commit(height: u64, block_id: BlockId) -> Commit {
 
 fn genesis() -> ChainState {
     let member = |seed| Validator::new(PrivateKey::from_seed(&[seed; 32]).public_key(), Power::new(10));
-    let validators = ValidatorSet::new((1..=4).map(member)).unwrap();
+    let validators = ValidatorSet::new((1..=4).map(member)).expect("a legal set");
     ChainState {
         version: Version { block: Version::BLOCK, app: 1 },
-        chain_id: ChainId::try_from("bench").unwrap(),
+        chain_id: ChainId::try_from("bench").expect("a legal name"),
         initial_height: Height::FIRST,
         last_block_height: Height::ZERO,
         last_block_id: None,
@@ -122,10 +121,10 @@ fn step(state: &ChainState) -> Step {
 }
 
 fn store_step(store: &dyn Store, step: &Step) {
-    store.save_block(&step.block, &step.commit).unwrap();
-    store.save_results(step.state.last_block_height, &step.applied.results).unwrap();
-    store.save_state(&step.state).unwrap();
-    store.index(&step.applied).unwrap();
+    store.save_block(&step.block, &step.commit).expect("block saved");
+    store.save_results(step.state.last_block_height, &step.applied.results).expect("results saved");
+    store.save_state(&step.state).expect("state saved");
+    store.index(&step.applied).expect("indexed");
 }
 
 fn heights(criterion: &mut Criterion) {
@@ -137,10 +136,10 @@ fn heights(criterion: &mut Criterion) {
     }
     for backend in backends {
         for (name, indexing) in [("indexed", Indexing::On), ("not indexed", Indexing::Off)] {
-            let dir = tempfile::tempdir().unwrap();
-            let store = quorate::storage::open(backend, dir.path(), indexing).unwrap();
+            let dir = tempfile::tempdir().expect("a temporary directory");
+            let store = quorate::storage::open(backend, dir.path(), indexing).expect("opens");
             let mut state = genesis();
-            store.save_genesis(b"{}", &state).unwrap();
+            store.save_genesis(b"{}", &state).expect("genesis saved");
             group.bench_function(format!("{backend}, {name}"), |bencher| {
                 bencher.iter_batched(
                     || {
@@ -158,8 +157,8 @@ fn heights(criterion: &mut Criterion) {
 }
 
 fn journal(criterion: &mut Criterion) {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut wal, _) = quorate::wal::open(dir.path(), quorate::wal::Limits::default()).unwrap();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (mut wal, _) = quorate::wal::open(dir.path(), quorate::wal::Limits::default()).expect("opens");
     let vote = Vote {
         kind: VoteKind::Precommit,
         height: Height::FIRST,
@@ -175,8 +174,8 @@ fn journal(criterion: &mut Criterion) {
     let record = JournalRecord::Message { source: Source::Own, message: JournalMessage::Vote(vote) };
     criterion.bench_function("journal: append and sync one vote", |bencher| {
         bencher.iter(|| {
-            wal.append(Time::from(SystemTime::now()), black_box(&record)).unwrap();
-            wal.sync().unwrap();
+            wal.append(Time::from(SystemTime::now()), black_box(&record)).expect("appended");
+            wal.sync().expect("synced");
         });
     });
 }
