@@ -5,7 +5,7 @@
 //! never panics; its error names the message and the field.
 //!
 //! Reading order: `protobuf` → `basic` → `block` → `vote` → `commit` → `validator` → `params` → `evidence` →
-//! `hashes` → `frame` → `abci` → `journal` → `state` → `json`.
+//! `hashes` → `frame` → `abci` → `journal` → `state` → `json` → `wire`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 /// Gives types with a place on the wire their public `encode` and `decode`.
@@ -40,6 +40,7 @@ mod protobuf;
 pub mod state;
 mod validator;
 mod vote;
+pub mod wire;
 
 pub use error::DecodeError;
 pub use hashes::last_results_hash;

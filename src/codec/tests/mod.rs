@@ -1,3 +1,5 @@
 //! Tests of the codec: CometBFT's own constants, its wire vectors, and an independent implementation as oracle.
 
+mod abci;
 mod constants;
+mod vectors;
