@@ -135,3 +135,33 @@ fn only_the_block_limits_of_the_parameters_are_hashed() {
     params.version.app = 7;
     assert_eq!(params.hash(), sha256(&bytes));
 }
+
+#[test]
+fn a_header_of_a_real_chain_has_the_hash_tendermint_rs_knows() {
+    let json = include_str!("../../../tests/vectors/tendermint-rs/serialization/header_with_known_hash.json");
+    let json: serde_json::Value = serde_json::from_str(json).expect("JSON");
+    let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+    let bytes = |value: &serde_json::Value| hex::decode(text(value)).expect("hex");
+    let hash = |value: &serde_json::Value| Hash::try_from(&bytes(value)[..]).expect("32 bytes");
+    let last = &json["last_block_id"];
+    let total = last["part_set_header"]["total"].as_u64().expect("a number") as u32;
+    let parts = PartSetHeader { total, hash: hash(&last["part_set_header"]["hash"]) };
+    let header = Header {
+        version: Version { block: 11, app: 1 },
+        chain_id: chain(&text(&json["chain_id"])),
+        height: Height::new(text(&json["height"]).parse().expect("a number")),
+        time: text(&json["time"]).parse().expect("a time"),
+        last_block_id: Some(BlockId { hash: hash(&last["hash"]), parts }),
+        last_commit_hash: hash(&json["last_commit_hash"]),
+        data_hash: hash(&json["data_hash"]),
+        validators_hash: hash(&json["validators_hash"]),
+        next_validators_hash: hash(&json["next_validators_hash"]),
+        consensus_hash: hash(&json["consensus_hash"]),
+        app_hash: bytes(&json["app_hash"]).into(),
+        last_results_hash: hash(&json["last_results_hash"]),
+        evidence_hash: hash(&json["evidence_hash"]),
+        proposer_address: Address::try_from(&bytes(&json["proposer_address"])[..]).expect("20 bytes"),
+    };
+    let expected = "F30A71F2409FB15AACAEDB6CC122DFA2525BEE9CAE521721B06BFDCA291B8D56";
+    assert_eq!(header.hash().to_string(), expected);
+}

@@ -2,4 +2,9 @@
 
 mod abci;
 mod constants;
+mod crypto;
+mod oracle;
+mod random;
+mod random_abci;
+mod robust;
 mod vectors;

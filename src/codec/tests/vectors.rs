@@ -142,7 +142,7 @@ fn privval() -> Vec<Bytes> {
     let key = hash("556a436f1218d30942efe798420f51dc9b6a311b929c578257457d05c5fcf230");
     let error = RemoteSignerError { code: 1, description: "it's a error".into() };
     let chain_id = String::new;
-    let stamp = time(1_571_016_052, 0);
+    let stamp = time(1_570_983_284, 0);
     let vote = signer_vote(VoteKind::Precommit, stamp, Some(b"extension"));
     let proposal = UnsignedProposal {
         height: vote.height,
@@ -151,9 +151,12 @@ fn privval() -> Vec<Bytes> {
         block_id: vote.block_id.expect("names a block"),
         timestamp: stamp,
     };
-    let signed_proposal = |w: &mut Writer<'_>| write_proposal(w, &proposal, b"it's a signature");
+    let signed = build(|w| write_proposal(w, &proposal, b"it's a signature"));
+    assert_eq!(signed[..2], [0x08, 32]);
+    // The upstream case says type 1, a prevote, where a proposal has 32.
+    let mistyped = [&[0x08, 1], &signed[2..]].concat();
     let vote_response = build(|w| w.nested(4, |w| w.nested(1, |w| write_vote(w, &vote, &[], &[]))));
-    let proposal_request = build(|w| w.nested(5, |w| w.nested(1, signed_proposal))).freeze();
+    let proposal_request = build(|w| w.nested(5, |w| w.element(1, &mistyped))).freeze();
     let read = PrivvalMessage::SignProposalRequest { proposal: proposal.clone(), chain_id: chain_id() };
     assert_eq!(decode::<PrivvalMessage>(&proposal_request), Ok(read), "a signature in a request is not looked at");
     let no_key: Result<PublicKey, _> = Err(error.clone());
@@ -169,7 +172,7 @@ fn privval() -> Vec<Bytes> {
         refused::<PrivvalMessage>(vote_response, "vote.signature"),
         whole(PrivvalMessage::SignedVoteResponse(no_vote)),
         proposal_request,
-        refused::<PrivvalMessage>(build(|w| w.nested(6, |w| w.nested(1, signed_proposal))), "proposal.signature"),
+        refused::<PrivvalMessage>(build(|w| w.nested(6, |w| w.element(1, &mistyped))), "proposal.type"),
         whole(PrivvalMessage::SignedProposalResponse(no_proposal)),
     ]
 }
@@ -203,7 +206,7 @@ fn p2p_and_sync() -> Vec<Bytes> {
 }
 
 fn duplicate_vote() -> Bytes {
-    let stamp = time(1_515_219_377, 234_000_000);
+    let stamp = time(1_514_170_801, 234_000_000);
     let bytes = build(|w| {
         w.nested(1, |w| {
             w.nested(1, |w| {
