@@ -10,6 +10,9 @@ use crate::ports::Node;
 /// A route's answer: JSON, or the text of an internal error.
 pub(crate) type Outcome = Result<Vec<u8>, String>;
 
+/// A request that was understood, or why it was not.
+type Prepared = Result<(Route, Args), RpcError>;
+
 /// The answers to a batch, and whether they may be cached.
 pub(crate) struct Answers {
     pub(crate) bodies: Vec<Vec<u8>>,
@@ -69,7 +72,7 @@ impl<N: Node> Shared<N> {
     /// Answers the requests of one POST, in order. Transactions of the same kind are submitted together, as one batch of
     /// CheckTx.
     pub(crate) async fn call_all(&self, client: &str, requests: &[Request<'_>]) -> Answers {
-        let calls: Vec<(&Id, Result<(Route, Args), RpcError>)> =
+        let calls: Vec<(&Id, Prepared)> =
             requests.iter().filter_map(|request| Some((request.id.as_ref()?, self.prepare(request)))).collect();
         let mut outcomes: Vec<Option<Result<Vec<u8>, RpcError>>> = calls.iter().map(|_| None).collect();
         for kind in txs::BROADCASTS {
@@ -103,7 +106,7 @@ impl<N: Node> Shared<N> {
         answers
     }
 
-    fn prepare(&self, request: &Request<'_>) -> Result<(Route, Args), RpcError> {
+    fn prepare(&self, request: &Request<'_>) -> Prepared {
         let route = self.route(&request.method)?;
         let args = args::from_json(route, request.params)
             .map_err(|why| RpcError::invalid_params(format!("error converting json params to arguments: {why}")))?;

@@ -66,7 +66,7 @@ shape!(QueryResponse, response => {
 });
 
 /// Skips a field that Go leaves out.
-fn filled<'a>(text: &'a str) -> Option<&'a str> {
+fn filled(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
