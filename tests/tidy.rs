@@ -214,7 +214,9 @@ struct File {
 impl File {
     fn new(path: &str, raw: &str) -> File {
         let code = blank_comments_and_literals(raw);
-        let whole_file = path.starts_with("tests/") || path.ends_with("/tests.rs") || path.contains("/tests/");
+        let whole_file = ["tests/", "benches/"].iter().any(|folder| path.starts_with(folder))
+            || path.ends_with("/tests.rs")
+            || path.contains("/tests/");
         let tests = if whole_file { std::iter::once(0..code.len()).collect() } else { test_spans(&code) };
         let line_ends = code.iter().enumerate().filter(|(_, c)| **c == '\n').map(|(at, _)| at).collect();
         File { path: path.to_owned(), raw: raw.to_owned(), code, tests, line_ends }

@@ -305,3 +305,13 @@ fn a_genesis_with_another_hash_is_refused() {
     let message = read_genesis(&path, Some(&crate::crypto::sha256(b"other"))).unwrap_err().to_string();
     assert!(message.contains("genesis_hash says"), "{message}");
 }
+
+#[test]
+fn the_documentation_lists_every_key_with_its_default() {
+    let document = include_str!("../../docs/CONFIG.md");
+    for key in KEYS.iter().filter(|key| key.name != "db_backend") {
+        let default = if key.default.is_empty() { "empty".to_owned() } else { format!("`{}`", key.default) };
+        let row = format!("| `{}` | {default} |", key.name);
+        assert!(document.contains(&row), "docs/CONFIG.md lacks {row}");
+    }
+}
