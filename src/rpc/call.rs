@@ -88,7 +88,11 @@ impl<N: Node> Shared<N> {
             if bytes.is_empty() {
                 continue;
             }
-            for (place, outcome) in places.into_iter().zip(self.broadcast(client, kind, bytes).await) {
+            // Should an answer be missing, the transaction must not be submitted a second time below.
+            let answers =
+                self.broadcast(client, kind, bytes).await.into_iter().map(Some).chain(std::iter::repeat(None));
+            for (place, outcome) in places.into_iter().zip(answers) {
+                let outcome = outcome.unwrap_or_else(|| Err("the node is stopping".to_owned()));
                 outcomes[place] = Some(outcome.map_err(RpcError::internal));
             }
         }
