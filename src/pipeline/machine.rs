@@ -76,6 +76,15 @@ enum Order {
 }
 
 impl Order {
+    fn method(&self) -> &'static str {
+        match self {
+            Order::Build { .. } => "prepare_proposal",
+            Order::Check { .. } => "process_proposal",
+            Order::Extend { .. } => "extend_vote",
+            Order::Verify { .. } => "verify_vote_extension",
+        }
+    }
+
     fn height(&self) -> Height {
         match self {
             Order::Build { job, .. } => job.height,
@@ -211,7 +220,12 @@ impl Pipeline {
 
     fn on_answer(&mut self, call: CallId, response: Response, out: &mut Effects) -> Result<(), PipelineError> {
         if let Some(order) = self.asked.remove(&call) {
-            return self.on_order_answer(order, response, out);
+            if let Err(error) = usable(&order, &response) {
+                self.waiting.push_front(order); // consensus still waits: a mended application is asked again
+                return Err(error);
+            }
+            self.on_order_answer(order, response, out);
+            return Ok(());
         }
         match std::mem::replace(&mut self.phase, Phase::AppAway) {
             Phase::Recovering(mut recovery) => {
@@ -237,41 +251,23 @@ impl Pipeline {
         }
     }
 
-    fn on_order_answer(&mut self, order: Order, response: Response, out: &mut Effects) -> Result<(), PipelineError> {
+    /// Takes an answer that is [`usable`].
+    fn on_order_answer(&mut self, order: Order, response: Response, out: &mut Effects) {
         match (order, response) {
             (Order::Build { job, draft: Some(draft) }, Response::PrepareProposal(prepared)) => {
                 self.finish_block(&job, *draft, prepared, out);
-                Ok(())
             }
             (Order::Check { height, round, block, .. }, Response::ProcessProposal(verdict)) => {
-                let verdict = outcome("process_proposal", height, verdict)?;
-                self.judge(height, round, block.id(), verdict, out);
-                Ok(())
+                self.judge(height, round, block.id(), outcome(verdict), out);
             }
             (Order::Extend { height, round, .. }, Response::ExtendVote(extension)) => {
-                if extension.len() > EXTENSION_BYTES_MAX {
-                    let why = format!("{} bytes; a vote extension has at most {EXTENSION_BYTES_MAX}", extension.len());
-                    return Err(PipelineError::Answer { method: "extend_vote", height, why });
-                }
                 out.push(PipelineEffect::VoteExtended { height, round, extension });
-                Ok(())
             }
             (Order::Verify { vote, source }, Response::VerifyVoteExtension(verdict)) => {
-                let verdict = outcome("verify_vote_extension", vote.height, verdict)?;
+                let verdict = outcome(verdict);
                 out.push(PipelineEffect::ExtensionVerified { vote: *vote, source, verdict });
-                Ok(())
             }
-            (order, other) => {
-                let height = order.height();
-                let method = match order {
-                    Order::Build { .. } => "prepare_proposal",
-                    Order::Check { .. } => "process_proposal",
-                    Order::Extend { .. } => "extend_vote",
-                    Order::Verify { .. } => "verify_vote_extension",
-                };
-                let why = format!("it answers {} instead", other.method());
-                Err(PipelineError::Answer { method, height, why })
-            }
+            _ => {} // a build without its draft was never asked
         }
     }
 
@@ -478,13 +474,28 @@ fn refused(height: Height, block_id: BlockId, why: String) -> PipelineEffect {
     PipelineEffect::Note(PipelineNote::Refused { height, block_id, why })
 }
 
-/// A missing answer is a broken application, not a no: voting on it could stop the chain for everybody.
-fn outcome(method: &'static str, height: Height, verdict: Verdict) -> Result<Outcome, PipelineError> {
+fn outcome(verdict: Verdict) -> Outcome {
     match verdict {
-        Verdict::Accept => Ok(Outcome::Accept),
-        Verdict::Reject => Ok(Outcome::Reject("the application rejects it".to_owned())),
-        Verdict::Unknown => {
-            Err(PipelineError::Answer { method, height, why: "its status is UNKNOWN, neither yes nor no".to_owned() })
-        }
+        Verdict::Accept => Outcome::Accept,
+        Verdict::Reject | Verdict::Unknown => Outcome::Reject("the application rejects it".to_owned()),
     }
+}
+
+/// Whether an answer is one. A verdict of neither yes nor no is a broken application, not a no: voting on it could
+/// stop the chain for everybody.
+fn usable(order: &Order, response: &Response) -> Result<(), PipelineError> {
+    let why = match (order, response) {
+        (_, Response::ProcessProposal(Verdict::Unknown) | Response::VerifyVoteExtension(Verdict::Unknown)) => {
+            "its status is UNKNOWN, neither yes nor no".to_owned()
+        }
+        (Order::Extend { .. }, Response::ExtendVote(extension)) if extension.len() > EXTENSION_BYTES_MAX => {
+            format!("{} bytes; a vote extension has at most {EXTENSION_BYTES_MAX}", extension.len())
+        }
+        (Order::Build { .. }, Response::PrepareProposal(_))
+        | (Order::Check { .. }, Response::ProcessProposal(_))
+        | (Order::Extend { .. }, Response::ExtendVote(_))
+        | (Order::Verify { .. }, Response::VerifyVoteExtension(_)) => return Ok(()),
+        (_, other) => format!("it answers {} instead", other.method()),
+    };
+    Err(PipelineError::Answer { method: order.method(), height: order.height(), why })
 }

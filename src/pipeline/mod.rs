@@ -16,6 +16,8 @@ mod machine;
 pub mod recover;
 mod recovery;
 pub mod requests;
+#[cfg(test)]
+mod tests;
 
 pub use execute::ExecuteError;
 pub use machine::Pipeline;

@@ -1,0 +1,310 @@
+//! Building, checking and executing blocks, and an application that misbehaves at each call.
+
+use super::world::{Oddity, World, commit_for, first_state, genesis};
+use crate::pipeline::build::{budget, commit_bytes_max, data_bytes_max, tx_limits};
+use crate::pipeline::execute::{next_state, prune_below};
+use crate::pipeline::{CallId, ExecuteError, Outcome, PipelineEffect, PipelineError, PipelineInput, check};
+use crate::types::abci::{ExecTxResult, FinalizeBlockResponse, Request, Response, Verdict};
+use crate::types::*;
+use bytes::Bytes;
+use std::sync::Arc;
+
+fn run(oddity: Oddity) -> World {
+    let mut world = World::new(1);
+    world.app.oddity = oddity;
+    world.connect();
+    world.run_to(2);
+    world
+}
+
+/// Steps the pipeline alone, with no world around.
+fn step(world: &mut World, input: PipelineInput) -> Vec<PipelineEffect> {
+    let mut out = Vec::new();
+    world.pipeline.step(input, &mut out);
+    out
+}
+
+/// A pipeline ready for height 1, a block for it and the state before it.
+fn ready() -> (World, Arc<CandidateBlock>, Arc<ChainState>) {
+    let mut done = World::new(1);
+    done.connect();
+    assert!(done.run_to(1));
+    let block = Arc::clone(&done.disk.blocks[&1].0);
+    let mut world = World::new(1);
+    world.connect();
+    world.run_to(0);
+    let state = Arc::clone(world.pipeline.state().expect("InitChain made it"));
+    (world, block, state)
+}
+
+fn check_order(block: &Arc<CandidateBlock>, round: u32) -> PipelineInput {
+    PipelineInput::Check {
+        height: block.block().header.height,
+        round: Round::new(round),
+        block: Arc::clone(block),
+        clock: check::ClockRule::Ignored,
+        evidence: Outcome::Accept,
+    }
+}
+
+fn only_call(effects: &[PipelineEffect]) -> Option<CallId> {
+    effects.iter().find_map(|effect| match effect {
+        PipelineEffect::AppCall { call, .. } => Some(*call),
+        _ => None,
+    })
+}
+
+#[test]
+fn sizes_are_those_of_comet_bft_0_38() {
+    // types/block_test.go, TestBlockMaxDataBytes and TestBlockMaxDataBytesNoEvidence of v0.38.
+    assert_eq!(commit_bytes_max(1), 205);
+    assert_eq!(data_bytes_max(842, 0, 1), 0);
+    assert_eq!(data_bytes_max(843, 0, 1), 1);
+    assert_eq!(data_bytes_max(954, 0, 2), 1);
+    assert_eq!(data_bytes_max(1053, 100, 1), 111);
+    assert_eq!(data_bytes_max(10, 0, 1), 0, "CometBFT panics here");
+}
+
+#[test]
+fn an_open_block_size_bounds_the_application_but_not_the_reaping() {
+    let mut state = first_state(&genesis(1));
+    let mut params = ConsensusParams::clone(&state.consensus_params);
+    params.block.max_bytes = None;
+    state.consensus_params = Arc::new(params);
+    let open = budget(&state, 0);
+    assert_eq!((open.reap_bytes, open.tx_bytes), (None, data_bytes_max(104_857_600, 0, 4)));
+    assert_eq!(tx_limits(&state).bytes_max, open.tx_bytes);
+}
+
+#[test]
+fn the_first_block_has_the_genesis_time_and_later_ones_the_median() {
+    let mut world = World::new(1);
+    world.connect();
+    assert!(world.run_to(2));
+    let header = |height: u64| &world.disk.blocks[&height].0.block().header;
+    assert_eq!(header(1).time, world.genesis.genesis_time);
+    assert_eq!(header(1).last_block_id, None);
+    // Three of four sign at +0, +1 and +2 ms: the weighted median is the middle one.
+    assert_eq!(header(2).time, Time::new(1_700_000_001, 1_000_000).expect("in range"));
+    assert_eq!(header(2).last_block_id, Some(world.disk.blocks[&1].0.id()));
+    assert_eq!(header(2).app_hash, world.disk.results[&1].app_hash);
+}
+
+#[test]
+fn validators_change_two_heights_later_and_parameters_at_the_next() {
+    let mut world = World::new(1);
+    world.connect();
+    assert!(world.run_to(3));
+    let state = world.disk.state.as_ref().expect("three blocks");
+    let power = |set: &ValidatorSet| set.total_power().get();
+    assert_eq!((power(&world.disk.validators[&3]), power(&world.disk.validators[&4])), (40, 42));
+    assert_eq!(state.last_height_validators_changed, Height::new(4));
+    assert_eq!(state.consensus_params.block.max_bytes, Some(2_000_000));
+    assert_eq!(state.last_height_consensus_params_changed, Height::new(4));
+}
+
+#[test]
+fn a_proposal_over_budget_is_cut_and_the_chain_goes_on() {
+    let world = run(Oddity::PreparesTooMuch);
+    assert_eq!(world.halted, None);
+    assert_eq!(world.disk.blocks.len(), 2);
+    let note = world.log.iter().find(|line| line.starts_with("note: ")).expect("people are told");
+    assert!(note.contains("proposing only the first 4 of 6 transactions"), "{note}");
+}
+
+#[test]
+fn each_unusable_answer_stops_consensus_and_says_what_to_mend() {
+    let cases = [
+        (Oddity::UnknownVerdict, "process_proposal at height 1 cannot be used: its status is UNKNOWN"),
+        (Oddity::AnswersOtherMethod, "process_proposal at height 1 cannot be used: it answers flush instead"),
+        (Oddity::ForgetsResults, "FinalizeBlock of height 1 gave 0 results for 3 transactions"),
+        (Oddity::RemovesEverybody, "validator updates of FinalizeBlock at height 1 are invalid"),
+    ];
+    for (oddity, expected) in cases {
+        let mut world = run(oddity);
+        let why = world.halted.clone().unwrap_or_else(|| panic!("{oddity:?} must halt"));
+        assert!(why.contains(expected) && why.contains("restart it"), "{oddity:?}: {why}");
+        assert!(!world.disk.results.contains_key(&1), "{oddity:?}: a useless answer is not saved");
+        // The mended application connects again: the node goes on where it stood.
+        world.app.oddity = Oddity::None;
+        world.app.crash();
+        world.connect();
+        assert!(world.run_to(2), "{oddity:?}: {:?}", world.halted);
+        assert_eq!(world.app.commits.values().copied().max(), Some(1));
+    }
+}
+
+#[test]
+fn errors_say_whether_every_replica_meets_them() {
+    let count = ExecuteError::ResultCount { height: Height::FIRST, txs: 1, results: 0 };
+    assert!(PipelineError::Execute(count).is_deterministic());
+    let answer = PipelineError::Answer { method: "commit", height: Height::FIRST, why: String::new() };
+    assert!(!answer.is_deterministic());
+}
+
+#[test]
+fn a_block_the_application_rejects_is_refused_and_nothing_stops() {
+    let world = run(Oddity::Rejects);
+    assert_eq!(world.halted, None);
+    assert!(world.disk.blocks.is_empty());
+    assert!(world.log.iter().any(|line| line.contains("the application rejects it")), "{:?}", world.log);
+}
+
+#[test]
+fn an_application_that_wants_to_prune_the_future_is_told_so() {
+    let world = run(Oddity::PrunesTooMuch);
+    assert_eq!(world.disk.blocks.len(), 2);
+    assert!(world.log.iter().any(|line| line.contains("retain_height 2 is above the last block 1")));
+    assert_eq!(prune_below(0, Height::new(5)), Ok(None));
+    assert_eq!(prune_below(-3, Height::new(5)), Ok(None));
+    assert_eq!(prune_below(5, Height::new(5)), Ok(Some(Height::new(5))));
+    assert_eq!(prune_below(6, Height::new(5)), Err(6));
+}
+
+#[test]
+fn a_vote_extension_has_a_limit() {
+    let (mut world, block, _) = ready();
+    world.app.oddity = Oddity::LongExtension;
+    let extend = PipelineInput::ExtendVote { height: Height::FIRST, round: Round::ZERO, block };
+    let call = only_call(&step(&mut world, extend)).expect("the application is asked");
+    let response = Response::ExtendVote(Bytes::from(vec![0; 1_048_577]));
+    let out = step(&mut world, PipelineInput::AppAnswered { call, response });
+    assert!(matches!(out.as_slice(), [PipelineEffect::Halt(PipelineError::Answer { method: "extend_vote", .. })]));
+}
+
+#[test]
+fn the_application_judges_a_block_once_for_each_round() {
+    let (mut world, block, _) = ready();
+    let call = only_call(&step(&mut world, check_order(&block, 0))).expect("asked");
+    assert_eq!(step(&mut world, check_order(&block, 0)), [], "its answer is on the way");
+    let response = Response::ProcessProposal(Verdict::Accept);
+    let out = step(&mut world, PipelineInput::AppAnswered { call, response });
+    assert!(matches!(out.as_slice(), [PipelineEffect::BlockChecked { verdict: Outcome::Accept, .. }]));
+    let again = step(&mut world, check_order(&block, 0));
+    assert!(matches!(again.as_slice(), [PipelineEffect::BlockChecked { .. }]), "known by now");
+    assert!(only_call(&step(&mut world, check_order(&block, 1))).is_some(), "another round, another question");
+}
+
+#[test]
+fn a_block_that_breaks_the_rules_never_reaches_the_application() {
+    let (mut world, block, _) = ready();
+    let mut bent = block.block().clone();
+    bent.header.app_hash = Bytes::from_static(b"another chain");
+    let bent = Arc::new(CandidateBlock::new(bent));
+    let out = step(&mut world, check_order(&bent, 0));
+    assert_eq!(only_call(&out), None);
+    assert!(matches!(out.last(), Some(PipelineEffect::BlockChecked { verdict: Outcome::Reject(_), .. })));
+}
+
+#[test]
+fn a_decided_block_that_breaks_the_rules_is_not_stored() {
+    let (mut world, block, state) = ready();
+    let mut bent = block.block().clone();
+    bent.header.app_hash = Bytes::from_static(b"another chain");
+    let bent = Arc::new(CandidateBlock::new(bent));
+    let commit = commit_for(bent.id(), Height::FIRST, &state.validators, &state.chain_id).into();
+    let out = step(&mut world, PipelineInput::Decide { block: bent, commit });
+    assert!(matches!(out.as_slice(), [PipelineEffect::Halt(PipelineError::DecidedInvalid { .. })]), "{out:?}");
+}
+
+#[test]
+fn evidence_the_pool_refuses_makes_a_proposal_invalid() {
+    let (mut world, block, _) = ready();
+    // Without evidence in the block the pool is not even asked.
+    let order = PipelineInput::Check {
+        height: Height::FIRST,
+        round: Round::ZERO,
+        block,
+        clock: check::ClockRule::Ignored,
+        evidence: Outcome::Reject("expired".into()),
+    };
+    assert!(only_call(&step(&mut world, order)).is_some());
+}
+
+#[test]
+fn orders_wait_for_an_application_that_is_away() {
+    let (mut world, block, state) = ready();
+    let out = step(&mut world, PipelineInput::AppFailed { why: "gone".into() });
+    assert!(matches!(out.as_slice(), [PipelineEffect::WaitForApp { .. }]));
+    assert_eq!(step(&mut world, check_order(&block, 0)), []);
+    assert_eq!(step(&mut world, PipelineInput::AppFailed { why: "gone".into() }), [], "said once");
+    world.log.clear();
+    world.connect();
+    world.fuel = 4;
+    world.run_to(0);
+    assert_eq!(world.log, ["init_chain", "SaveState", "Ready", "process_proposal"]);
+    // A decision of the others is stored even while the application is away.
+    step(&mut world, PipelineInput::AppFailed { why: "gone".into() });
+    let commit = commit_for(block.id(), Height::FIRST, &state.validators, &state.chain_id).into();
+    let out = step(&mut world, PipelineInput::Decide { block, commit });
+    let expected = ["SaveBlock", "JournalEndHeight"];
+    assert_eq!(out.iter().map(super::world::name).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn answers_from_before_a_lost_connection_count_for_nothing() {
+    let (mut world, block, _) = ready();
+    let call = only_call(&step(&mut world, check_order(&block, 0))).expect("asked");
+    step(&mut world, PipelineInput::AppFailed { why: "gone".into() });
+    let late = PipelineInput::AppAnswered { call, response: Response::ProcessProposal(Verdict::Accept) };
+    assert_eq!(step(&mut world, late), []);
+}
+
+#[test]
+fn a_stale_order_is_dropped() {
+    let mut world = World::new(1);
+    world.connect();
+    assert!(world.run_to(2));
+    let old = Arc::clone(&world.disk.blocks[&1].0);
+    assert_eq!(step(&mut world, check_order(&old, 0)), []);
+    let commit = world.disk.blocks[&1].1.clone();
+    assert_eq!(step(&mut world, PipelineInput::Decide { block: old, commit }), []);
+}
+
+#[test]
+fn the_application_sees_who_signed_the_last_block() {
+    let mut world = World::new(1);
+    world.connect();
+    assert!(world.run_to(2));
+    let stored = world.load(Height::new(2)).expect("stored");
+    let request = crate::pipeline::requests::finalize_block(&stored.block, stored.last_validators.as_deref());
+    let Ok(Request::FinalizeBlock(request)) = request else { panic!("a legal block") };
+    let flags: Vec<_> = request.decided_last_commit.votes.iter().map(|vote| vote.flag).collect();
+    use crate::types::abci::BlockIdFlag::{Absent, Commit};
+    assert_eq!(flags, [Commit, Commit, Commit, Absent]);
+    assert_eq!(request.txs.len(), 3);
+    assert_eq!(request.hash, stored.block.id().hash);
+}
+
+#[test]
+fn a_commit_with_a_signer_in_anothers_place_is_refused() {
+    // Bug class 001: signatures are looked up by position, so positions must be checked.
+    let mut world = World::new(1);
+    world.connect();
+    assert!(world.run_to(2));
+    let stored = world.load(Height::new(2)).expect("stored");
+    let mut block = stored.block.block().clone();
+    if let Some(commit) = &mut block.last_commit {
+        commit.signatures.swap(0, 1);
+    }
+    let bent = CandidateBlock::new(block);
+    let request = crate::pipeline::requests::process_proposal(&bent, stored.last_validators.as_deref());
+    assert!(request.is_err_and(|why| why.to_string().contains("at position 0")));
+}
+
+#[test]
+fn results_hash_and_app_version_go_into_the_next_state() {
+    let state = first_state(&genesis(1));
+    let (_, block, _) = ready();
+    let update = ParamsUpdate { version: Some(VersionParams { app: 12 }), ..Default::default() };
+    let results = |code| FinalizeBlockResponse {
+        tx_results: vec![ExecTxResult { code, ..Default::default() }; 3],
+        consensus_param_updates: Some(update.clone()),
+        app_hash: Bytes::from_static(b"new"),
+        ..Default::default()
+    };
+    let next = next_state(&state, &block, &results(0)).expect("legal");
+    assert_eq!((next.version.app, next.app_hash.as_ref()), (12, b"new".as_slice()));
+    let other = next_state(&state, &block, &results(1)).expect("legal");
+    assert_ne!(next.last_results_hash, other.last_results_hash);
+}

@@ -1,0 +1,6 @@
+//! Stories about the pipeline, told with a model disk and a model application.
+
+mod blocks;
+mod crash;
+mod handshake;
+mod world;
