@@ -1,1 +1,302 @@
-//! The asynchronous driver: executes the replica's orders in order.
+//! The asynchronous driver around the replica: tasks, wiring, start and stop.
+//!
+//! Reading order: this file → `driver` (the loop) → `effects` (what each order does) → `app_link` (the application) →
+//! `handle` (clients) → `indexer`, `timers`, `status`, `report`.
+
+mod app_link;
+mod driver;
+mod effects;
+mod handle;
+mod indexer;
+mod report;
+mod status;
+mod timers;
+
+pub use app_link::AppSource;
+pub use handle::Handle;
+
+use crate::consensus::Timeouts;
+use crate::crypto::PublicKey;
+use crate::events::Bus;
+use crate::evidence::{Facts, trusted_height};
+use crate::mempool::{Mempool, MempoolConfig, MempoolInput};
+use crate::metrics::Metrics;
+use crate::pipeline::{Pipeline, build, recover};
+use crate::ports::{JournalError, NodeFacts, SignError, Signer, Store, StoreError};
+use crate::replica::{Replica, Settings};
+use crate::rpc::{self, RpcConfig};
+use crate::types::abci::InitChainResponse;
+use crate::types::{
+    Address, ChainState, Evidence, GenesisDoc, Height, MedianRule, Power, SignedHeader, Time, ValidatorUpdate,
+};
+use crate::wal;
+use driver::Driver;
+use indexer::Indexer;
+use report::Report;
+use status::SharedStatus;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How long open RPC calls may take to end when the node stops.
+const STOP_WITHIN: Duration = Duration::from_secs(3);
+
+/// Everything a node is made of.
+pub struct NodeOptions {
+    /// The genesis document.
+    pub genesis: GenesisDoc,
+    /// Its file's bytes, kept in the store.
+    pub genesis_json: Vec<u8>,
+    /// Its store, open.
+    pub store: Arc<dyn Store>,
+    /// Directory of the journal.
+    pub wal_dir: PathBuf,
+    /// Holder of the validator key.
+    pub signer: Option<Box<dyn Signer>>,
+    /// Where the application is.
+    pub app: AppSource,
+    /// How long consensus waits for what.
+    pub timeouts: Timeouts,
+    /// How far ahead of our clock a proposed block may be; no limit when none.
+    pub block_time_tolerance: Option<Duration>,
+    /// How much the mempool holds.
+    pub mempool: MempoolConfig,
+    /// What the node says about itself.
+    pub facts: NodeFacts,
+    /// Listening RPC sockets and their settings.
+    pub rpc: Option<(Vec<rpc::Listener>, RpcConfig)>,
+    /// Where metrics are served, and how many may ask at once.
+    pub metrics_listener: Option<(tokio::net::TcpListener, Option<u64>)>,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+impl std::fmt::Debug for NodeOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeOptions").field("facts", &self.facts).field("app", &self.app).finish_non_exhaustive()
+    }
+}
+
+/// Why a node stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The signer.
+    #[error("{0}. The node stops: going on could sign twice")]
+    Signer(SignError),
+    /// The genesis document and the store.
+    #[error("{0}")]
+    Genesis(String),
+    /// A stored block.
+    #[error(
+        "block {height} in the store is damaged: {why}. Restore the data directory from a copy, or run \
+         'quorate unsafe-reset-all' and synchronise again"
+    )]
+    Damaged {
+        /// Which.
+        height: Height,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The system gives no thread.
+    #[error("cannot start a thread: {0}. Raise the limit on processes (ulimit -u)")]
+    Thread(std::io::Error),
+    /// Our own mistake.
+    #[error("a part of the node failed: {0}. This is a bug; its log lines say where")]
+    Bug(String),
+}
+
+impl NodeError {
+    fn damaged(height: Height, why: &dyn std::fmt::Display) -> NodeError {
+        NodeError::Damaged { height, why: why.to_string() }
+    }
+}
+
+/// A node that runs.
+pub struct Running {
+    handle: Arc<Handle>,
+    driver: oneshot::Receiver<Result<(), NodeError>>,
+    link: JoinHandle<()>,
+    servers: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    /// For asking it things and sending it transactions, from inside this process.
+    pub fn handle(&self) -> &Arc<Handle> {
+        &self.handle
+    }
+
+    /// Waits until the node was stopped, or stopped because going on could do harm.
+    pub async fn ended(self) -> Result<(), NodeError> {
+        let bug = || NodeError::Bug("the replica's thread panicked".to_owned());
+        let outcome = self.driver.await.unwrap_or_else(|_| Err(bug()));
+        self.stop.cancel();
+        self.link.abort();
+        let _ = tokio::time::timeout(STOP_WITHIN, self.servers).await;
+        outcome
+    }
+}
+
+/// Starts a node, which runs until `stop`. Call it inside a tokio runtime with several threads.
+pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, NodeError> {
+    let NodeOptions { genesis, genesis_json, store, wal_dir, signer, app, timeouts, .. } = options;
+    let own = signer.as_ref().map(|signer| Address::from(&signer.public_key()));
+    let stored = stored_state(&*store, &genesis)?;
+    let state = match &stored {
+        Some(state) => Arc::clone(state),
+        None => Arc::new(expected_state(&genesis, signer.as_deref())?),
+    };
+    let (journal, recovered) = wal::open(&wal_dir, wal::Limits::default())?;
+    let settings = Settings { own, timeouts, block_time_tolerance: options.block_time_tolerance };
+    let genesis = Arc::new(genesis);
+    let pipeline = Pipeline::new(Arc::clone(&genesis), stored, own, MedianRule::CommitAndNil);
+    let status = Arc::new(SharedStatus::new(Arc::clone(&state), &app.to_string()));
+    let (facts, facts_in) = mpsc::unbounded_channel();
+    let (commands, commands_in) = mpsc::channel(handle::COMMANDS_WAITING_MAX);
+    let (current_app, app_now) = watch::channel(None);
+    let give_up_app = Arc::new(Notify::new());
+    let bus = Bus::new(crate::events::CAPACITY);
+    let handle = Arc::new(Handle {
+        store: Arc::clone(&store),
+        facts: options.facts.clone(),
+        commands,
+        app: app_now,
+        bus: bus.clone(),
+        status: Arc::clone(&status),
+        began: Time::from(std::time::SystemTime::now()),
+    });
+    let driver = Driver {
+        replica: Replica::new(settings, Arc::clone(&state), pipeline, empty_mempool(options.mempool, &state, &app)),
+        genesis,
+        genesis_json,
+        journal: Box::new(journal),
+        recovered,
+        signer,
+        indexer: Indexer::start(Arc::clone(&store))?,
+        store,
+        bus,
+        metrics: options.metrics.clone(),
+        report: Report::new(own, options.facts.rpc_address),
+        status,
+        facts: facts.clone(),
+        give_up_app: Arc::clone(&give_up_app),
+        begun: Instant::now(),
+        inner: driver::Inner::default(),
+    };
+    let driver = spawn_driver(driver, facts_in, commands_in, stop.clone())?;
+    let link = tokio::spawn(app_link::keep_connected(app, facts, current_app, give_up_app));
+    let servers = serve(Arc::clone(&handle), options.rpc, options.metrics_listener, options.metrics, &stop);
+    Ok(Running { handle, driver, link, servers: tokio::spawn(servers), stop })
+}
+
+/// A mempool that knows that nobody can be asked yet.
+fn empty_mempool(config: MempoolConfig, state: &ChainState, app: &AppSource) -> Mempool {
+    let mut mempool = Mempool::new(config, build::tx_limits(state));
+    let why = format!("the node is waiting for its application at {app}");
+    mempool.step(MempoolInput::AppDown { why }, &mut Vec::new());
+    mempool
+}
+
+/// Starts the servers; the future ends when both did.
+fn serve(
+    handle: Arc<Handle>,
+    rpc: Option<(Vec<rpc::Listener>, RpcConfig)>,
+    metrics_listener: Option<(tokio::net::TcpListener, Option<u64>)>,
+    metrics: Metrics,
+    stop: &CancellationToken,
+) -> impl Future<Output = ()> + use<> {
+    let rpc = rpc.map(|(listeners, config)| tokio::spawn(rpc::serve(handle, listeners, config, stop.clone())));
+    let metrics = metrics_listener.map(|(listener, connections)| {
+        tokio::spawn(crate::metrics::serve(listener, metrics, connections, stop.clone()))
+    });
+    async move {
+        if let Some(rpc) = rpc {
+            let _ = rpc.await;
+        }
+        if let Some(metrics) = metrics {
+            let _ = metrics.await;
+        }
+    }
+}
+
+/// Runs the driver on a thread of its own, so that its waits for the disk hold up nobody else.
+fn spawn_driver(
+    driver: Driver,
+    facts: mpsc::UnboundedReceiver<driver::Fact>,
+    commands: mpsc::Receiver<driver::Command>,
+    stop: CancellationToken,
+) -> Result<oneshot::Receiver<Result<(), NodeError>>, NodeError> {
+    let runtime = tokio::runtime::Handle::current();
+    let (done, outcome) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("replica".to_owned())
+        .spawn(move || {
+            let _ = done.send(runtime.block_on(driver.run(facts, commands, stop)));
+        })
+        .map_err(NodeError::Thread)?;
+    Ok(outcome)
+}
+
+/// The state in the store, if it belongs to this genesis.
+fn stored_state(store: &dyn Store, genesis: &GenesisDoc) -> Result<Option<Arc<ChainState>>, NodeError> {
+    let Some(state) = store.state()? else { return Ok(None) };
+    if state.chain_id != genesis.chain_id {
+        return Err(NodeError::Genesis(format!(
+            "the store holds chain {}, the genesis file is of chain {}. Use the genesis file this home began with, or \
+             another --home",
+            state.chain_id, genesis.chain_id
+        )));
+    }
+    Ok(Some(Arc::new(state)))
+}
+
+/// The state to show until InitChain makes the real one. Where genesis leaves the validators to the application, it
+/// names only ourselves.
+fn expected_state(genesis: &GenesisDoc, signer: Option<&dyn Signer>) -> Result<ChainState, NodeError> {
+    let mut answer = InitChainResponse::default();
+    if genesis.validators.is_empty() {
+        let public_key = signer.map_or(PublicKey::new([0; PublicKey::LEN]), Signer::public_key);
+        answer.validators.push(ValidatorUpdate { public_key, power: Power::new(1) });
+    }
+    recover::first_state(genesis, &answer, 0).map_err(|error| NodeError::Genesis(error.to_string()))
+}
+
+/// What the store knows about the height of an offence; none when it has no block there.
+fn evidence_facts(store: &dyn Store, evidence: &Evidence) -> Result<Option<Facts>, StoreError> {
+    let height = evidence.height();
+    let (Some(meta), Some(validators)) = (store.block_meta(height)?, store.validators(height)?) else {
+        return Ok(None);
+    };
+    let trusted = match trusted_height(evidence) {
+        Some(height) => signed_header(store, height.min(store.tip()))?,
+        None => None,
+    };
+    Ok(Some(Facts { block_time: meta.header.time, validators: Arc::new(validators), trusted }))
+}
+
+fn signed_header(store: &dyn Store, height: Height) -> Result<Option<SignedHeader>, StoreError> {
+    let Some(meta) = store.block_meta(height)? else { return Ok(None) };
+    let commit = match store.commit(height)? {
+        Some(commit) => Some(commit),
+        None => store.seen_commit(height)?,
+    };
+    Ok(commit.map(|commit| SignedHeader { header: meta.header, commit }))
+}
+
+#[cfg(test)]
+mod tests;

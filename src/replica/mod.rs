@@ -1,1 +1,257 @@
-//! The whole node minus input and output: routes facts to machines and their orders outward.
+//! The whole node minus input and output: routes facts to the machines and their orders to each other or outward.
+//!
+//! The machines know nothing of one another. Everything that crosses from one to another crosses here, in order: an
+//! order of consensus to the pipeline is handed over only when all orders before it have gone out.
+//!
+//! Reading order: this file → `route` → `start`.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
+mod route;
+mod start;
+
+pub use start::Resume;
+
+use crate::consensus::tendermint::{Message, Tendermint, View};
+use crate::consensus::{Now, RoundNote, Signed, Tick, Timeouts};
+use crate::crypto::Hash;
+use crate::evidence;
+use crate::mempool::{Mempool, MempoolEffect, MempoolInput};
+use crate::pipeline::check::ClockRule;
+use crate::pipeline::{CallId, Pipeline, PipelineError, PipelineInput, PipelineNote};
+use crate::types::abci::{FinalizeBlockResponse, Request};
+use crate::types::{
+    Address, AppliedBlock, CandidateBlock, ChainState, Evidence, ExtendedCommit, Height, JournalRecord, NodeId, Round,
+    SignRequest, TimerId,
+};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A fact from outside.
+#[derive(Debug)]
+pub enum Input {
+    /// About the application or the store, for the pipeline.
+    Pipeline(PipelineInput),
+    /// About transactions, for the mempool.
+    Mempool(MempoolInput),
+    /// The answer to [`Effect::Begin`].
+    Resumed(Box<Resume>),
+    /// A timer is due.
+    TimerFired(TimerId),
+    /// The signer's answer.
+    Signed(Signed),
+    /// The answer to [`Effect::LoadFacts`].
+    FactsLoaded {
+        /// Height of the block.
+        height: Height,
+        /// Round it is proposed in.
+        round: Round,
+        /// The block.
+        block: Arc<CandidateBlock>,
+        /// For each piece of evidence in it, in order.
+        facts: Vec<Option<evidence::Facts>>,
+    },
+    /// Somebody proved misbehaviour; answered by [`Effect::EvidenceAnswer`].
+    Evidence {
+        /// Comes back with the answer.
+        request: u64,
+        /// The proof.
+        evidence: Box<Evidence>,
+        /// What the store knows about the height of the offence.
+        facts: Option<evidence::Facts>,
+    },
+}
+
+/// An order to the driver. Orders run in their order; nothing after [`Effect::Persist`] that promises anything
+/// (`Sign`, `Send`, `Broadcast`, `SaveBlock`) happens before the record is durable.
+#[derive(Debug)]
+pub enum Effect {
+    /// Write to the journal.
+    Persist(JournalRecord),
+    /// Have the signer sign; answered by [`Input::Signed`].
+    Sign(SignRequest),
+    /// Say to one peer.
+    Send(NodeId, Message),
+    /// Say to all peers.
+    Broadcast(Message),
+    /// Wake me.
+    SetTimer {
+        /// Which timer.
+        timer: TimerId,
+        /// When.
+        at: Tick,
+    },
+    /// Ask the application on the consensus connection; answered by [`PipelineInput::AppAnswered`].
+    Call {
+        /// Comes back with the answer.
+        call: CallId,
+        /// The question.
+        request: Request,
+    },
+    /// Something for the mempool's connection, its clients or its peers.
+    Mempool(MempoolEffect),
+    /// Store a decided block. Durable.
+    SaveBlock {
+        /// The block.
+        block: Arc<CandidateBlock>,
+        /// Its precommits.
+        commit: ExtendedCommit,
+    },
+    /// Store what the application answered. Durable.
+    SaveResults {
+        /// Of which block.
+        height: Height,
+        /// The answer.
+        results: Arc<FinalizeBlockResponse>,
+    },
+    /// Store the state. Atomic.
+    SaveState(Arc<ChainState>),
+    /// Read a block; answered by [`PipelineInput::Loaded`].
+    LoadBlock(Height),
+    /// Read what the store knows about the evidence in a proposed block; answered by [`Input::FactsLoaded`].
+    LoadFacts {
+        /// Height of the block.
+        height: Height,
+        /// Round it is proposed in.
+        round: Round,
+        /// The block.
+        block: Arc<CandidateBlock>,
+    },
+    /// The handshake is over: read what the journal and the store have for `state`'s next height; answered by
+    /// [`Input::Resumed`].
+    Begin(Arc<ChainState>),
+    /// Tell subscribers about a block.
+    Publish(Arc<AppliedBlock>),
+    /// Index a block.
+    Index(Arc<AppliedBlock>),
+    /// Remove blocks below `retain`.
+    Prune {
+        /// Lowest height to keep.
+        retain: Height,
+        /// For the age limits of evidence.
+        state: Arc<ChainState>,
+    },
+    /// Tell subscribers, metrics and the log what happens inside a round.
+    Round(RoundNote),
+    /// For the log.
+    Note(PipelineNote),
+    /// Connect to the application anew.
+    WaitForApp {
+        /// Why.
+        why: String,
+    },
+    /// Nothing more can be decided until people act.
+    Halt(PipelineError),
+    /// The answer to [`Input::Evidence`].
+    EvidenceAnswer {
+        /// Of which request.
+        request: u64,
+        /// Its hash, or why it was refused.
+        outcome: Result<Hash, String>,
+    },
+}
+
+/// What does not change while the node runs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Our validator address, if this node signs.
+    pub own: Option<Address>,
+    /// How long consensus waits for what.
+    pub timeouts: Timeouts,
+    /// How far ahead of our clock a proposed block may be; no limit when none.
+    pub block_time_tolerance: Option<Duration>,
+}
+
+impl Settings {
+    fn clock(&self, now: Now) -> ClockRule {
+        match self.block_time_tolerance {
+            Some(tolerance) => ClockRule::Ahead { now: now.wall, tolerance },
+            None => ClockRule::Ignored,
+        }
+    }
+}
+
+/// What still has to be handed to a machine.
+#[derive(Debug)]
+enum Work {
+    Consensus(crate::consensus::Input<Tendermint>),
+    Pipeline(PipelineInput),
+    Mempool(MempoolInput),
+}
+
+/// A replica: consensus, pipeline, mempool and evidence pool.
+#[derive(Debug)]
+pub struct Replica {
+    settings: Settings,
+    /// None until the first handshake with the application is over.
+    consensus: Option<Tendermint>,
+    pipeline: Pipeline,
+    mempool: Mempool,
+    evidence: evidence::Pool,
+    state: Arc<ChainState>,
+    /// A Commit that waits until no CheckTx is on its way (reference §3.8).
+    held_commit: Option<CallId>,
+    work: VecDeque<Work>,
+}
+
+impl Replica {
+    /// A replica that waits for its application.
+    pub fn new(settings: Settings, state: Arc<ChainState>, pipeline: Pipeline, mempool: Mempool) -> Replica {
+        let evidence = evidence::Pool::new(&state);
+        Replica {
+            settings,
+            consensus: None,
+            pipeline,
+            mempool,
+            evidence,
+            state,
+            held_commit: None,
+            work: VecDeque::new(),
+        }
+    }
+
+    /// Takes one fact into account, with everything that follows from it inside the replica.
+    pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+        match input {
+            Input::Pipeline(input) => self.work.push_back(Work::Pipeline(input)),
+            Input::Mempool(input) => self.work.push_back(Work::Mempool(input)),
+            Input::Resumed(resume) => self.begin(now, *resume, out),
+            Input::TimerFired(timer) => {
+                self.work.push_back(Work::Consensus(crate::consensus::Input::TimerFired(timer)))
+            }
+            Input::Signed(signed) => self.work.push_back(Work::Consensus(crate::consensus::Input::Signed(signed))),
+            Input::FactsLoaded { height, round, block, facts } => {
+                self.check_with_facts(now, height, round, block, facts)
+            }
+            Input::Evidence { request, evidence, facts } => self.add_evidence(request, *evidence, facts, out),
+        }
+        while let Some(work) = self.work.pop_front() {
+            match work {
+                Work::Consensus(input) => self.step_consensus(now, input, out),
+                Work::Pipeline(input) => self.step_pipeline(now, input, out),
+                Work::Mempool(input) => self.step_mempool(input, out),
+            }
+        }
+    }
+
+    /// The state after the last applied block.
+    pub fn state(&self) -> &Arc<ChainState> {
+        &self.state
+    }
+
+    /// What waits in the mempool.
+    pub fn mempool(&self) -> &Mempool {
+        &self.mempool
+    }
+
+    /// Where consensus stands; none before the first handshake.
+    pub fn view(&self) -> Option<View> {
+        self.consensus.as_ref().map(Tendermint::view)
+    }
+
+    /// How long after now `timeouts.commit` ends.
+    fn next_begin(&self, now: Now) -> Tick {
+        let wait: Duration = self.settings.timeouts.commit;
+        now.tick.plus(wait)
+    }
+}

@@ -104,7 +104,7 @@ fn a_contradiction_becomes_evidence_when_its_height_is_decided() {
     assert_eq!(pool.pending(u64::MAX).0, []);
     pool.update(&state_after(9, &signers), &[]);
     let expected = evidence(&signers, 1, 9);
-    assert_eq!(waiting(&pool), [expected.clone()]);
+    assert_eq!(waiting(&pool), std::slice::from_ref(&expected));
     assert_eq!(expected.time(), block_time(9));
 
     // A late precommit of the height before, while the next one is being decided.

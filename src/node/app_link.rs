@@ -1,0 +1,168 @@
+//! The application as the node holds it: connected, lost, connected again.
+//!
+//! One task owns the connections. It connects, asks Info, tells the driver, waits until a connection breaks or the
+//! driver gives up on it, and starts over. The node outlives its application (reference §14.3).
+
+use super::driver::Fact;
+use crate::abci::{self, LocalApp, SocketApp};
+use crate::pipeline::requests;
+use crate::ports::{App, AppError, Connection};
+use crate::types::abci::{InfoResponse, Request, Response};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesOrdered;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, watch};
+
+/// Pause before the next attempt after an application that accepts connections did not answer Info.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Where the application is.
+#[derive(Clone)]
+pub enum AppSource {
+    /// Behind a socket.
+    Socket(abci::Address),
+    /// In this process, with the name it was asked for by.
+    Builtin(LocalApp, &'static str),
+}
+
+impl std::fmt::Display for AppSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            AppSource::Socket(address) => write!(f, "{address}"),
+            AppSource::Builtin(_, name) => write!(f, "built-in {name}"),
+        }
+    }
+}
+
+impl std::fmt::Debug for AppSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+/// A connected application.
+#[derive(Clone)]
+pub(super) enum AnyApp {
+    Socket(SocketApp),
+    Local(LocalApp),
+}
+
+impl App for AnyApp {
+    async fn call(&self, connection: Connection, requests: Vec<Request>) -> Result<Vec<Response>, AppError> {
+        match self {
+            AnyApp::Socket(app) => app.call(connection, requests).await,
+            AnyApp::Local(app) => app.call(connection, requests).await,
+        }
+    }
+}
+
+impl AnyApp {
+    async fn connect(source: &AppSource) -> AnyApp {
+        match source {
+            AppSource::Socket(address) => {
+                AnyApp::Socket(abci::connect(address.clone(), abci::Options::default()).await)
+            }
+            AppSource::Builtin(app, _) => AnyApp::Local(app.clone()),
+        }
+    }
+
+    /// Waits until a connection is lost; never, for an application of this process.
+    async fn closed(&self) -> String {
+        match self {
+            AnyApp::Socket(app) => app.closed().await.to_string(),
+            AnyApp::Local(_) => std::future::pending().await,
+        }
+    }
+
+    async fn info(&self) -> Result<InfoResponse, String> {
+        let request = Request::Info(requests::info());
+        let answers = self.call(Connection::Query, vec![request]).await.map_err(|error| error.to_string())?;
+        match answers.into_iter().next() {
+            Some(Response::Info(info)) => Ok(info),
+            other => Err(format!("the application's answer to info cannot be used: {other:?}")),
+        }
+    }
+}
+
+/// Runs until its task is dropped: keeps the application connected and tells the driver.
+///
+/// `give_up` makes it drop the connections it has and start over.
+pub(super) async fn keep_connected(
+    source: AppSource,
+    facts: mpsc::UnboundedSender<Fact>,
+    current: watch::Sender<Option<AnyApp>>,
+    give_up: Arc<Notify>,
+) {
+    loop {
+        let app = AnyApp::connect(&source).await;
+        let info = match app.info().await {
+            Ok(info) => info,
+            Err(why) => {
+                tracing::warn!("{why}; connecting again");
+                tokio::time::sleep(RETRY_PAUSE).await;
+                continue;
+            }
+        };
+        current.send_replace(Some(app.clone()));
+        if facts.send(Fact::AppUp { app: app.clone(), info }).is_err() {
+            return;
+        }
+        let why = tokio::select! {
+            why = app.closed() => why,
+            () = give_up.notified() => "the node gave up on its last answer".to_owned(),
+        };
+        current.send_replace(None);
+        if facts.send(Fact::AppLost { why }).is_err() {
+            return;
+        }
+    }
+}
+
+/// Requests with the names under which their answers come back.
+#[derive(Debug, Default)]
+pub(super) struct Job<I> {
+    pub(super) ids: I,
+    pub(super) requests: Vec<Request>,
+}
+
+/// Feeds one connection: jobs go out in order, many on their way at once, answers come back in order.
+pub(super) struct Pump<I> {
+    jobs: mpsc::UnboundedSender<Job<I>>,
+}
+
+impl<I: Send + 'static> Pump<I> {
+    /// Starts feeding `connection` of `app`; `answered` makes a fact of each answer. Ends when dropped.
+    pub(super) fn start(
+        app: AnyApp,
+        connection: Connection,
+        facts: mpsc::UnboundedSender<Fact>,
+        answered: impl Fn(I, Result<Vec<Response>, AppError>) -> Fact + Send + 'static,
+    ) -> Pump<I> {
+        let (jobs, mut waiting) = mpsc::unbounded_channel::<Job<I>>();
+        tokio::spawn(async move {
+            let mut under_way = FuturesOrdered::new();
+            loop {
+                tokio::select! {
+                    biased;
+                    Some((ids, answer)) = under_way.next() => {
+                        if facts.send(answered(ids, answer)).is_err() {
+                            return;
+                        }
+                    }
+                    job = waiting.recv() => {
+                        let Some(Job { ids, requests }) = job else { return };
+                        let app = app.clone();
+                        under_way.push_back(async move { (ids, app.call(connection, requests).await) });
+                    }
+                }
+            }
+        });
+        Pump { jobs }
+    }
+
+    /// Sends a job. Lost when the connection is gone, which the driver is told another way.
+    pub(super) fn send(&self, job: Job<I>) {
+        let _ = self.jobs.send(job);
+    }
+}

@@ -1,0 +1,345 @@
+//! The loop around the replica: takes facts in bulk, steps the replica, executes its orders in order.
+//!
+//! It runs on a thread of its own and never waits for the application or a client; it does wait for the disk, because
+//! that is what an order means.
+
+use super::app_link::{AnyApp, Job, Pump};
+use super::indexer::Indexer;
+use super::report::Report;
+use super::timers::Timers;
+use super::{NodeError, SharedStatus};
+use crate::consensus::tendermint::View;
+use crate::consensus::{Now, Tick};
+use crate::crypto::Hash;
+use crate::events::Bus;
+use crate::mempool::{BatchId, MempoolInput, Origin, RequestId};
+use crate::metrics::Metrics;
+use crate::pipeline::{CallId, PipelineInput};
+use crate::ports::{AppError, Connection, Journal, MempoolError, MempoolView, Signer, Store};
+use crate::replica::{Effect, Input, Replica};
+use crate::types::abci::{CheckTxResponse, InfoResponse, Request, Response};
+use crate::types::{ChainState, Evidence, GenesisDoc, Height, Time, Tx};
+use crate::wal::Recovered;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// Facts and commands taken in one turn of the loop: enough to fill a batch, few enough to stay responsive.
+const TAKEN_AT_ONCE: usize = 512;
+
+/// What the application's tasks tell the driver.
+pub(super) enum Fact {
+    /// Connected, and it said who it is.
+    AppUp { app: AnyApp, info: InfoResponse },
+    /// A connection broke.
+    AppLost { why: String },
+    /// Answers on the consensus connection of one generation of connections.
+    Answered { generation: u64, calls: Vec<CallId>, answer: Result<Vec<Response>, AppError> },
+    /// Answers on the mempool connection.
+    Checked { generation: u64, batches: Vec<(BatchId, usize)>, answer: Result<Vec<Response>, AppError> },
+}
+
+/// What clients ask the driver.
+pub(super) enum Command {
+    Submit { txs: Vec<Tx>, reply: oneshot::Sender<Vec<Result<CheckTxResponse, MempoolError>>> },
+    SubmitAsync { txs: Vec<Tx>, reply: oneshot::Sender<Vec<Result<(), MempoolError>>> },
+    View { reply: oneshot::Sender<(Option<View>, Arc<ChainState>)> },
+    Mempool { limit: usize, reply: oneshot::Sender<MempoolView> },
+    FlushMempool { reply: oneshot::Sender<()> },
+    Evidence { evidence: Box<Evidence>, reply: oneshot::Sender<Result<Hash, String>> },
+}
+
+/// Clients that wait for an answer of the replica.
+#[derive(Default)]
+pub(super) struct Waiting {
+    pub(super) next: u64,
+    pub(super) checked: BTreeMap<RequestId, oneshot::Sender<Vec<Result<CheckTxResponse, MempoolError>>>>,
+    pub(super) admitted: BTreeMap<RequestId, oneshot::Sender<Vec<Result<(), MempoolError>>>>,
+    pub(super) evidence: BTreeMap<u64, oneshot::Sender<Result<Hash, String>>>,
+}
+
+impl Waiting {
+    fn next_id(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+}
+
+/// The two connections the driver feeds; of one generation.
+pub(super) struct Pumps {
+    pub(super) consensus: Pump<Vec<CallId>>,
+    pub(super) mempool: Pump<Vec<(BatchId, usize)>>,
+}
+
+/// Everything the loop owns.
+pub(super) struct Driver {
+    pub(super) replica: Replica,
+    pub(super) genesis: Arc<GenesisDoc>,
+    pub(super) genesis_json: Vec<u8>,
+    pub(super) journal: Box<dyn Journal>,
+    pub(super) recovered: Recovered,
+    pub(super) signer: Option<Box<dyn Signer>>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) indexer: Indexer,
+    pub(super) bus: Bus,
+    pub(super) metrics: Metrics,
+    pub(super) report: Report,
+    pub(super) status: Arc<SharedStatus>,
+    pub(super) facts: mpsc::UnboundedSender<Fact>,
+    pub(super) give_up_app: Arc<Notify>,
+    pub(super) begun: Instant,
+    pub(super) inner: Inner,
+}
+
+/// What the loop keeps for itself.
+#[derive(Default)]
+pub(super) struct Inner {
+    pub(super) timers: Timers,
+    pub(super) recheck_timer: Option<(Tick, Height)>,
+    pub(super) pumps: Option<Pumps>,
+    /// Counts the application's connections, so that answers of old ones are not taken for new.
+    pub(super) generation: u64,
+    /// CheckTx batches on their way.
+    pub(super) checking: BTreeSet<BatchId>,
+    /// Records were appended that are not durable yet.
+    pub(super) journal_dirty: bool,
+    pub(super) waiting: Waiting,
+    /// Empty between steps; kept for its memory.
+    effects: Vec<Effect>,
+    /// Answers to orders that were executed on the spot.
+    pub(super) answers: VecDeque<Input>,
+    /// Orders of this turn that go out together.
+    pub(super) calls: Job<Vec<CallId>>,
+    pub(super) checks: Job<Vec<(BatchId, usize)>>,
+}
+
+impl Driver {
+    /// Runs until `stop`, or until going on could do harm.
+    pub(super) async fn run(
+        mut self,
+        mut facts: mpsc::UnboundedReceiver<Fact>,
+        mut commands: mpsc::Receiver<Command>,
+        stop: CancellationToken,
+    ) -> Result<(), NodeError> {
+        let mut taken_facts = Vec::with_capacity(TAKEN_AT_ONCE);
+        let mut taken_commands = Vec::with_capacity(TAKEN_AT_ONCE);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return self.finish(),
+                _ = facts.recv_many(&mut taken_facts, TAKEN_AT_ONCE) => {}
+                _ = commands.recv_many(&mut taken_commands, TAKEN_AT_ONCE) => {}
+                () = sleep_until(self.begun, self.next_timer()) => {}
+                () = sleep_until_instant(self.report.due()) => {}
+            }
+            // Whatever else is there already belongs into the same batch.
+            while taken_commands.len() < TAKEN_AT_ONCE
+                && let Ok(command) = commands.try_recv()
+            {
+                taken_commands.push(command);
+            }
+            for fact in taken_facts.drain(..) {
+                self.take_fact(fact)?;
+            }
+            for command in taken_commands.drain(..) {
+                self.take_command(command)?;
+            }
+            self.fire_timers()?;
+            self.send_out();
+            self.report.turn(Instant::now());
+        }
+    }
+
+    /// Stops in order: what was promised is durable already, the rest may be lost.
+    fn finish(mut self) -> Result<(), NodeError> {
+        self.indexer.finish();
+        if self.inner.journal_dirty {
+            self.journal.sync()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn now(&self) -> Now {
+        let tick = Tick::default().plus(self.begun.elapsed());
+        Now { tick, wall: Time::from(std::time::SystemTime::now()) }
+    }
+
+    fn next_timer(&self) -> Option<Tick> {
+        let recheck = self.inner.recheck_timer.map(|(at, _)| at);
+        self.inner.timers.next().into_iter().chain(recheck).min()
+    }
+
+    fn fire_timers(&mut self) -> Result<(), NodeError> {
+        let now = self.now().tick;
+        for timer in self.inner.timers.take_due(now) {
+            self.step(Input::TimerFired(timer))?;
+        }
+        if let Some((_, height)) = self.inner.recheck_timer.take_if(|(at, _)| *at <= now) {
+            self.step(Input::Mempool(MempoolInput::RecheckTimer { height }))?;
+        }
+        Ok(())
+    }
+
+    /// One fact in, all its orders executed, and the answers of those that are answered on the spot taken in as well.
+    pub(super) fn step(&mut self, input: Input) -> Result<(), NodeError> {
+        self.inner.answers.push_back(input);
+        while let Some(input) = self.inner.answers.pop_front() {
+            let now = self.now();
+            let mut effects = std::mem::take(&mut self.inner.effects);
+            self.replica.step(now, input, &mut effects);
+            for effect in effects.drain(..) {
+                self.execute(now, effect)?;
+            }
+            self.inner.effects = effects;
+        }
+        Ok(())
+    }
+
+    fn take_fact(&mut self, fact: Fact) -> Result<(), NodeError> {
+        match fact {
+            Fact::AppUp { app, info } => self.app_up(&app, info),
+            Fact::AppLost { why } => self.app_lost(why),
+            Fact::Answered { generation, .. } | Fact::Checked { generation, .. }
+                if generation != self.inner.generation =>
+            {
+                Ok(())
+            }
+            Fact::Answered { calls, answer: Ok(responses), .. } => {
+                for (call, response) in calls.into_iter().zip(responses) {
+                    self.step(Input::Pipeline(PipelineInput::AppAnswered { call, response }))?;
+                }
+                Ok(())
+            }
+            Fact::Checked { batches, answer: Ok(responses), .. } => self.checked(batches, responses),
+            Fact::Answered { answer: Err(error), .. } | Fact::Checked { answer: Err(error), .. } => {
+                self.app_lost(error.to_string())?;
+                self.give_up_app.notify_one();
+                Ok(())
+            }
+        }
+    }
+
+    fn app_up(&mut self, app: &AnyApp, info: InfoResponse) -> Result<(), NodeError> {
+        self.inner.generation += 1;
+        let generation = self.inner.generation;
+        let consensus = Pump::start(app.clone(), Connection::Consensus, self.facts.clone(), move |calls, answer| {
+            Fact::Answered { generation, calls, answer }
+        });
+        let mempool = Pump::start(app.clone(), Connection::Mempool, self.facts.clone(), move |batches, answer| {
+            Fact::Checked { generation, batches, answer }
+        });
+        self.inner.pumps = Some(Pumps { consensus, mempool });
+        self.status.app_connected();
+        let tip = self.store.tip();
+        let saved_results = self.store.results(tip)?.map(Arc::new);
+        let base = self.store.base();
+        self.step(Input::Pipeline(PipelineInput::AppConnected { info, base, tip, saved_results }))
+    }
+
+    /// Everything on its way to the application is lost; the machines decide what is asked again.
+    fn app_lost(&mut self, why: String) -> Result<(), NodeError> {
+        if self.inner.pumps.take().is_none() {
+            return Ok(());
+        }
+        self.inner.generation += 1;
+        self.inner.calls = Job::default();
+        self.inner.checks = Job::default();
+        self.status.app_waiting(&why);
+        tracing::warn!("{why}. Consensus pauses until the application is back; RPC goes on");
+        self.step(Input::Pipeline(PipelineInput::AppFailed { why: why.clone() }))?;
+        for batch in std::mem::take(&mut self.inner.checking) {
+            self.step(Input::Mempool(MempoolInput::CheckFailed { batch, why: why.clone() }))?;
+        }
+        Ok(())
+    }
+
+    fn checked(&mut self, batches: Vec<(BatchId, usize)>, responses: Vec<Response>) -> Result<(), NodeError> {
+        let mut responses = responses.into_iter();
+        for (batch, count) in batches {
+            self.inner.checking.remove(&batch);
+            let answers = responses.by_ref().take(count).filter_map(|response| match response {
+                Response::CheckTx(answer) => Some(answer),
+                _ => None, // the client matched methods already
+            });
+            let answers = answers.collect();
+            self.step(Input::Mempool(MempoolInput::Answered { batch, responses: answers }))?;
+        }
+        Ok(())
+    }
+
+    fn take_command(&mut self, command: Command) -> Result<(), NodeError> {
+        match command {
+            Command::Submit { txs, reply } => {
+                let request = RequestId(self.inner.waiting.next_id());
+                self.inner.waiting.checked.insert(request, reply);
+                self.step(Input::Mempool(MempoolInput::Submit { origin: Origin::Check(request), txs }))
+            }
+            Command::SubmitAsync { txs, reply } => {
+                let request = RequestId(self.inner.waiting.next_id());
+                self.inner.waiting.admitted.insert(request, reply);
+                self.step(Input::Mempool(MempoolInput::Submit { origin: Origin::Admission(request), txs }))
+            }
+            Command::View { reply } => {
+                let _ = reply.send((self.replica.view(), Arc::clone(self.replica.state())));
+                Ok(())
+            }
+            Command::Mempool { limit, reply } => {
+                let mempool = self.replica.mempool();
+                let txs = mempool.first(limit);
+                let _ = reply.send(MempoolView { count: mempool.count(), bytes: mempool.bytes(), txs });
+                Ok(())
+            }
+            Command::FlushMempool { reply } => {
+                self.step(Input::Mempool(MempoolInput::Flush))?;
+                let _ = reply.send(());
+                Ok(())
+            }
+            Command::Evidence { evidence, reply } => {
+                let request = self.inner.waiting.next_id();
+                self.inner.waiting.evidence.insert(request, reply);
+                let facts = super::evidence_facts(&*self.store, &evidence)?;
+                self.step(Input::Evidence { request, evidence, facts })
+            }
+        }
+    }
+
+    /// What this turn ordered for the application goes out, one write a connection.
+    fn send_out(&mut self) {
+        self.send_calls();
+        if self.inner.checks.ids.is_empty() {
+            return;
+        }
+        let job = std::mem::take(&mut self.inner.checks);
+        if let Some(pumps) = &self.inner.pumps {
+            pumps.mempool.send(job);
+        }
+    }
+
+    pub(super) fn send_calls(&mut self) {
+        if self.inner.calls.ids.is_empty() {
+            return;
+        }
+        let job = std::mem::take(&mut self.inner.calls);
+        if let Some(pumps) = &self.inner.pumps {
+            pumps.consensus.send(job);
+        }
+    }
+
+    pub(super) fn call(&mut self, call: CallId, request: Request) {
+        self.inner.calls.ids.push(call);
+        self.inner.calls.requests.push(request);
+    }
+}
+
+async fn sleep_until(begun: Instant, at: Option<Tick>) {
+    sleep_until_instant(at.map(|at| begun + at.since(Tick::default()))).await;
+}
+
+async fn sleep_until_instant(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,193 @@
+//! Executing orders, one by one, in their order.
+
+use super::NodeError;
+use super::driver::Driver;
+use crate::consensus::{Now, Signed};
+use crate::mempool::MempoolEffect;
+use crate::pipeline::{PipelineInput, StoredBlock};
+use crate::ports::SignError;
+use crate::replica::{Effect, Input, Resume};
+use crate::types::abci::{CheckTxRequest, Request};
+use crate::types::{
+    CandidateBlock, ChainState, ExtendedCommit, Height, PartSet, Published, SignRequest, Tx, UnsignedProposal,
+    UnsignedVote,
+};
+use std::sync::Arc;
+
+impl Driver {
+    /// Does what is ordered; answers that come at once are queued.
+    pub(super) fn execute(&mut self, now: Now, effect: Effect) -> Result<(), NodeError> {
+        if !matches!(effect, Effect::Call { .. }) {
+            self.send_calls();
+        }
+        match effect {
+            Effect::Persist(record) => {
+                self.journal.append(now.wall, &record)?;
+                self.inner.journal_dirty = true;
+            }
+            Effect::Sign(request) => {
+                self.sync_journal()?;
+                self.sign(request)?;
+            }
+            // There are no peers yet. The barrier holds all the same: what is said must be durable.
+            Effect::Send(..) | Effect::Broadcast(_) => self.sync_journal()?,
+            Effect::SetTimer { timer, at } => self.inner.timers.set(timer, at),
+            Effect::Call { call, request } => self.call(call, request),
+            Effect::Mempool(effect) => self.execute_mempool(now, effect),
+            Effect::SaveBlock { block, commit } => {
+                self.sync_journal()?;
+                self.store.save_block(&block, &commit)?;
+            }
+            Effect::SaveResults { height, results } => self.store.save_results(height, &results)?,
+            Effect::SaveState(state) => self.save_state(&state)?,
+            Effect::LoadBlock(height) => {
+                let stored = self.load_block(height)?.map(Box::new);
+                self.inner.answers.push_back(Input::Pipeline(PipelineInput::Loaded { height, stored }));
+            }
+            Effect::LoadFacts { height, round, block } => {
+                let known = |evidence| super::evidence_facts(&*self.store, evidence);
+                let facts = block.block().evidence.iter().map(known).collect::<Result<Vec<_>, _>>()?;
+                self.inner.answers.push_back(Input::FactsLoaded { height, round, block, facts });
+            }
+            Effect::Begin(state) => self.begin(&state)?,
+            Effect::Publish(applied) => {
+                self.inner.timers.forget_below(applied.block.block().header.height);
+                self.report.applied(&applied, &self.metrics);
+                self.bus.publish(Published::Block(applied));
+            }
+            Effect::Index(applied) => self.indexer.index(applied),
+            Effect::Prune { retain, state } => self.indexer.prune(retain, state),
+            Effect::Round(note) => {
+                self.report.round(&note, &self.metrics);
+                super::report::publish(&self.bus, &note);
+            }
+            Effect::Note(note) => tracing::warn!("{note}"),
+            Effect::WaitForApp { why } => self.wait_for_app(&why),
+            Effect::Halt(error) => {
+                tracing::error!("consensus stopped: {error}");
+                self.status.halted(&error.to_string());
+            }
+            Effect::EvidenceAnswer { request, outcome } => {
+                if let Some(reply) = self.inner.waiting.evidence.remove(&request) {
+                    let _ = reply.send(outcome);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The barrier: everything persisted so far becomes durable, once, before the first promise that needs it.
+    fn sync_journal(&mut self) -> Result<(), NodeError> {
+        if self.inner.journal_dirty {
+            self.journal.sync()?;
+            self.inner.journal_dirty = false;
+        }
+        Ok(())
+    }
+
+    fn sign(&mut self, request: SignRequest) -> Result<(), NodeError> {
+        let (height, round) = match &request {
+            SignRequest::Vote(UnsignedVote { height, round, .. })
+            | SignRequest::Proposal(UnsignedProposal { height, round, .. }) => (*height, *round),
+        };
+        let Some(signer) = &mut self.signer else { return Ok(()) };
+        let chain_id = &self.genesis.chain_id;
+        let signed = match request {
+            SignRequest::Vote(vote) => signer.sign_vote(chain_id, vote).map(Signed::Vote),
+            SignRequest::Proposal(proposal) => signer.sign_proposal(chain_id, proposal).map(Signed::Proposal),
+        };
+        let signed = match signed {
+            Ok(signed) => signed,
+            Err(SignError::Refused(why)) => {
+                tracing::warn!("height {height} round {round}: refused to sign: {why}");
+                Signed::Refused { height, round }
+            }
+            // Whether the guard remembers is unknown now: going on could sign twice.
+            Err(error @ SignError::Failed(_)) => return Err(NodeError::Signer(error)),
+        };
+        self.inner.answers.push_back(Input::Signed(signed));
+        Ok(())
+    }
+
+    fn execute_mempool(&mut self, now: Now, effect: MempoolEffect) {
+        match effect {
+            MempoolEffect::Check { batch, kind, txs } => {
+                self.inner.checking.insert(batch);
+                self.inner.checks.ids.push((batch, txs.len()));
+                let request = |tx: Tx| Request::CheckTx(CheckTxRequest { tx: tx.bytes().clone(), kind });
+                self.inner.checks.requests.extend(txs.into_iter().map(request));
+            }
+            MempoolEffect::Admitted { request, results } => {
+                if let Some(reply) = self.inner.waiting.admitted.remove(&request) {
+                    let _ = reply.send(results);
+                }
+            }
+            MempoolEffect::Checked { request, results } => {
+                if let Some(reply) = self.inner.waiting.checked.remove(&request) {
+                    let _ = reply.send(results);
+                }
+            }
+            MempoolEffect::SetRecheckTimer { height, after } => {
+                self.inner.recheck_timer = Some((now.tick.plus(after), height));
+            }
+            // Gossip needs peers; the other two stay inside the replica.
+            MempoolEffect::Gossip { .. } | MempoolEffect::TxsAvailable | MempoolEffect::Held => {}
+        }
+    }
+
+    fn save_state(&mut self, state: &ChainState) -> Result<(), NodeError> {
+        if self.store.genesis()?.is_none() {
+            self.store.save_genesis(&self.genesis_json, state)?;
+        }
+        self.store.save_state(state)?;
+        Ok(())
+    }
+
+    fn load_block(&self, height: Height) -> Result<Option<StoredBlock>, NodeError> {
+        let Some(block) = load_candidate(&*self.store, height)? else { return Ok(None) };
+        let last_validators = match height.previous() {
+            Some(previous) if height > self.genesis.initial_height => self.store.validators(previous)?.map(Arc::new),
+            _ => None,
+        };
+        let results = self.store.results(height)?.map(Arc::new);
+        Ok(Some(StoredBlock { block: Arc::new(block), last_validators, results }))
+    }
+
+    /// Reads what consensus needs to take up the next height.
+    fn begin(&mut self, state: &ChainState) -> Result<(), NodeError> {
+        let last = state.last_block_height;
+        let last_commit = match self.store.extended_commit(last)? {
+            Some(commit) => Some(commit),
+            None => self.store.seen_commit(last)?.map(ExtendedCommit::from),
+        };
+        let last_header_app_hash = self.store.block_meta(last)?.map(|meta| meta.header.app_hash);
+        let records = self.recovered.records_since(state.next_height())?;
+        self.status.ready();
+        self.report.ready(state);
+        self.inner.answers.push_back(Input::Resumed(Box::new(Resume { last_commit, last_header_app_hash, records })));
+        Ok(())
+    }
+
+    fn wait_for_app(&mut self, why: &str) {
+        self.status.app_waiting(why);
+        if self.inner.pumps.take().is_some() {
+            self.inner.generation += 1;
+            self.give_up_app.notify_one();
+        }
+    }
+}
+
+/// A stored block with the parts it was saved in.
+pub(super) fn load_candidate(
+    store: &dyn crate::ports::Store,
+    height: Height,
+) -> Result<Option<CandidateBlock>, NodeError> {
+    let Some(meta) = store.block_meta(height)? else { return Ok(None) };
+    let Some(mut parts) = PartSet::gather(meta.block_id.parts) else { return Ok(None) };
+    for index in 0..meta.block_id.parts.total {
+        if let Some(part) = store.part(height, index)? {
+            parts.add(part).map_err(|error| NodeError::damaged(height, &error))?;
+        }
+    }
+    CandidateBlock::from_parts(parts).map(Some).map_err(|error| NodeError::damaged(height, &error))
+}

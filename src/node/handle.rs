@@ -1,0 +1,165 @@
+//! The node as RPC and command line see it: questions become commands to the driver, answers come back.
+
+use super::SharedStatus;
+use super::app_link::AnyApp;
+use super::driver::Command;
+use crate::consensus::tendermint::View;
+use crate::crypto::Hash;
+use crate::events::{Bus, Subscription};
+use crate::ports::{
+    App, AppError, Connection, ConsensusView, HealthCheck, MempoolError, MempoolView, Node, NodeFacts, RoundVotes,
+    Store,
+};
+use crate::types::abci::{CheckTxResponse, Request, Response};
+use crate::types::{ChainState, Evidence, Round, Step, Time, Tx};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Commands that may wait for the driver; a client beyond that waits itself.
+pub(super) const COMMANDS_WAITING_MAX: usize = 4096;
+
+/// Why a client gets no answer: the driver is gone.
+const STOPPING: &str = "the node is stopping";
+
+/// A handle on a running node.
+pub struct Handle {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) facts: NodeFacts,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) app: watch::Receiver<Option<AnyApp>>,
+    pub(super) bus: Bus,
+    pub(super) status: Arc<SharedStatus>,
+    pub(super) began: Time,
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").field("facts", &self.facts).finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    async fn ask_driver<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+impl Node for Handle {
+    type Subscription = Subscription;
+
+    fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    fn facts(&self) -> NodeFacts {
+        self.facts.clone()
+    }
+
+    fn catching_up(&self) -> bool {
+        !self.status.is_ready()
+    }
+
+    async fn consensus(&self) -> ConsensusView {
+        match self.ask_driver(|reply| Command::View { reply }).await {
+            Some((Some(view), _)) => shown(view),
+            Some((None, state)) => not_begun(&state, self.began),
+            None => match self.store.state() {
+                Ok(Some(state)) => not_begun(&state, self.began),
+                _ => self.status.empty_view(self.began),
+            },
+        }
+    }
+
+    async fn mempool(&self, limit: usize) -> MempoolView {
+        let empty = MempoolView { count: 0, bytes: 0, txs: Vec::new() };
+        self.ask_driver(|reply| Command::Mempool { limit, reply }).await.unwrap_or(empty)
+    }
+
+    async fn submit(&self, txs: Vec<Tx>) -> Vec<Result<CheckTxResponse, MempoolError>> {
+        let count = txs.len();
+        let answers = self.ask_driver(|reply| Command::Submit { txs, reply }).await;
+        answers.unwrap_or_else(|| unavailable(count))
+    }
+
+    async fn submit_async(&self, txs: Vec<Tx>) -> Vec<Result<(), MempoolError>> {
+        let count = txs.len();
+        let answers = self.ask_driver(|reply| Command::SubmitAsync { txs, reply }).await;
+        answers.unwrap_or_else(|| unavailable(count))
+    }
+
+    async fn flush_mempool(&self) {
+        let _: Option<()> = self.ask_driver(|reply| Command::FlushMempool { reply }).await;
+    }
+
+    async fn ask(&self, request: Request) -> Result<Response, AppError> {
+        let connection = match request {
+            Request::CheckTx(_) => Connection::Mempool,
+            _ => Connection::Query,
+        };
+        let method = request.method();
+        let gone = |why: &str| AppError::Gone { connection, method, height: None, why: why.to_owned() };
+        let Some(app) = self.app.borrow().clone() else {
+            return Err(gone("the node is waiting for its application"));
+        };
+        let answers = app.call(connection, vec![request]).await?;
+        answers.into_iter().next().ok_or_else(|| gone("no answer"))
+    }
+
+    async fn add_evidence(&self, evidence: Evidence) -> Result<Hash, String> {
+        let evidence = Box::new(evidence);
+        let answer = self.ask_driver(|reply| Command::Evidence { evidence, reply }).await;
+        answer.unwrap_or_else(|| Err(STOPPING.to_owned()))
+    }
+
+    fn subscribe(&self) -> Subscription {
+        self.bus.subscribe()
+    }
+
+    async fn health(&self) -> Vec<HealthCheck> {
+        self.status.checks()
+    }
+}
+
+fn unavailable<T>(count: usize) -> Vec<Result<T, MempoolError>> {
+    (0..count).map(|_| Err(MempoolError::Unavailable(STOPPING.to_owned()))).collect()
+}
+
+fn shown(view: View) -> ConsensusView {
+    let votes = view.votes.into_iter().map(|votes| RoundVotes {
+        round: votes.round,
+        prevotes: votes.prevotes,
+        precommits: votes.precommits,
+    });
+    ConsensusView {
+        height: view.height,
+        round: view.round,
+        step: view.step,
+        start_time: view.start_time,
+        validators: view.validators,
+        proposal: view.proposal,
+        proposal_block: view.proposal_block,
+        locked: view.locked,
+        valid: view.valid,
+        votes: votes.collect(),
+        last_commit: view.last_commit,
+    }
+}
+
+/// Consensus waits for the first handshake.
+pub(super) fn not_begun(state: &ChainState, began: Time) -> ConsensusView {
+    ConsensusView {
+        height: state.next_height(),
+        round: Round::ZERO,
+        step: Step::NewHeight,
+        start_time: began,
+        validators: Arc::clone(&state.validators),
+        proposal: None,
+        proposal_block: None,
+        locked: None,
+        valid: None,
+        votes: Vec::new(),
+        last_commit: Vec::new(),
+    }
+}

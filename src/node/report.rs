@@ -1,0 +1,169 @@
+//! What the operator sees: one line a second while blocks are made, metrics, and round events for subscribers.
+
+use crate::consensus::RoundNote;
+use crate::events::Bus;
+use crate::metrics::{BlockFacts, Metrics, VotersFacts};
+use crate::types::{
+    Address, AppliedBlock, ChainState, CommitSig, Height, Power, Published, Round, RoundEvent, RoundEventKind, Step,
+    Time, ValidatorSet,
+};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often a line is printed at most.
+const LINE_EVERY: Duration = Duration::from_secs(1);
+
+/// Counts blocks and prints lines.
+#[derive(Debug)]
+pub(super) struct Report {
+    own: Option<Address>,
+    /// Where RPC is served, for the ready line.
+    rpc: String,
+    validators: Option<Arc<ValidatorSet>>,
+    last_block_at: Option<Time>,
+    step_begun: Option<(Step, Instant)>,
+    round_begun: Option<Instant>,
+    /// Since the last line.
+    blocks: u64,
+    txs: u64,
+    height: Height,
+    printed: Instant,
+}
+
+impl Report {
+    pub(super) fn new(own: Option<Address>, rpc: String) -> Report {
+        Report {
+            own,
+            rpc,
+            validators: None,
+            last_block_at: None,
+            step_begun: None,
+            round_begun: None,
+            blocks: 0,
+            txs: 0,
+            height: Height::ZERO,
+            printed: Instant::now(),
+        }
+    }
+
+    /// The handshake is over.
+    pub(super) fn ready(&mut self, state: &ChainState) {
+        self.validators = Some(Arc::clone(&state.validators));
+        let rpc = &self.rpc;
+        println!("ready       at height {}, deciding {}, RPC {rpc}", state.last_block_height, state.next_height());
+    }
+
+    /// A block was applied.
+    pub(super) fn applied(&mut self, applied: &AppliedBlock, metrics: &Metrics) {
+        let candidate = &applied.block;
+        let header = &candidate.block().header;
+        let interval = self.last_block_at.map(|before| header.time.since(before));
+        self.last_block_at = Some(header.time);
+        self.blocks += 1;
+        self.txs += candidate.block().txs.len() as u64;
+        self.height = header.height;
+        metrics.consensus.height_begun(header.height.next());
+        metrics.consensus.block_decided(&BlockFacts {
+            height: header.height,
+            txs: candidate.block().txs.len() as u64,
+            bytes: candidate.parts().byte_size(),
+            interval,
+            validators: self.all_validators(),
+            missing: self.missing(applied),
+            byzantine: VotersFacts { count: applied.evidence().len() as u64, power: Power::ZERO },
+        });
+    }
+
+    fn all_validators(&self) -> VotersFacts {
+        self.validators.as_ref().map_or(VotersFacts { count: 0, power: Power::ZERO }, |set| VotersFacts {
+            count: set.len() as u64,
+            power: set.total_power(),
+        })
+    }
+
+    /// Whose precommits the block's last commit lacks.
+    fn missing(&self, applied: &AppliedBlock) -> VotersFacts {
+        let none = VotersFacts { count: 0, power: Power::ZERO };
+        let (Some(commit), Some(set)) = (&applied.block.block().last_commit, &self.validators) else { return none };
+        let absent = commit.signatures.iter().zip(set.members()).filter(|(sig, _)| **sig == CommitSig::Absent);
+        absent.fold(none, |sum, (_, member)| VotersFacts { count: sum.count + 1, power: sum.power + member.power })
+    }
+
+    /// Something happened inside a round.
+    pub(super) fn round(&mut self, note: &RoundNote, metrics: &Metrics) {
+        let now = Instant::now();
+        match note {
+            RoundNote::Step { step, .. } => {
+                if let Some((before, begun)) = self.step_begun.replace((*step, now)) {
+                    let name = before.name().trim_start_matches("RoundStep");
+                    metrics.consensus.step_ended(name, now.duration_since(begun));
+                }
+            }
+            RoundNote::NewRound { height, round, proposer } => {
+                if let Some(begun) = self.round_begun.replace(now) {
+                    metrics.consensus.round_ended(now.duration_since(begun));
+                }
+                metrics.consensus.round_begun(*round);
+                if Some(proposer.1) == self.own {
+                    metrics.consensus.proposal_made();
+                }
+                if *round > Round::ZERO {
+                    tracing::info!("height {height} goes into round {round}; its proposer is {}", proposer.1);
+                }
+            }
+            RoundNote::Timeout { timer } => {
+                tracing::debug!("height {} round {}: {} timed out", timer.height, timer.round, timer.step.name());
+            }
+            RoundNote::ConflictingProposal { height, round } => {
+                tracing::warn!("height {height} round {round}: the proposer signed two proposals");
+            }
+            _ => {}
+        }
+    }
+
+    /// When a line is due: at once for a block after a quiet second, else a second after the last line.
+    pub(super) fn due(&self) -> Option<Instant> {
+        (self.blocks > 0).then_some(self.printed + LINE_EVERY)
+    }
+
+    /// Prints a line if one is due.
+    pub(super) fn turn(&mut self, now: Instant) {
+        if self.due().is_none_or(|due| now < due) {
+            return;
+        }
+        let Report { blocks, txs, height, .. } = self;
+        let what = if *blocks == 1 { "block" } else { "blocks" };
+        println!("height {height:<10} {blocks:>5} {what:<6} {txs:>8} txs");
+        (self.blocks, self.txs, self.printed) = (0, 0, now);
+    }
+}
+
+/// Publishes what subscribers may want to see of a round.
+pub(super) fn publish(bus: &Bus, note: &RoundNote) {
+    use RoundEventKind as Kind;
+    let event =
+        |kind, height: Height, round: Round, step| Some(Published::Round(RoundEvent { kind, height, round, step }));
+    let published = match *note {
+        RoundNote::Step { height, round, step } => event(Kind::NewRoundStep, height, round, step),
+        RoundNote::NewRound { height, round, proposer: (index, address) } => {
+            event(Kind::NewRound { index, address }, height, round, Step::NewRound)
+        }
+        RoundNote::CompleteProposal { height, round, block_id } => {
+            event(Kind::CompleteProposal(block_id), height, round, Step::Propose)
+        }
+        RoundNote::Polka { height, round } => event(Kind::Polka, height, round, Step::Prevote),
+        RoundNote::Lock { height, round } => event(Kind::Lock, height, round, Step::Precommit),
+        RoundNote::Relock { height, round } => event(Kind::Relock, height, round, Step::Precommit),
+        RoundNote::Unlock { height, round } => event(Kind::Unlock, height, round, Step::Precommit),
+        RoundNote::ValidBlock { height, round } => event(Kind::ValidBlock, height, round, Step::Prevote),
+        RoundNote::Timeout { timer } => {
+            let kind = if timer.step == Step::Propose { Kind::TimeoutPropose } else { Kind::TimeoutWait };
+            event(kind, timer.height, timer.round, timer.step)
+        }
+        RoundNote::Vote(ref vote) => Some(Published::Vote(vote.clone())),
+        RoundNote::ConflictingProposal { .. } => None,
+    };
+    if let Some(published) = published {
+        bus.publish(published);
+    }
+}

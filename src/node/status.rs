@@ -1,0 +1,67 @@
+//! What the driver lets others know at any time, without asking it.
+
+use super::handle::not_begun;
+use crate::ports::{ConsensusView, HealthCheck};
+use crate::types::{ChainState, Time};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Shared between the driver and the handles.
+#[derive(Debug)]
+pub(super) struct SharedStatus {
+    /// The state the node began with, for what is asked before there is another.
+    genesis_state: Arc<ChainState>,
+    now: Mutex<Standing>,
+}
+
+#[derive(Debug)]
+struct Standing {
+    application: Result<(), String>,
+    consensus: Result<(), String>,
+}
+
+impl SharedStatus {
+    pub(super) fn new(genesis_state: Arc<ChainState>, application: &str) -> SharedStatus {
+        let standing = Standing {
+            application: Err(format!("waiting for the application at {application}")),
+            consensus: Err("not begun: the handshake with the application comes first".to_owned()),
+        };
+        SharedStatus { genesis_state, now: Mutex::new(standing) }
+    }
+
+    pub(super) fn app_connected(&self) {
+        self.lock().application = Ok(());
+    }
+
+    pub(super) fn app_waiting(&self, why: &str) {
+        self.lock().application = Err(format!("{why}; connecting again"));
+    }
+
+    pub(super) fn ready(&self) {
+        self.lock().consensus = Ok(());
+    }
+
+    pub(super) fn halted(&self, why: &str) {
+        self.lock().consensus = Err(why.to_owned());
+    }
+
+    /// True once consensus takes part.
+    pub(super) fn is_ready(&self) -> bool {
+        self.lock().consensus.is_ok()
+    }
+
+    pub(super) fn checks(&self) -> Vec<HealthCheck> {
+        let standing = self.lock();
+        vec![
+            HealthCheck { name: "application", outcome: standing.application.clone() },
+            HealthCheck { name: "consensus", outcome: standing.consensus.clone() },
+        ]
+    }
+
+    pub(super) fn empty_view(&self, began: Time) -> ConsensusView {
+        not_begun(&self.genesis_state, began)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Standing> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,161 @@
+//! A whole node in this process: journal and key on disk, store in memory, the built-in application.
+
+use super::*;
+use crate::abci::{KvStore, LocalApp};
+use crate::consensus::EmptyBlocks;
+use crate::ports::{Delivery, Node, Subscription};
+use crate::privval::FileSigner;
+use crate::storage::{self, Backend, Indexing};
+use crate::types::{ChainId, ConsensusParams, GenesisValidator, NodeId, Published, Tx};
+use bytes::Bytes;
+use std::path::Path;
+
+/// Low-latency settings, without a heartbeat.
+fn timeouts() -> Timeouts {
+    let second = Duration::from_secs(1);
+    Timeouts {
+        propose: second,
+        propose_delta: second,
+        prevote: second,
+        prevote_delta: second,
+        precommit: second,
+        precommit_delta: second,
+        commit: Duration::ZERO,
+        skip_commit_when_all_voted: true,
+        empty_blocks: EmptyBlocks::Never,
+    }
+}
+
+fn genesis(key: PublicKey) -> GenesisDoc {
+    GenesisDoc {
+        genesis_time: Time::new(1_700_000_000, 0).expect("in range"),
+        chain_id: ChainId::try_from("node-test").expect("short"),
+        initial_height: Height::FIRST,
+        consensus_params: ConsensusParams::default(),
+        validators: vec![GenesisValidator {
+            address: Address::from(&key),
+            public_key: key,
+            power: Power::new(10),
+            name: String::new(),
+        }],
+        app_hash: Bytes::new(),
+        app_state: Bytes::new(),
+    }
+}
+
+fn options(dir: &Path, store: Arc<dyn Store>, app: LocalApp) -> NodeOptions {
+    let signer = FileSigner::open_or_generate(&dir.join("key.json"), &dir.join("state.json")).expect("a new key");
+    let genesis = genesis(signer.public_key());
+    let metrics = Metrics::new("cometbft", &genesis.chain_id).expect("a legal name");
+    let facts = NodeFacts {
+        node_id: NodeId::new(Address::new([7; 20])),
+        listen_addr: String::new(),
+        network: genesis.chain_id.clone(),
+        version: "0.38.25".to_owned(),
+        moniker: "test".to_owned(),
+        tx_index: "on",
+        rpc_address: String::new(),
+        channels: Vec::new(),
+        validator: Some(signer.public_key()),
+    };
+    NodeOptions {
+        genesis,
+        genesis_json: b"{}".to_vec(),
+        store,
+        wal_dir: dir.join("wal"),
+        signer: Some(Box::new(signer)),
+        app: AppSource::Builtin(app, "kvstore"),
+        timeouts: timeouts(),
+        block_time_tolerance: None,
+        mempool: MempoolConfig::default(),
+        facts,
+        rpc: None,
+        metrics_listener: None,
+        metrics,
+    }
+}
+
+fn memory_store() -> Arc<dyn Store> {
+    storage::open(Backend::Memory, Path::new(""), Indexing::On).expect("memory is there")
+}
+
+/// Sends transactions and waits until all are in blocks; returns the height of the last.
+async fn commit(node: &Handle, txs: impl IntoIterator<Item = String>) -> Height {
+    let mut blocks = node.subscribe();
+    let txs: Vec<Tx> = txs.into_iter().map(|tx| Tx::new(tx.into_bytes())).collect();
+    let mut missing: std::collections::BTreeSet<_> = txs.iter().map(Tx::hash).collect();
+    loop {
+        // Refused until the handshake is over; then admitted.
+        let answers = node.submit(txs.clone()).await;
+        if answers.iter().all(|answer| answer.as_ref().is_ok_and(|answer| answer.code == 0)) {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    loop {
+        match blocks.next().await.expect("the node runs") {
+            Delivery::Published(Published::Block(applied)) => {
+                applied.txs.iter().for_each(|(hash, _)| {
+                    missing.remove(hash);
+                });
+                if missing.is_empty() {
+                    return applied.block.block().header.height;
+                }
+            }
+            Delivery::Published(_) => {}
+            Delivery::Missed(count) => panic!("missed {count} events"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_validator_commits_transactions_and_goes_on_after_a_restart() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let store = memory_store();
+    let app = LocalApp::new(KvStore::default());
+
+    let stop = CancellationToken::new();
+    let node = start(options(dir.path(), Arc::clone(&store), app.clone()), stop.clone()).expect("starts");
+    let height = commit(node.handle(), (0..100).map(|n| format!("first{n}={n}"))).await;
+    stop.cancel();
+    node.ended().await.expect("a clean end");
+    let state = store.state().expect("readable").expect("saved");
+    assert!(state.last_block_height >= height);
+    let block = store.block(height).expect("readable").expect("stored");
+    assert_eq!(block.header.height, height);
+
+    let stop = CancellationToken::new();
+    let node = start(options(dir.path(), Arc::clone(&store), app), stop.clone()).expect("starts again");
+    let later = commit(node.handle(), ["second=1".to_owned()]).await;
+    assert!(later > height);
+    stop.cancel();
+    node.ended().await.expect("a clean end");
+    let commit = store.commit(height).expect("readable").expect("carried by the next block");
+    let signers = store.validators(height).expect("readable").expect("stored");
+    let meta = store.block_meta(height).expect("readable").expect("stored");
+    signers.verify_commit(&state.chain_id, &meta.block_id, height, &commit).expect("signed by the validator");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_application_that_lost_everything_is_brought_back_by_replay() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let store = memory_store();
+    let stop = CancellationToken::new();
+    let first = LocalApp::new(KvStore::default());
+    let node = start(options(dir.path(), Arc::clone(&store), first), stop.clone()).expect("starts");
+    for n in 0..5 {
+        commit(node.handle(), [format!("key{n}={n}")]).await;
+    }
+    stop.cancel();
+    node.ended().await.expect("a clean end");
+    let before = store.state().expect("readable").expect("saved");
+
+    let stop = CancellationToken::new();
+    let fresh = LocalApp::new(KvStore::default());
+    let node = start(options(dir.path(), Arc::clone(&store), fresh), stop.clone()).expect("starts again");
+    commit(node.handle(), ["after=1".to_owned()]).await;
+    stop.cancel();
+    node.ended().await.expect("a clean end");
+    let after = store.state().expect("readable").expect("saved");
+    assert!(after.last_block_height > before.last_block_height);
+}

@@ -1,0 +1,202 @@
+//! Who is told what: each order of a machine goes outward or becomes a fact for another machine.
+
+use super::{Effect, Now, Replica, Work};
+use crate::consensus::tendermint::Tendermint;
+use crate::consensus::{self, BlockVerdict, BuildOrder, Decision, Protocol, Reaction};
+use crate::evidence::{self, Facts};
+use crate::mempool::{MempoolEffect, MempoolInput};
+use crate::pipeline::{BuildJob, CallId, Outcome, PipelineEffect, PipelineInput};
+use crate::types::abci::Request;
+use crate::types::{CandidateBlock, ChainState, ExtendedCommit, Height, Round};
+use std::sync::Arc;
+
+impl Replica {
+    pub(super) fn step_consensus(&mut self, now: Now, input: consensus::Input<Tendermint>, out: &mut Vec<Effect>) {
+        let Some(machine) = &mut self.consensus else { return };
+        let mut effects = Vec::new();
+        // What a peer does wrong is the network's business, which is not here yet: all inputs are our own.
+        let _: Reaction = machine.step(now, input, &mut effects);
+        self.route_consensus(now, effects, out);
+    }
+
+    pub(super) fn route_consensus(&mut self, now: Now, effects: consensus::Effects<Tendermint>, out: &mut Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                consensus::Effect::Persist(record) => out.push(Effect::Persist(record)),
+                consensus::Effect::Sign(request) => out.push(Effect::Sign(request)),
+                consensus::Effect::Send(peer, message) => out.push(Effect::Send(peer, message)),
+                consensus::Effect::Broadcast(message) => out.push(Effect::Broadcast(message)),
+                consensus::Effect::SetTimer { timer, at, .. } => out.push(Effect::SetTimer { timer, at }),
+                consensus::Effect::BuildBlock(order) => self.build(order),
+                consensus::Effect::CheckBlock { height, round, block } => {
+                    self.check(now, height, round, block, out);
+                }
+                consensus::Effect::ExtendVote { height, round, block } => {
+                    self.tell_pipeline(PipelineInput::ExtendVote { height, round, block });
+                }
+                consensus::Effect::VerifyExtension { vote, source } => {
+                    self.tell_pipeline(PipelineInput::VerifyExtension { vote, source });
+                }
+                consensus::Effect::Decide(Decision { block, commit }) => {
+                    self.tell_pipeline(PipelineInput::Decide { block, commit });
+                }
+                consensus::Effect::Accuse(accusation) => {
+                    self.evidence.report_conflict(accusation.first, accusation.second);
+                }
+                // There are no peers to sync from yet.
+                consensus::Effect::RequestSync(_) => {}
+                consensus::Effect::Note(note) => out.push(Effect::Round(note)),
+            }
+        }
+    }
+
+    /// Fills an order for a block with what mempool and evidence pool offer.
+    fn build(&mut self, order: BuildOrder) {
+        let BuildOrder { height, round, last_commit } = order;
+        let (evidence, evidence_bytes) = self.evidence.pending(self.state.consensus_params.evidence.max_bytes);
+        // Without a budget the pipeline has no state yet, and consensus would not be asking.
+        let Some(budget) = self.pipeline.budget(evidence_bytes) else { return };
+        let txs = self.mempool.reap(budget.reap_bytes, budget.gas);
+        let job = BuildJob { height, round, last_commit, txs, evidence, evidence_bytes };
+        self.tell_pipeline(PipelineInput::Build(Box::new(job)));
+    }
+
+    /// Evidence in a proposed block is judged by what our own chain says about it; most blocks have none.
+    fn check(&mut self, now: Now, height: Height, round: Round, block: Arc<CandidateBlock>, out: &mut Vec<Effect>) {
+        if block.block().evidence.is_empty() {
+            self.check_with_facts(now, height, round, block, Vec::new());
+        } else {
+            out.push(Effect::LoadFacts { height, round, block });
+        }
+    }
+
+    pub(super) fn check_with_facts(
+        &mut self,
+        now: Now,
+        height: Height,
+        round: Round,
+        block: Arc<CandidateBlock>,
+        facts: Vec<Option<Facts>>,
+    ) {
+        let mut facts = facts.into_iter();
+        let list = &block.block().evidence;
+        let judged = self.evidence.check_block_evidence(list, &self.state, |_| facts.next().flatten());
+        let evidence = match judged {
+            Ok(()) => Outcome::Accept,
+            Err(error) => Outcome::Reject(error.to_string()),
+        };
+        let clock = self.settings.clock(now);
+        self.tell_pipeline(PipelineInput::Check { height, round, block, clock, evidence });
+    }
+
+    pub(super) fn step_pipeline(&mut self, now: Now, input: PipelineInput, out: &mut Vec<Effect>) {
+        let mut effects = Vec::new();
+        self.pipeline.step(input, &mut effects);
+        for effect in effects {
+            self.route_pipeline(now, effect, out);
+        }
+    }
+
+    fn route_pipeline(&mut self, now: Now, effect: PipelineEffect, out: &mut Vec<Effect>) {
+        match effect {
+            PipelineEffect::AppCall { call, request } => out.push(Effect::Call { call, request }),
+            PipelineEffect::AppCommit { call } => self.hold_for_commit(call),
+            PipelineEffect::SaveBlock { block, commit } => out.push(Effect::SaveBlock { block, commit }),
+            PipelineEffect::JournalEndHeight(height) => {
+                out.push(Effect::Persist(crate::types::JournalRecord::EndHeight(height)));
+            }
+            PipelineEffect::SaveResults { height, results } => out.push(Effect::SaveResults { height, results }),
+            PipelineEffect::SaveState(state) => {
+                self.state = Arc::clone(&state);
+                out.push(Effect::SaveState(state));
+            }
+            PipelineEffect::MempoolUpdate { height, txs, limits } => {
+                // At once, not later: `Applied` follows and tells consensus whether transactions are left.
+                self.step_mempool(MempoolInput::Committed { height, txs, limits }, out);
+            }
+            PipelineEffect::EvidenceUpdate { block, state } => self.evidence.update(&state, &block.block().evidence),
+            PipelineEffect::Publish(applied) => out.push(Effect::Publish(applied)),
+            PipelineEffect::Index(applied) => out.push(Effect::Index(applied)),
+            PipelineEffect::Prune { retain, state } => out.push(Effect::Prune { retain, state }),
+            PipelineEffect::LoadBlock(height) => out.push(Effect::LoadBlock(height)),
+            PipelineEffect::Note(note) => out.push(Effect::Note(note)),
+            PipelineEffect::WaitForApp { why } => self.lose_app(why, out),
+            PipelineEffect::Halt(error) => out.push(Effect::Halt(error)),
+            PipelineEffect::Ready(state) => self.app_ready(state, out),
+            PipelineEffect::Applied { state, block, commit } => self.applied(now, state, &block, commit),
+            PipelineEffect::BlockBuilt { height, round, block } => {
+                self.tell_consensus(consensus::Input::BlockBuilt { height, round, block });
+            }
+            PipelineEffect::BlockChecked { height, block_id, verdict, .. } => {
+                let verdict = match verdict {
+                    Outcome::Accept => BlockVerdict::Accept,
+                    Outcome::Reject(why) => BlockVerdict::Reject(why),
+                };
+                self.tell_consensus(consensus::Input::BlockChecked { height, block_id, verdict });
+            }
+            PipelineEffect::VoteExtended { height, round, extension } => {
+                self.tell_consensus(consensus::Input::VoteExtended { height, round, extension });
+            }
+            PipelineEffect::ExtensionVerified { vote, source, verdict } => {
+                let accepted = verdict == Outcome::Accept;
+                self.tell_consensus(consensus::Input::ExtensionVerified { vote, source, accepted });
+            }
+        }
+    }
+
+    pub(super) fn step_mempool(&mut self, input: MempoolInput, out: &mut Vec<Effect>) {
+        let mut effects = Vec::new();
+        self.mempool.step(input, &mut effects);
+        for effect in effects {
+            match effect {
+                MempoolEffect::TxsAvailable => self.tell_consensus(consensus::Input::TxsAvailable),
+                MempoolEffect::Held => self.commit_held(out),
+                outward => out.push(Effect::Mempool(outward)),
+            }
+        }
+    }
+
+    /// A Commit must not overtake, or be overtaken by, a CheckTx: applications reset what CheckTx sees when they
+    /// commit. So the mempool falls silent first (reference §3.8).
+    fn hold_for_commit(&mut self, call: CallId) {
+        self.held_commit = Some(call);
+        self.work.push_back(Work::Mempool(MempoolInput::Hold));
+    }
+
+    fn commit_held(&mut self, out: &mut Vec<Effect>) {
+        if let Some(call) = self.held_commit.take() {
+            out.push(Effect::Call { call, request: Request::Commit });
+        }
+    }
+
+    fn lose_app(&mut self, why: String, out: &mut Vec<Effect>) {
+        self.held_commit = None;
+        self.work.push_back(Work::Mempool(MempoolInput::AppDown { why: why.clone() }));
+        out.push(Effect::WaitForApp { why });
+    }
+
+    fn app_ready(&mut self, state: Arc<ChainState>, out: &mut Vec<Effect>) {
+        self.state = Arc::clone(&state);
+        self.work.push_back(Work::Mempool(MempoolInput::AppUp));
+        if self.consensus.is_none() {
+            self.evidence = evidence::Pool::new(&state);
+            out.push(Effect::Begin(state));
+        }
+    }
+
+    fn applied(&mut self, now: Now, state: Arc<ChainState>, block: &CandidateBlock, commit: ExtendedCommit) {
+        let begin_at = self.next_begin(now);
+        let app_hash_recorded = block.block().header.app_hash == state.app_hash;
+        let start = self.start(&state, Some(commit), app_hash_recorded, begin_at);
+        self.state = state;
+        self.tell_consensus(consensus::Input::BlockApplied(Box::new(start)));
+    }
+
+    fn tell_consensus(&mut self, input: consensus::Input<Tendermint>) {
+        self.work.push_back(Work::Consensus(input));
+    }
+
+    fn tell_pipeline(&mut self, input: PipelineInput) {
+        self.work.push_back(Work::Pipeline(input));
+    }
+}

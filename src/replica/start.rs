@@ -1,0 +1,75 @@
+//! Beginning a height: from the store and the journal after a start, from the last block otherwise.
+
+use super::{Effect, Now, Replica};
+use crate::consensus::tendermint::Tendermint;
+use crate::consensus::{Protocol, Start, Tick};
+use crate::crypto::Hash;
+use crate::evidence;
+use crate::types::{ChainState, Evidence, ExtendedCommit, Height, JournalRecord};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// What the driver read for the height to begin.
+#[derive(Debug)]
+pub struct Resume {
+    /// The commit of the last block as this node saw it; none before the first block.
+    pub last_commit: Option<ExtendedCommit>,
+    /// The application's hash in the last block's header; none before the first block.
+    pub last_header_app_hash: Option<Bytes>,
+    /// What the journal has for this height.
+    pub records: Vec<JournalRecord>,
+}
+
+impl Replica {
+    /// Begins consensus after the first handshake.
+    pub(super) fn begin(&mut self, now: Now, resume: Resume, out: &mut Vec<Effect>) {
+        let state = Arc::clone(&self.state);
+        let app_hash_recorded = resume.last_header_app_hash.as_ref() == Some(&state.app_hash);
+        let start = self.start(&state, resume.last_commit, app_hash_recorded, now.tick);
+        let mut effects = Vec::new();
+        self.consensus = Some(Tendermint::recover(now, start, &resume.records, &mut effects));
+        self.route_consensus(now, effects, out);
+    }
+
+    pub(super) fn start(
+        &self,
+        state: &ChainState,
+        last_commit: Option<ExtendedCommit>,
+        app_hash_recorded: bool,
+        begin_at: Tick,
+    ) -> Start {
+        let first = state.last_block_height == Height::ZERO;
+        Start {
+            chain_id: state.chain_id.clone(),
+            height: state.next_height(),
+            initial_height: state.initial_height,
+            validators: Arc::clone(&state.validators),
+            last_validators: state.last_validators.clone(),
+            last_commit,
+            last_block_time: state.last_block_time,
+            params: Arc::clone(&state.consensus_params),
+            own: self.settings.own,
+            timeouts: self.settings.timeouts,
+            begin_at,
+            proof_block_needed: first || !app_hash_recorded,
+            txs_available: self.mempool.count() > 0,
+        }
+    }
+
+    pub(super) fn add_evidence(
+        &mut self,
+        request: u64,
+        evidence: Evidence,
+        facts: Option<evidence::Facts>,
+        out: &mut Vec<Effect>,
+    ) {
+        let outcome = match facts {
+            Some(facts) => self.evidence.add(evidence, &facts, &self.state).map_err(|error| error.to_string()),
+            None => {
+                Err(format!("this node has no block at height {}: it cannot check this evidence", evidence.height()))
+            }
+        };
+        let outcome: Result<Hash, String> = outcome;
+        out.push(Effect::EvidenceAnswer { request, outcome });
+    }
+}
