@@ -13,6 +13,7 @@ mod keys;
 mod log;
 mod output;
 mod reset;
+mod run;
 pub mod start;
 mod status;
 mod version;

@@ -54,12 +54,7 @@ pub(super) fn run(common: &Common, flags: StartFlags, out: &Output) -> Result<()
     for warning in &plan.warnings {
         tracing::warn!("{warning}");
     }
-    run_node(plan)
-}
-
-fn run_node(plan: StartPlan) -> Result<(), CliError> {
-    let what = format!("the node of chain {} is not part of this build", plan.genesis.doc.chain_id);
-    Err(CliError::failed(what, "quorate version"))
+    super::run::run(plan)
 }
 
 // --------------------------------------------------------------------------------------------------- identity card

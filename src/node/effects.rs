@@ -27,7 +27,7 @@ impl Driver {
             }
             Effect::Sign(request) => {
                 self.sync_journal()?;
-                self.sign(request)?;
+                self.have_signed(request)?;
             }
             // There are no peers yet. The barrier holds all the same: what is said must be durable.
             Effect::Send(..) | Effect::Broadcast(_) => self.sync_journal()?,
@@ -85,7 +85,7 @@ impl Driver {
         Ok(())
     }
 
-    fn sign(&mut self, request: SignRequest) -> Result<(), NodeError> {
+    fn have_signed(&mut self, request: SignRequest) -> Result<(), NodeError> {
         let (height, round) = match &request {
             SignRequest::Vote(UnsignedVote { height, round, .. })
             | SignRequest::Proposal(UnsignedProposal { height, round, .. }) => (*height, *round),

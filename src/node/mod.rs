@@ -1,9 +1,10 @@
 //! The asynchronous driver around the replica: tasks, wiring, start and stop.
 //!
-//! Reading order: this file → `driver` (the loop) → `effects` (what each order does) → `app_link` (the application) →
+//! Reading order: this file → `assemble` (from the configuration) → `driver` (the loop) → `effects` (what each order does) → `app_link` (the application) →
 //! `handle` (clients) → `indexer`, `timers`, `status`, `report`.
 
 mod app_link;
+mod assemble;
 mod driver;
 mod effects;
 mod handle;
@@ -13,6 +14,7 @@ mod status;
 mod timers;
 
 pub use app_link::AppSource;
+pub use assemble::assemble;
 pub use handle::Handle;
 
 use crate::consensus::Timeouts;
@@ -106,6 +108,9 @@ pub enum NodeError {
         /// What is wrong with it.
         why: String,
     },
+    /// A socket cannot be opened.
+    #[error("{0}")]
+    Listen(String),
     /// The system gives no thread.
     #[error("cannot start a thread: {0}. Raise the limit on processes (ulimit -u)")]
     Thread(std::io::Error),

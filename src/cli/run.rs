@@ -1,0 +1,69 @@
+//! Running a node from the command line: runtime, signals, the run file that `status` looks for.
+
+use super::start::StartPlan;
+use super::{CliError, Exit};
+use crate::config::{Home, RunFile};
+use crate::node::{self, NodeError};
+use crate::types::Time;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Runs until SIGINT or SIGTERM, or until going on could do harm.
+pub(super) fn run(plan: StartPlan) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|why| CliError::failed(format!("cannot start threads: {why}"), "raise the limit with ulimit -u"))?;
+    runtime.block_on(async {
+        let home = plan.config.home.clone();
+        let outcome = run_node(plan).await;
+        RunFile::remove(&home);
+        outcome.map_err(|error| CliError { exit: Exit::Failed, text: error.to_string() })
+    })
+}
+
+async fn run_node(plan: StartPlan) -> Result<(), NodeError> {
+    // Held until the node has stopped: no other process uses this home meanwhile.
+    let StartPlan { config, node_key, genesis, signer, lock: _lock, .. } = plan;
+    let stop = CancellationToken::new();
+    tokio::spawn(stop_on_signal(stop.clone()));
+    let options = node::assemble(&config, genesis, node_key.id(), Box::new(signer)).await?;
+    let metrics = config.metrics.as_ref().map(|metrics| metrics.listen.clone());
+    write_run_file(&config.home, options.facts.rpc_address.clone(), metrics);
+    let running = node::start(options, stop)?;
+    running.ended().await
+}
+
+/// Without the file `status` has to be told where the node is; that is no reason not to run.
+fn write_run_file(home: &Home, rpc: String, metrics: Option<String>) {
+    let file = RunFile {
+        pid: std::process::id(),
+        rpc,
+        metrics,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: Time::from(std::time::SystemTime::now()).to_string(),
+    };
+    if let Err(error) = file.write(home) {
+        tracing::warn!("{error}");
+    }
+}
+
+/// The first signal stops in order, the second at once; both are safe, what was promised is on disk.
+async fn stop_on_signal(stop: CancellationToken) {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        tracing::warn!("cannot listen for signals: stop this node with SIGKILL, which is safe");
+        return;
+    };
+    for turn in 0.. {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if turn > 0 {
+            std::process::exit(130);
+        }
+        println!("stopping    once more stops at once; both are safe");
+        stop.cancel();
+    }
+}

@@ -1,0 +1,185 @@
+//! From a checked configuration to a node that can start: opens the store and the sockets.
+
+use super::app_link::AppSource;
+use super::{NodeError, NodeOptions};
+use crate::abci::{self, KvStore, LocalApp, Noop};
+use crate::codec::json::genesis;
+use crate::config::{self, Application, Builtin, Config, ConsensusSettings, Genesis, MempoolSettings, RpcSettings};
+use crate::consensus::{EmptyBlocks, Timeouts};
+use crate::mempool::{FailedTxs, MempoolConfig, Recheck};
+use crate::metrics::{self, Metrics};
+use crate::pipeline::requests::SOFTWARE_VERSION;
+use crate::ports::{NodeFacts, Signer, Store};
+use crate::rpc::{self, RpcConfig};
+use crate::storage::{self, Backend, Indexing};
+use crate::types::{Address, Height, NodeId};
+use std::path::Path;
+use std::time::Duration;
+
+/// CometBFT v0.38's `block_time_tolerance`.
+const BLOCK_TIME_TOLERANCE: Duration = Duration::from_secs(60);
+
+/// Opens everything a node of this configuration needs. Call it inside a tokio runtime.
+pub async fn assemble(
+    config: &Config,
+    genesis: Genesis,
+    node_id: NodeId,
+    signer: Box<dyn Signer>,
+) -> Result<NodeOptions, NodeError> {
+    let indexing = match config.storage.indexing {
+        config::Indexing::On => Indexing::On,
+        config::Indexing::Off => Indexing::Off,
+    };
+    let store = storage::open(backend(config.storage.backend), &config.storage.dir, indexing)?;
+    let genesis = stored_genesis(&*store, genesis)?;
+    refuse_doubled_validator(&*store, &config.consensus, &Address::from(&signer.public_key()))?;
+    let metrics = match &config.metrics {
+        Some(settings) => Metrics::new(&settings.namespace, &genesis.doc.chain_id),
+        None => Metrics::new("cometbft", &genesis.doc.chain_id),
+    };
+    let metrics = metrics.map_err(|error| NodeError::Listen(error.to_string()))?;
+    let metrics_listener = match &config.metrics {
+        Some(settings) => {
+            let bound = metrics::bind(&settings.listen).await;
+            let listener = bound.map_err(|why| NodeError::Listen(format!("{why}. {METRICS_REMEDY}")))?;
+            Some((listener, settings.max_open_connections))
+        }
+        None => None,
+    };
+    let addresses: Vec<String> = config.rpc.listen.iter().map(ToString::to_string).collect();
+    let listeners = rpc::bind(&addresses.join(",")).await.map_err(|why| NodeError::Listen(why.to_string()))?;
+    let facts = NodeFacts {
+        node_id,
+        listen_addr: config.p2p.listen.first().map(ToString::to_string).unwrap_or_default(),
+        network: genesis.doc.chain_id.clone(),
+        version: SOFTWARE_VERSION.to_owned(),
+        moniker: config.moniker.clone(),
+        tx_index: if store.indexes() { "on" } else { "off" },
+        rpc_address: listeners.first().map(|listener| listener.address().to_owned()).unwrap_or_default(),
+        channels: CHANNELS.to_vec(),
+        validator: Some(signer.public_key()),
+    };
+    Ok(NodeOptions {
+        genesis: genesis.doc,
+        genesis_json: genesis.json,
+        store,
+        wal_dir: config.files.wal.parent().unwrap_or(Path::new(".")).to_owned(),
+        signer: Some(signer),
+        app: app_source(&config.application),
+        timeouts: timeouts(&config.consensus),
+        block_time_tolerance: Some(BLOCK_TIME_TOLERANCE),
+        mempool: mempool(&config.mempool),
+        facts,
+        rpc: (!listeners.is_empty()).then(|| (listeners, rpc_config(&config.rpc))),
+        metrics_listener,
+        metrics,
+    })
+}
+
+const METRICS_REMEDY: &str = "Choose another port with prometheus_listen_addr under [instrumentation] in config.toml";
+
+/// The channels CometBFT's node info lists (reference §5.2).
+const CHANNELS: [u8; 9] = [0x40, 0x20, 0x21, 0x22, 0x23, 0x30, 0x38, 0x60, 0x61];
+
+/// The genesis document the chain began with: the store's, once there is one (reference §2.5).
+fn stored_genesis(store: &dyn Store, file: Genesis) -> Result<Genesis, NodeError> {
+    let Some(json) = store.genesis()? else { return Ok(file) };
+    if json == file.json {
+        return Ok(file);
+    }
+    let doc = genesis::parse(&json)
+        .map_err(|error| NodeError::Genesis(format!("the genesis document in the store is damaged: {error}")))?;
+    if doc != file.doc {
+        tracing::warn!(
+            "genesis.json differs from the document this chain began with, which is used: restore the file, or begin \
+             another chain in another --home"
+        );
+    }
+    Ok(Genesis { doc, json })
+}
+
+/// Refuses to start when our key signed one of the last blocks: it may still be running elsewhere (reference §6.11).
+fn refuse_doubled_validator(store: &dyn Store, consensus: &ConsensusSettings, own: &Address) -> Result<(), NodeError> {
+    let Some(depth) = consensus.double_sign_check_height else { return Ok(()) };
+    let tip = store.tip().get();
+    for height in (tip.saturating_sub(depth - 1).max(1)..=tip).rev().map(Height::new) {
+        let Some(commit) = store.seen_commit(height)? else { continue };
+        if commit.signatures.iter().filter_map(|sig| sig.signed()).any(|part| part.validator_address == *own) {
+            return Err(NodeError::Genesis(format!(
+                "this validator's key signed block {height}, one of the last {depth}: it may be running elsewhere. Make \
+                 sure it is not, wait for {depth} blocks without it, or set double_sign_check_height = 0"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn backend(backend: config::Backend) -> Backend {
+    match backend {
+        config::Backend::RocksDb => Backend::RocksDb,
+        config::Backend::Redb => Backend::Redb,
+        config::Backend::Memory => Backend::Memory,
+    }
+}
+
+fn app_source(application: &Application) -> AppSource {
+    match application {
+        Application::Socket(config::Address::Tcp(address)) => AppSource::Socket(abci::Address::Tcp(address.clone())),
+        Application::Socket(config::Address::Unix(path)) => AppSource::Socket(abci::Address::Unix(path.clone())),
+        Application::Builtin(Builtin::Kvstore) => AppSource::Builtin(LocalApp::new(KvStore::default()), "kvstore"),
+        // Keeps nothing itself: at each start the handshake replays the stored blocks to it.
+        Application::Builtin(Builtin::PersistentKvstore) => {
+            AppSource::Builtin(LocalApp::new(KvStore::default()), "persistent_kvstore")
+        }
+        Application::Builtin(Builtin::Noop) => AppSource::Builtin(LocalApp::new(Noop), "noop"),
+    }
+}
+
+fn timeouts(consensus: &ConsensusSettings) -> Timeouts {
+    Timeouts {
+        propose: consensus.timeout_propose,
+        propose_delta: consensus.timeout_propose_delta,
+        prevote: consensus.timeout_prevote,
+        prevote_delta: consensus.timeout_prevote_delta,
+        precommit: consensus.timeout_precommit,
+        precommit_delta: consensus.timeout_precommit_delta,
+        commit: consensus.timeout_commit,
+        skip_commit_when_all_voted: consensus.skip_timeout_commit,
+        empty_blocks: match consensus.empty_blocks {
+            config::EmptyBlocks::Always => EmptyBlocks::Always,
+            config::EmptyBlocks::After(pause) => EmptyBlocks::After(pause),
+            config::EmptyBlocks::Never => EmptyBlocks::Never,
+        },
+    }
+}
+
+fn mempool(settings: &MempoolSettings) -> MempoolConfig {
+    // A mempool of no size takes nothing: CometBFT's `nop`, for applications that bring their own transactions.
+    let size = if settings.kind == config::MempoolKind::Nop { 0 } else { settings.size };
+    MempoolConfig {
+        size,
+        max_txs_bytes: settings.max_txs_bytes,
+        max_tx_bytes: settings.max_tx_bytes,
+        cache_size: usize::try_from(settings.cache_size).unwrap_or(usize::MAX),
+        failed: if settings.keep_invalid_txs_in_cache { FailedTxs::Remember } else { FailedTxs::Forget },
+        recheck: if settings.recheck { Recheck::On { timeout: settings.recheck_timeout } } else { Recheck::Off },
+    }
+}
+
+fn rpc_config(settings: &RpcSettings) -> RpcConfig {
+    let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+    RpcConfig {
+        cors_allowed_origins: settings.cors_allowed_origins.clone(),
+        cors_allowed_methods: settings.cors_allowed_methods.clone(),
+        cors_allowed_headers: settings.cors_allowed_headers.clone(),
+        unsafe_routes: settings.serve_unsafe,
+        max_open_connections: count(settings.max_open_connections.unwrap_or(0)),
+        max_subscription_clients: count(settings.max_subscription_clients),
+        max_subscriptions_per_client: count(settings.max_subscriptions_per_client),
+        websocket_write_buffer_size: count(settings.websocket_write_buffer),
+        close_on_slow_client: settings.close_on_slow_client,
+        timeout_broadcast_tx_commit: settings.timeout_broadcast_tx_commit,
+        max_request_batch_size: count(settings.max_request_batch_size.unwrap_or(0)),
+        max_body_bytes: count(settings.max_body_bytes),
+    }
+}
