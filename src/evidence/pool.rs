@@ -89,24 +89,30 @@ impl Pool {
         self.pending.values()
     }
 
-    /// Whether the evidence of a proposed block may be there: true, punishable, not punished before, not twice. What
-    /// is new is kept. `facts` says what our chain knows about a piece; none when it has no such block.
+    /// Whether the evidence of a proposed block may be there: true, punishable, not punished before, not twice, and not
+    /// more than a block may carry. What is new is kept. `facts` says what our chain knows about a piece, none when it
+    /// has no such block; it is asked once about each piece, in order, so that it may hand out prepared answers.
     pub fn check_block_evidence(
         &mut self,
         list: &[Evidence],
         state: &ChainState,
         mut facts: impl FnMut(&Evidence) -> Option<Facts>,
     ) -> Result<(), InvalidEvidence> {
+        // First, because each piece costs signatures to verify.
+        let (max, got) = (state.consensus_params.evidence.max_bytes, list.iter().map(Evidence::encoded_len).sum());
+        if got > max {
+            return Err(InvalidEvidence::TooMuch { max, got });
+        }
         let mut seen = BTreeSet::new();
         for evidence in list {
-            let key = key(evidence);
+            let (key, facts) = (key(evidence), facts(evidence));
             // A light-client attack is verified again even if it waits here: its hash does not cover the signatures.
             let known = matches!(evidence, Evidence::DuplicateVote(_)) && self.pending.contains_key(&key);
             if !known {
                 if self.committed.contains(&key) {
                     return Err(InvalidEvidence::Committed);
                 }
-                let facts = facts(evidence).ok_or(InvalidEvidence::NoHeader(key.0))?;
+                let facts = facts.ok_or(InvalidEvidence::NoHeader(key.0))?;
                 verify(evidence, &facts, state)?;
                 // A full pool does not make the block wrong.
                 let _kept = self.insert(key, evidence.clone());

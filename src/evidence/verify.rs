@@ -146,6 +146,14 @@ pub enum InvalidEvidence {
     /// Punished already.
     #[error("evidence was already committed")]
     Committed,
+    /// More than a block may carry.
+    #[error("Too much evidence: Max {max}, got {got}")]
+    TooMuch {
+        /// Bytes allowed.
+        max: u64,
+        /// Bytes there are.
+        got: u64,
+    },
     /// Twice in one block.
     #[error("duplicate evidence")]
     Duplicate,

@@ -66,7 +66,8 @@ fn what_a_block_proved_is_not_proposed_or_accepted_again() {
     pool.update(&state, std::slice::from_ref(&one));
     assert_eq!(waiting(&pool), []);
     assert_eq!(pool.add(one.clone(), &facts_at(7, &signers), &state), Ok(one.hash()), "the sender is only behind");
-    let result = pool.check_block_evidence(std::slice::from_ref(&one), &state, facts_of(&signers));
+    let list = [one.clone()];
+    let result = pool.check_block_evidence(&list, &state, facts_of(&signers));
     assert_eq!(result, Err(InvalidEvidence::Committed));
     pool.update(&state_after(10, &signers), &[]);
     let (first, second) = votes(&signers, 0, 9);
@@ -92,6 +93,32 @@ fn the_evidence_of_a_block_is_verified_once_and_must_not_stand_there_twice() {
     let unknown = [evidence(&signers, 2, HEIGHT)];
     let result = pool.check_block_evidence(&unknown, &state, nothing_known);
     assert_eq!(result, Err(InvalidEvidence::NoHeader(crate::types::Height::new(HEIGHT))));
+}
+
+#[test]
+fn a_known_piece_does_not_shift_the_facts_of_those_after_it() {
+    let signers = signers();
+    let state = state_after(8, &signers);
+    let mut pool = Pool::new(&state);
+    let list = [evidence(&signers, 0, 4), evidence(&signers, 1, 5), evidence(&signers, 2, 6)];
+    pool.add(list[0].clone(), &facts_at(4, &signers), &state).unwrap();
+    let mut prepared = [4, 5, 6].map(|height| facts_at(height, &signers)).into_iter();
+    assert_eq!(pool.check_block_evidence(&list, &state, |_| prepared.next()), Ok(()));
+    assert_eq!(waiting(&pool), list);
+}
+
+#[test]
+fn more_evidence_than_a_block_may_carry_is_refused_before_any_signature_is_verified() {
+    let signers = signers();
+    let mut state = state_after(8, &signers);
+    let list = [evidence(&signers, 0, HEIGHT)];
+    let (max, got) = (list[0].encoded_len() - 1, list[0].encoded_len());
+    let mut params = ConsensusParams::default();
+    params.evidence.max_bytes = max;
+    state.consensus_params = Arc::new(params);
+    let mut pool = Pool::new(&state);
+    let not_asked = |_: &Evidence| panic!("no facts are needed");
+    assert_eq!(pool.check_block_evidence(&list, &state, not_asked), Err(InvalidEvidence::TooMuch { max, got }));
 }
 
 /// Bug classes 049 and 053: time and powers come from the decided block, the same on every node, and not earlier.
@@ -162,6 +189,7 @@ fn the_pool_is_bounded() {
     let one = evidence(&signers, 0, HEIGHT);
     let result = pool.add(one.clone(), &facts_at(HEIGHT, &signers), &state);
     assert_eq!(result, Err(InvalidEvidence::PoolFull { bytes: PENDING_BYTES_MAX - 1 }));
-    let result = pool.check_block_evidence(&[one], &state, facts_of(&signers));
+    let list = [one];
+    let result = pool.check_block_evidence(&list, &state, facts_of(&signers));
     assert_eq!(result, Ok(()), "a full pool does not make a block wrong");
 }
