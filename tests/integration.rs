@@ -1,1 +1,1 @@
-
+//! Tests that need a whole node, in one binary.
