@@ -510,3 +510,17 @@ fn a_proposal_lost_with_the_signature_is_made_again_of_the_same_block() {
     let mut after = story.crash(begin);
     after.expect(&["timer Propose 0 3000ms", "sign proposal 0 A"]);
 }
+
+#[test]
+fn a_lock_whose_votes_were_still_at_the_signer_survives_a_crash() {
+    let mut story = bystander();
+    let (a, others) = (block(1, "A"), others(&story));
+    story.proposed(0, None, &a);
+    story.prevotes(&others, 0, Some(&a));
+    assert_eq!(story.machine.view().locked, Some((Round::ZERO, a.id())));
+    let mut begin = start(&story.set, None, 1);
+    begin.own = Some(story.own());
+    let mut after = story.crash(begin);
+    assert_eq!(after.machine.view().locked, Some((Round::ZERO, a.id())), "the steps in the journal tell");
+    assert!(after.said().contains(&"sign precommit 0 A".to_owned()));
+}
