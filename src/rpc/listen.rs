@@ -1,12 +1,13 @@
 //! Where the RPC listens: `tcp://host:port` and `unix://path`, several joined by commas.
 
+use super::raw_urls::Escaper;
 use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -115,7 +116,24 @@ pub(crate) struct Limited {
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: Either<TcpStream, UnixStream>,
+    escaper: Escaper,
+    /// Read and escaped, not yet given to the server.
+    escaped: Vec<u8>,
     _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Connection {
+    fn new(stream: Either<TcpStream, UnixStream>, permit: Option<OwnedSemaphorePermit>) -> Connection {
+        Connection { stream, escaper: Escaper::default(), escaped: Vec::new(), _permit: permit }
+    }
+
+    /// Gives out what was escaped; none when nothing waits.
+    fn give(&mut self, buf: &mut ReadBuf<'_>) -> Option<()> {
+        let count = self.escaped.len().min(buf.remaining());
+        buf.put_slice(&self.escaped[..count]);
+        self.escaped.drain(..count);
+        (count > 0).then_some(())
+    }
 }
 
 /// The other end, as subscription limits count it.
@@ -132,11 +150,11 @@ impl axum::serve::Listener for Limited {
             Door::Tcp(listener) => {
                 let (stream, address) = axum::serve::Listener::accept(listener).await;
                 let _only_slower = stream.set_nodelay(true);
-                (Connection { stream: Either::Left(stream), _permit: permit }, address.to_string())
+                (Connection::new(Either::Left(stream), permit), address.to_string())
             }
             Door::Unix(listener, path) => {
                 let (stream, _) = axum::serve::Listener::accept(listener).await;
-                (Connection { stream: Either::Right(stream), _permit: permit }, path.display().to_string())
+                (Connection::new(Either::Right(stream), permit), path.display().to_string())
             }
         }
     }
@@ -154,7 +172,19 @@ impl Connected<IncomingStream<'_, Limited>> for Client {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let this = &mut *self;
+        if this.give(buf).is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        if this.escaper.passes() {
+            return Poll::Ready(Ok(()));
+        }
+        this.escaper.feed(&buf.filled()[before..], &mut this.escaped);
+        buf.set_filled(before);
+        this.give(buf);
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -12,6 +12,7 @@ mod http;
 mod info;
 mod limits;
 mod listen;
+mod raw_urls;
 mod routes;
 #[cfg(test)]
 mod tests;
