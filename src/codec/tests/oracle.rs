@@ -7,7 +7,6 @@ use crate::codec::{frame, journal, state};
 use crate::types::{Block, BlockMeta, JournalMessage, JournalRecord, NodeId, Source, Step, TimerId};
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
-use prost::Message as _;
 use tendermint_proto::v0_38 as oracle;
 
 /// What the oracle makes of our bytes.
