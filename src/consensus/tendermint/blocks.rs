@@ -149,10 +149,10 @@ impl Blocks {
 
     /// Notes a question or its answer.
     pub(super) fn judge(&mut self, id: &BlockId, verdict: Verdict) {
-        if let Some(Entry::Complete(block, known)) = self.entries.get_mut(&id.parts) {
-            if block.id() == *id {
-                *known = verdict;
-            }
+        if let Some(Entry::Complete(block, known)) = self.entries.get_mut(&id.parts)
+            && block.id() == *id
+        {
+            *known = verdict;
         }
     }
 

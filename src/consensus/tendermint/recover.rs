@@ -249,10 +249,10 @@ impl Tendermint {
         }
         // Our own proposal may not have left before the crash.
         let block = |id: &BlockId| state.blocks.block(id).map(Arc::clone);
-        if let (true, Some(proposal)) = (state.is_proposer(), state.proposal().cloned()) {
-            if let Some(block) = block(&proposal.block_id) {
-                self.broadcast_proposal(proposal, &block, out);
-            }
+        if let (true, Some(proposal)) = (state.is_proposer(), state.proposal().cloned())
+            && let Some(block) = block(&proposal.block_id)
+        {
+            self.broadcast_proposal(proposal, &block, out);
         }
     }
 

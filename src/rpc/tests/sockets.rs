@@ -45,7 +45,7 @@ async fn http(server: &Server, request: &str, body: &str) -> (String, String) {
 async fn fifteen_requests_over_http_get_status_headers_and_body() {
     let server = server(Submitted::Refused).await;
     let large = "x".repeat(10_001);
-    let many = format!("[{}]", vec!["{\"id\":1,\"method\":\"health\"}"; 11].join(","));
+    let many = format!("[{}]", ["{\"id\":1,\"method\":\"health\"}"; 11].join(","));
     let cases: [(&str, &str, &str, &str); 15] = [
         ("GET /health", "", "200 ok", "{\"jsonrpc\":\"2.0\",\"id\":-1,\"result\":{}}"),
         ("GET /block?height=1", "", "cache-control: public, max-age=86400", "\"height\":\"1\""),

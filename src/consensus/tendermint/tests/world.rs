@@ -269,11 +269,11 @@ impl World {
                 ((vote.height, vote.round, step), vote.block_id)
             }
         };
-        if let Some(before) = self.nodes[who].signatures.get(&key) {
-            if *before != what {
-                self.complaints.push(format!("contradiction: node {who} at {key:?}: {before:?}, then {what:?}"));
-                return;
-            }
+        if let Some(before) = self.nodes[who].signatures.get(&key)
+            && *before != what
+        {
+            self.complaints.push(format!("contradiction: node {who} at {key:?}: {before:?}, then {what:?}"));
+            return;
         }
         if let (2, Some(id)) = (key.2, what) {
             self.check_against_lock(who, key.0, key.1, id);
