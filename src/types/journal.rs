@@ -111,7 +111,7 @@ pub enum JournalRecord {
         /// How long it was set for.
         duration: Duration,
     },
-    /// A step was entered. For people reading the journal; recovery ignores it.
+    /// A step was entered. Recovery reads from it when the application's answers took effect.
     RoundStep {
         /// Height.
         height: Height,
