@@ -1,1 +1,13 @@
-//! Tests that need a whole node, in one binary.
+//! Tests that need whole programs: the node `quorate` and the example application `kvstore`, run as processes, killed,
+//! stopped and started again. One binary, so that it links once.
+//!
+//! Nothing here sleeps: the tests wait for a line a program prints, an answer of its RPC, or its end, each within
+//! [`integration::harness::PATIENCE`].
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod integration {
+    mod harness;
+
+    mod crash;
+    mod first_light;
+}
