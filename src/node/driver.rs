@@ -128,7 +128,7 @@ impl Driver {
         loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return self.finish(),
+                () = stop.cancelled() => break,
                 _ = facts.recv_many(&mut taken_facts, TAKEN_AT_ONCE) => {}
                 _ = commands.recv_many(&mut taken_commands, TAKEN_AT_ONCE) => {}
                 () = sleep_until(self.begun, self.next_timer()) => {}
@@ -150,6 +150,10 @@ impl Driver {
             self.send_out();
             self.report.turn(Instant::now());
         }
+        // Emptied to the end, so that no client waits for an answer that will never come.
+        commands.close();
+        while commands.recv().await.is_some() {}
+        self.finish()
     }
 
     /// Stops in order: what was promised is durable already, the rest may be lost.

@@ -192,6 +192,18 @@ async fn write_calls(
     mut waiting: mpsc::UnboundedReceiver<Call>,
     mut output: impl AsyncWrite + Unpin,
 ) {
+    write_until_stopped(&state, &mut waiting, &mut output).await;
+    // A call being sent just now would stay in the channel, and its caller wait for ever, if the channel were only
+    // dropped: closed and emptied to the end it lets go of every call.
+    waiting.close();
+    while waiting.recv().await.is_some() {}
+}
+
+async fn write_until_stopped(
+    state: &State,
+    waiting: &mut mpsc::UnboundedReceiver<Call>,
+    output: &mut (impl AsyncWrite + Unpin),
+) {
     let mut buffer = BytesMut::new();
     loop {
         let Some(Some(first)) = state.stop.run_until_cancelled(waiting.recv()).await else { return };
@@ -206,7 +218,7 @@ async fn write_calls(
         if !state.expect(Batch { calls, current: 0 }) {
             return;
         }
-        match state.stop.run_until_cancelled(write(&mut output, &buffer)).await {
+        match state.stop.run_until_cancelled(write(output, &buffer)).await {
             None => return,
             Some(Ok(())) => {}
             Some(Err(error)) => return state.give_up(Fault::Gone(error.to_string())),
