@@ -67,6 +67,7 @@ impl Driver {
                 tracing::error!("consensus stopped: {error}");
                 self.status.halted(&error.to_string());
             }
+            Effect::GoOn => self.status.ready(),
             Effect::EvidenceAnswer { request, outcome } => {
                 if let Some(reply) = self.inner.waiting.evidence.remove(&request) {
                     let _ = reply.send(outcome);
@@ -136,7 +137,8 @@ impl Driver {
     }
 
     fn save_state(&mut self, state: &ChainState) -> Result<(), NodeError> {
-        if self.store.genesis()?.is_none() {
+        // Only the first state can come before the genesis document; it may be large, so it is not read at each height.
+        if state.last_block_height == Height::ZERO && self.store.genesis()?.is_none() {
             self.store.save_genesis(&self.genesis_json, state)?;
         }
         self.store.save_state(state)?;

@@ -8,6 +8,8 @@
 
 mod route;
 mod start;
+#[cfg(test)]
+mod tests;
 
 pub use start::Resume;
 
@@ -142,6 +144,8 @@ pub enum Effect {
     },
     /// Nothing more can be decided until people act.
     Halt(PipelineError),
+    /// The application is back and agrees with the chain: what [`Effect::Halt`] or [`Effect::WaitForApp`] said is over.
+    GoOn,
     /// The answer to [`Input::Evidence`].
     EvidenceAnswer {
         /// Of which request.
@@ -191,6 +195,8 @@ pub struct Replica {
     state: Arc<ChainState>,
     /// A Commit that waits until no CheckTx is on its way (reference §3.8).
     held_commit: Option<CallId>,
+    /// When the block being applied was decided; none for one that a handshake applied.
+    decided_at: Option<Tick>,
     work: VecDeque<Work>,
 }
 
@@ -206,6 +212,7 @@ impl Replica {
             evidence,
             state,
             held_commit: None,
+            decided_at: None,
             work: VecDeque::new(),
         }
     }
@@ -247,11 +254,5 @@ impl Replica {
     /// Where consensus stands; none before the first handshake.
     pub fn view(&self) -> Option<View> {
         self.consensus.as_ref().map(Tendermint::view)
-    }
-
-    /// How long after now `timeouts.commit` ends.
-    fn next_begin(&self, now: Now) -> Tick {
-        let wait: Duration = self.settings.timeouts.commit;
-        now.tick.plus(wait)
     }
 }

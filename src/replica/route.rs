@@ -5,9 +5,9 @@ use crate::consensus::tendermint::Tendermint;
 use crate::consensus::{self, BlockVerdict, BuildOrder, Decision, Protocol, Reaction};
 use crate::evidence::{self, Facts};
 use crate::mempool::{MempoolEffect, MempoolInput};
-use crate::pipeline::{BuildJob, CallId, Outcome, PipelineEffect, PipelineInput};
+use crate::pipeline::{BuildJob, CallId, Outcome, PipelineEffect, PipelineError, PipelineInput};
 use crate::types::abci::Request;
-use crate::types::{CandidateBlock, ChainState, ExtendedCommit, Height, Round};
+use crate::types::{CandidateBlock, ChainState, ExtendedCommit, Height, JournalRecord, Round};
 use std::sync::Arc;
 
 impl Replica {
@@ -38,6 +38,7 @@ impl Replica {
                     self.tell_pipeline(PipelineInput::VerifyExtension { vote, source });
                 }
                 consensus::Effect::Decide(Decision { block, commit }) => {
+                    self.decided_at = Some(now.tick);
                     self.tell_pipeline(PipelineInput::Decide { block, commit });
                 }
                 consensus::Effect::Accuse(accusation) => {
@@ -102,9 +103,7 @@ impl Replica {
             PipelineEffect::AppCall { call, request } => out.push(Effect::Call { call, request }),
             PipelineEffect::AppCommit { call } => self.hold_for_commit(call),
             PipelineEffect::SaveBlock { block, commit } => out.push(Effect::SaveBlock { block, commit }),
-            PipelineEffect::JournalEndHeight(height) => {
-                out.push(Effect::Persist(crate::types::JournalRecord::EndHeight(height)));
-            }
+            PipelineEffect::JournalEndHeight(height) => self.end_height(height, out),
             PipelineEffect::SaveResults { height, results } => out.push(Effect::SaveResults { height, results }),
             PipelineEffect::SaveState(state) => {
                 self.state = Arc::clone(&state);
@@ -121,7 +120,7 @@ impl Replica {
             PipelineEffect::LoadBlock(height) => out.push(Effect::LoadBlock(height)),
             PipelineEffect::Note(note) => out.push(Effect::Note(note)),
             PipelineEffect::WaitForApp { why } => self.lose_app(why, out),
-            PipelineEffect::Halt(error) => out.push(Effect::Halt(error)),
+            PipelineEffect::Halt(error) => self.halt(error, out),
             PipelineEffect::Ready(state) => self.app_ready(state, out),
             PipelineEffect::Applied { state, block, commit } => self.applied(now, state, &block, commit),
             PipelineEffect::BlockBuilt { height, round, block } => {
@@ -169,6 +168,23 @@ impl Replica {
         }
     }
 
+    /// Marks a height as over. Not while the node starts: a power cut can lose the state of a height, saved without a
+    /// sync, and leave the journal of the next one. A mark written behind that would cut it off, and with it our lock
+    /// and what we signed. No mark is missed: records say their height.
+    fn end_height(&mut self, height: Height, out: &mut Vec<Effect>) {
+        if self.consensus.is_some() {
+            out.push(Effect::Persist(JournalRecord::EndHeight(height)));
+        }
+    }
+
+    /// Nothing is decided any more, so transactions are refused too: the application may go away unnoticed now, and a
+    /// CheckTx nobody answers would hold up the first Commit of a mended one.
+    fn halt(&mut self, error: PipelineError, out: &mut Vec<Effect>) {
+        self.held_commit = None;
+        self.work.push_back(Work::Mempool(MempoolInput::AppDown { why: format!("consensus stopped: {error}") }));
+        out.push(Effect::Halt(error));
+    }
+
     fn lose_app(&mut self, why: String, out: &mut Vec<Effect>) {
         self.held_commit = None;
         self.work.push_back(Work::Mempool(MempoolInput::AppDown { why: why.clone() }));
@@ -178,14 +194,17 @@ impl Replica {
     fn app_ready(&mut self, state: Arc<ChainState>, out: &mut Vec<Effect>) {
         self.state = Arc::clone(&state);
         self.work.push_back(Work::Mempool(MempoolInput::AppUp));
-        if self.consensus.is_none() {
+        if self.consensus.is_some() {
+            out.push(Effect::GoOn);
+        } else {
             self.evidence = evidence::Pool::new(&state);
             out.push(Effect::Begin(state));
         }
     }
 
     fn applied(&mut self, now: Now, state: Arc<ChainState>, block: &CandidateBlock, commit: ExtendedCommit) {
-        let begin_at = self.next_begin(now);
+        // From the decision, not from here: executing the block is part of the wait (reference §6.2).
+        let begin_at = self.decided_at.take().unwrap_or(now.tick).plus(self.settings.timeouts.commit);
         let app_hash_recorded = block.block().header.app_hash == state.app_hash;
         let start = self.start(&state, Some(commit), app_hash_recorded, begin_at);
         self.state = state;

@@ -1,0 +1,472 @@
+//! A driver in memory around the replica: no tasks, no files, no clock; and an application and a disk to go with it.
+
+use crate::consensus::{EmptyBlocks, Now, Signed, Tick, Timeouts};
+use crate::crypto::{Hash, PrivateKey, Signature, sha256};
+use crate::mempool::{BatchId, Mempool, MempoolConfig, MempoolEffect, MempoolInput, Origin, RequestId};
+use crate::pipeline::{Pipeline, PipelineInput, StoredBlock, build, recover};
+use crate::replica::{Effect, Input, Replica, Resume, Settings};
+use crate::types::abci::*;
+use crate::types::*;
+use bytes::Bytes;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What one position was signed for: the block, and the round that justifies proposing it again.
+type Content = (Option<BlockId>, Option<Round>);
+
+/// What survives the node.
+#[derive(Default)]
+pub(super) struct Disk {
+    journal: Vec<JournalRecord>,
+    /// Appended, not synced.
+    unsynced: Vec<JournalRecord>,
+    pub(super) blocks: BTreeMap<u64, (Arc<CandidateBlock>, ExtendedCommit)>,
+    results: BTreeMap<u64, Arc<FinalizeBlockResponse>>,
+    /// All that were saved, and how many of them a power cut leaves.
+    states: Vec<Arc<ChainState>>,
+    states_synced: usize,
+    signed: BTreeMap<(Height, Round, Step), (Content, Signed)>,
+}
+
+impl Disk {
+    fn sync_journal(&mut self) {
+        self.journal.append(&mut self.unsynced);
+    }
+
+    fn tip(&self) -> Height {
+        self.blocks.keys().last().copied().map_or(Height::ZERO, Height::new)
+    }
+
+    fn state(&self) -> Option<Arc<ChainState>> {
+        self.states.last().map(Arc::clone)
+    }
+
+    fn validators(&self, height: Height) -> Option<Arc<ValidatorSet>> {
+        self.states.iter().find(|state| state.next_height() == height).map(|state| Arc::clone(&state.validators))
+    }
+
+    pub(super) fn committed(&self) -> BTreeSet<Hash> {
+        self.blocks.values().flat_map(|(block, _)| block.block().txs.iter().map(Tx::hash)).collect()
+    }
+
+    fn records_since(&self, height: Height) -> Vec<JournalRecord> {
+        let ended = |record: &JournalRecord| matches!(record, JournalRecord::EndHeight(end) if *end < height);
+        let from = self.journal.iter().rposition(ended).map_or(0, |at| at + 1);
+        self.journal[from..].to_vec()
+    }
+}
+
+/// An application that counts how often it committed each block.
+#[derive(Default)]
+pub(super) struct ModelApp {
+    pub(super) height: u64,
+    hash: Bytes,
+    working: Option<(u64, Bytes)>,
+    commits: BTreeMap<u64, u32>,
+    pub(super) verdict: Option<Verdict>,
+}
+
+impl ModelApp {
+    fn answer(&mut self, request: Request) -> Response {
+        match request {
+            Request::InitChain(_) => Response::InitChain(InitChainResponse::default()),
+            Request::PrepareProposal(request) => Response::PrepareProposal(request.txs),
+            Request::ProcessProposal(_) => Response::ProcessProposal(self.verdict.unwrap_or(Verdict::Accept)),
+            Request::ExtendVote(request) => Response::ExtendVote(format!("at {}", request.block.height).into()),
+            Request::FinalizeBlock(request) => {
+                let height = request.block.height.get();
+                assert_eq!(height, self.height + 1, "FinalizeBlock comes once a height, in order");
+                // A block without transactions leaves the hash alone, so that no block must follow to prove it.
+                let mut hash = self.hash.clone();
+                for tx in &request.txs {
+                    hash = Bytes::copy_from_slice(sha256(&[hash.as_ref(), tx.as_ref()].concat()).as_bytes());
+                }
+                self.working = Some((height, hash.clone()));
+                let tx_results = request.txs.iter().map(|_| ExecTxResult::default()).collect();
+                Response::FinalizeBlock(FinalizeBlockResponse { app_hash: hash, tx_results, ..Default::default() })
+            }
+            Request::Commit => {
+                let (height, hash) = self.working.take().expect("Commit follows FinalizeBlock");
+                (self.height, self.hash) = (height, hash);
+                *self.commits.entry(height).or_default() += 1;
+                Response::Commit(CommitResponse::default())
+            }
+            other => panic!("the replica never sends {}", other.method()),
+        }
+    }
+}
+
+/// What else the driver takes in, behind the answers that come on the spot.
+pub(super) enum Fact {
+    Input(Input),
+    Checked(BatchId, usize),
+    AppLost,
+}
+
+/// How the node dies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Death {
+    /// The system keeps what was written.
+    Kill,
+    /// Only what was synced is left.
+    PowerCut,
+}
+
+/// The connections to the application.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Link {
+    Up,
+    /// Broken; the replica was not told yet.
+    Broken,
+    Down,
+}
+
+pub(super) struct World {
+    genesis: Arc<GenesisDoc>,
+    pub(super) disk: Disk,
+    pub(super) app: ModelApp,
+    replica: Replica,
+    answers: VecDeque<Input>,
+    facts: VecDeque<Fact>,
+    effects: VecDeque<Effect>,
+    timers: BTreeMap<TimerId, Tick>,
+    checking: BTreeMap<BatchId, usize>,
+    link: Link,
+    now: u64,
+    /// Orders until the cut, and how many were executed.
+    pub(super) fuel: usize,
+    pub(super) executed: usize,
+    published: BTreeMap<u64, BlockId>,
+    pub(super) halted: Option<String>,
+    /// Answers clients got to CheckTx: taken, refused.
+    taken: usize,
+    pub(super) refused: usize,
+}
+
+fn key() -> PrivateKey {
+    PrivateKey::from_seed(&[7; 32])
+}
+
+/// One validator; vote extensions from height 2.
+fn genesis() -> GenesisDoc {
+    let public_key = key().public_key();
+    let address = Address::from(&public_key);
+    let mut consensus_params = ConsensusParams::default();
+    consensus_params.abci.vote_extensions_enable_height = Some(Height::new(2));
+    GenesisDoc {
+        genesis_time: Time::new(1_700_000_000, 0).expect("in range"),
+        chain_id: ChainId::try_from("replica").expect("a legal name"),
+        initial_height: Height::FIRST,
+        consensus_params,
+        validators: vec![GenesisValidator { address, public_key, power: Power::new(10), name: String::new() }],
+        app_hash: Bytes::new(),
+        app_state: Bytes::new(),
+    }
+}
+
+fn replica(genesis: &Arc<GenesisDoc>, disk: &Disk) -> Replica {
+    let second = Duration::from_secs(1);
+    let timeouts = Timeouts {
+        propose: second,
+        propose_delta: second,
+        prevote: second,
+        prevote_delta: second,
+        precommit: second,
+        precommit_delta: second,
+        commit: Duration::from_millis(10),
+        skip_commit_when_all_voted: false,
+        empty_blocks: EmptyBlocks::Never,
+    };
+    let own = Some(Address::from(&key().public_key()));
+    let stored = disk.state();
+    let expected =
+        || Arc::new(recover::first_state(genesis, &InitChainResponse::default(), 0).expect("a legal genesis"));
+    let state = stored.clone().unwrap_or_else(expected);
+    let pipeline = Pipeline::new(Arc::clone(genesis), stored, own, MedianRule::CommitAndNil);
+    let mut mempool = Mempool::new(MempoolConfig::default(), build::tx_limits(&state));
+    mempool.step(MempoolInput::AppDown { why: "not connected".into() }, &mut Vec::new());
+    Replica::new(Settings { own, timeouts, block_time_tolerance: None }, state, pipeline, mempool)
+}
+
+impl World {
+    pub(super) fn new() -> World {
+        World::start(genesis().into(), Disk::default(), ModelApp::default())
+    }
+
+    fn start(genesis: Arc<GenesisDoc>, disk: Disk, app: ModelApp) -> World {
+        World {
+            replica: replica(&genesis, &disk),
+            genesis,
+            disk,
+            app,
+            answers: VecDeque::new(),
+            facts: VecDeque::new(),
+            effects: VecDeque::new(),
+            timers: BTreeMap::new(),
+            checking: BTreeMap::new(),
+            link: Link::Down,
+            now: 0,
+            fuel: usize::MAX,
+            executed: 0,
+            published: BTreeMap::new(),
+            halted: None,
+            taken: 0,
+            refused: 0,
+        }
+    }
+
+    /// The node dies and starts again on what is left.
+    pub(super) fn restart(mut self, death: Death) -> World {
+        match death {
+            Death::Kill => self.disk.sync_journal(),
+            Death::PowerCut => {
+                self.disk.unsynced.clear();
+                self.disk.states.truncate(self.disk.states_synced);
+            }
+        }
+        self.app.working = None;
+        World { now: self.now, published: self.published, ..World::start(self.genesis, self.disk, self.app) }
+    }
+
+    // ---------------------------------------------------------------------------------------------- the loop
+
+    /// Sends transactions and lets time pass until block `target` is published. False when the fuel ran out
+    /// or the replica halted first.
+    pub(super) fn run_to(&mut self, target: u64) -> bool {
+        for _ in 0..100_000 {
+            while let Some(effect) = self.effects.pop_front() {
+                if self.fuel == 0 {
+                    self.effects.push_front(effect);
+                    return false;
+                }
+                (self.fuel, self.executed) = (self.fuel - 1, self.executed + 1);
+                self.execute(effect);
+            }
+            if let Some(input) = self.answers.pop_front() {
+                self.step(input);
+            } else if let Some(fact) = self.facts.pop_front() {
+                self.take(fact);
+            } else if self.published.contains_key(&target) || self.halted.is_some() {
+                return self.halted.is_none();
+            } else if self.link == Link::Down {
+                self.connect();
+            } else if !self.submit_next() {
+                self.fire_timer();
+            }
+        }
+        panic!("100,000 turns and no block {target}: {:?}", self.replica.view());
+    }
+
+    fn step(&mut self, input: Input) {
+        self.now += 1_000_000;
+        let wall = self.genesis.genesis_time.plus(Duration::from_nanos(self.now));
+        let mut out = Vec::new();
+        self.replica.step(Now { tick: Tick(self.now), wall }, input, &mut out);
+        self.effects.extend(out);
+    }
+
+    pub(super) fn take(&mut self, fact: Fact) {
+        match fact {
+            Fact::Input(input) => self.step(input),
+            Fact::Checked(batch, count) => {
+                self.checking.remove(&batch);
+                let responses = vec![CheckTxResponse::default(); count];
+                self.step(Input::Mempool(MempoolInput::Answered { batch, responses }));
+            }
+            Fact::AppLost => {
+                self.link = Link::Down;
+                self.step(Input::Pipeline(PipelineInput::AppFailed { why: "killed".into() }));
+                for batch in std::mem::take(&mut self.checking).into_keys() {
+                    let failed = MempoolInput::CheckFailed { batch, why: "killed".into() };
+                    self.facts.push_front(Fact::Input(Input::Mempool(failed)));
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self) {
+        self.link = Link::Up;
+        let info = InfoResponse {
+            last_block_height: self.app.height as i64,
+            last_block_app_hash: self.app.hash.clone(),
+            ..Default::default()
+        };
+        let tip = self.disk.tip();
+        let base = self.disk.blocks.keys().next().copied().map_or(Height::ZERO, Height::new);
+        let saved_results = self.disk.results.get(&tip.get()).cloned();
+        self.step(Input::Pipeline(PipelineInput::AppConnected { info, base, tip, saved_results }));
+    }
+
+    /// The application dies with what it had not committed. Its answers on their way are lost.
+    pub(super) fn lose_app(&mut self) {
+        self.app.working = None;
+        self.link = Link::Broken;
+        let answer = |fact: &Fact| matches!(fact, Fact::Input(Input::Pipeline(_)) | Fact::Checked(..));
+        self.facts.retain(|fact| !answer(fact));
+        self.facts.push_back(Fact::AppLost);
+    }
+
+    pub(super) fn submit(&mut self, tx: Tx) {
+        let origin = Origin::Check(RequestId(0));
+        self.step(Input::Mempool(MempoolInput::Submit { origin, txs: vec![tx] }));
+    }
+
+    /// A client that has one transaction after the other, and sends each until it is in a block.
+    fn submit_next(&mut self) -> bool {
+        let committed = self.disk.committed();
+        let tx = (0..).map(|n| Tx::new(format!("tx {n}"))).find(|tx| !committed.contains(&tx.hash()));
+        let tx = tx.expect("there is always a next number");
+        let waits = self.replica.mempool().contains(&tx.hash());
+        if !waits {
+            self.submit(tx);
+        }
+        !waits
+    }
+
+    fn fire_timer(&mut self) {
+        let next = self.timers.iter().min_by_key(|(timer, at)| (**at, **timer)).map(|(timer, at)| (*timer, *at));
+        let (timer, at) = next.unwrap_or_else(|| panic!("the chain stands still: {:?}", self.replica.view()));
+        self.timers.remove(&timer);
+        self.now = self.now.max(at.0);
+        self.step(Input::TimerFired(timer));
+    }
+
+    // -------------------------------------------------------------------------------------------- the orders
+
+    fn execute(&mut self, effect: Effect) {
+        match effect {
+            Effect::Persist(record) => self.disk.unsynced.push(record),
+            Effect::Sign(request) => {
+                self.disk.sync_journal();
+                let signed = self.sign(request);
+                self.answers.push_back(Input::Signed(signed));
+            }
+            Effect::Send(..) | Effect::Broadcast(_) => self.disk.sync_journal(),
+            Effect::SetTimer { timer, at } => {
+                self.timers.insert(timer, at);
+            }
+            Effect::Call { call, request } if self.link == Link::Up => {
+                let checking = self.checking.len();
+                assert!(request != Request::Commit || checking == 0, "Commit overtakes {checking} CheckTx");
+                let response = self.app.answer(request);
+                self.facts.push_back(Fact::Input(Input::Pipeline(PipelineInput::AppAnswered { call, response })));
+            }
+            Effect::Mempool(effect) => self.execute_mempool(effect),
+            Effect::SaveBlock { block, commit } => {
+                self.disk.sync_journal();
+                let height = block.block().header.height;
+                assert_eq!(height, self.disk.tip().next(), "blocks are saved in order, each once");
+                self.disk.blocks.insert(height.get(), (block, commit));
+                self.disk.states_synced = self.disk.states.len();
+            }
+            Effect::SaveResults { height, results } => {
+                self.disk.results.insert(height.get(), results);
+                self.disk.states_synced = self.disk.states.len();
+            }
+            Effect::SaveState(state) => self.disk.states.push(state),
+            Effect::LoadBlock(height) => {
+                let stored = self.load(height).map(Box::new);
+                self.answers.push_back(Input::Pipeline(PipelineInput::Loaded { height, stored }));
+            }
+            Effect::Begin(state) => self.begin(&state),
+            Effect::Publish(applied) => {
+                let (height, id) = (applied.block.block().header.height.get(), applied.block.id());
+                let before = self.published.insert(height, id);
+                assert!(before.is_none_or(|before| before == id), "block {height} was acknowledged with other content");
+            }
+            Effect::Halt(error) => self.halted = Some(error.to_string()),
+            _ => {}
+        }
+    }
+
+    fn execute_mempool(&mut self, effect: MempoolEffect) {
+        match effect {
+            MempoolEffect::Check { batch, txs, .. } => {
+                assert!(self.link != Link::Down, "CheckTx is ordered while the replica knows that nobody can answer");
+                self.checking.insert(batch, txs.len());
+                if self.link == Link::Up {
+                    self.facts.push_back(Fact::Checked(batch, txs.len()));
+                }
+            }
+            MempoolEffect::Checked { results, .. } => {
+                let taken = results.iter().filter(|result| result.is_ok()).count();
+                self.taken += taken;
+                self.refused += results.len() - taken;
+            }
+            _ => {}
+        }
+    }
+
+    fn load(&self, height: Height) -> Option<StoredBlock> {
+        let (block, _) = self.disk.blocks.get(&height.get())?;
+        let last_validators = height.previous().and_then(|height| self.disk.validators(height));
+        let results = self.disk.results.get(&height.get()).cloned();
+        Some(StoredBlock { block: Arc::clone(block), last_validators, results })
+    }
+
+    fn begin(&mut self, state: &ChainState) {
+        let last = self.disk.blocks.get(&state.last_block_height.get());
+        let resume = Resume {
+            last_commit: last.map(|(_, commit)| commit.clone()),
+            last_header_app_hash: last.map(|(block, _)| block.block().header.app_hash.clone()),
+            records: self.disk.records_since(state.next_height()),
+        };
+        self.answers.push_back(Input::Resumed(Box::new(resume)));
+    }
+
+    /// A signer as strict as the file's: one content for each position, positions only rise.
+    fn sign(&mut self, request: SignRequest) -> Signed {
+        let (at, content) = match &request {
+            SignRequest::Vote(vote) => {
+                let step = if vote.kind == VoteKind::Prevote { Step::Prevote } else { Step::Precommit };
+                ((vote.height, vote.round, step), (vote.block_id, None))
+            }
+            SignRequest::Proposal(it) => ((it.height, it.round, Step::Propose), (Some(it.block_id), it.pol_round)),
+        };
+        if let Some((before, signed)) = self.disk.signed.get(&at) {
+            assert_eq!(*before, content, "two signatures are asked for at {at:?}");
+            return signed.clone();
+        }
+        if self.disk.signed.last_key_value().is_some_and(|(last, _)| *last > at) {
+            return Signed::Refused { height: at.0, round: at.1 };
+        }
+        let chain_id = &self.genesis.chain_id;
+        let signed = match request {
+            SignRequest::Vote(vote) => {
+                let extension = vote.extension.as_ref().map(|_| sign(&vote.extension_sign_bytes(chain_id)));
+                let (time, signature) = (vote.timestamp, sign(&vote.sign_bytes(chain_id)));
+                Signed::Vote(vote.signed(time, signature, extension))
+            }
+            SignRequest::Proposal(proposal) => {
+                let (time, signature) = (proposal.timestamp, sign(&proposal.sign_bytes(chain_id)));
+                Signed::Proposal(proposal.signed(time, signature))
+            }
+        };
+        self.disk.signed.insert(at, (content, signed.clone()));
+        signed
+    }
+
+    /// What must hold whoever died when: every acknowledged block stands and was applied once, no transaction twice.
+    pub(super) fn check(&self, story: &str) {
+        for (height, id) in &self.published {
+            let stored = self.disk.blocks.get(height).map(|(block, _)| block.id());
+            assert_eq!(stored, Some(*id), "{story}: block {height} was acknowledged");
+        }
+        let once = (1..=self.app.height).map(|height| (height, 1)).collect();
+        assert_eq!(self.app.commits, once, "{story}: each block is applied once");
+        let in_blocks: usize = self.disk.blocks.values().map(|(block, _)| block.block().txs.len()).sum();
+        assert_eq!(in_blocks, self.disk.committed().len(), "{story}: a transaction stands in two blocks");
+        assert_eq!(self.halted, None, "{story}");
+    }
+}
+
+thread_local! {
+    /// Signing is most of the work, and runs are the same up to where they are cut.
+    static SIGNATURES: RefCell<BTreeMap<Vec<u8>, Signature>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+fn sign(bytes: &[u8]) -> Signature {
+    SIGNATURES.with_borrow_mut(|known| *known.entry(bytes.to_vec()).or_insert_with(|| key().sign(bytes)))
+}
