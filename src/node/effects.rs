@@ -3,14 +3,16 @@
 use super::NodeError;
 use super::driver::Driver;
 use crate::consensus::{Now, Signed};
+use crate::crypto::Hash;
+use crate::evidence::is_expired;
 use crate::mempool::MempoolEffect;
 use crate::pipeline::{PipelineInput, StoredBlock};
-use crate::ports::SignError;
+use crate::ports::{SignError, Store};
 use crate::replica::{Effect, Input, Resume};
 use crate::types::abci::{CheckTxRequest, Request};
 use crate::types::{
-    CandidateBlock, ChainState, ExtendedCommit, Height, PartSet, Published, SignRequest, Tx, UnsignedProposal,
-    UnsignedVote,
+    CandidateBlock, ChainState, Evidence, ExtendedCommit, Height, PartSet, Published, SignRequest, Tx,
+    UnsignedProposal, UnsignedVote,
 };
 use std::sync::Arc;
 
@@ -164,9 +166,11 @@ impl Driver {
         };
         let last_header_app_hash = self.store.block_meta(last)?.map(|meta| meta.header.app_hash);
         let records = self.recovered.records_since(state.next_height())?;
+        let proven = proven_evidence(&*self.store, state)?;
         self.status.ready();
         self.report.ready(state);
-        self.inner.answers.push_back(Input::Resumed(Box::new(Resume { last_commit, last_header_app_hash, records })));
+        let resume = Resume { last_commit, last_header_app_hash, records, proven };
+        self.inner.answers.push_back(Input::Resumed(Box::new(resume)));
         Ok(())
     }
 
@@ -179,11 +183,26 @@ impl Driver {
     }
 }
 
+/// The evidence in stored blocks that is not too old to be punished. Headers say which blocks have any.
+fn proven_evidence(store: &dyn Store, state: &ChainState) -> Result<Vec<Evidence>, NodeError> {
+    let mut proven = Vec::new();
+    let mut height = state.last_block_height;
+    while height >= store.base().max(Height::FIRST) {
+        let Some(meta) = store.block_meta(height)? else { break };
+        // No offence is younger than the block that proves it.
+        if is_expired(height, meta.header.time, state) {
+            break;
+        }
+        if meta.header.evidence_hash != Hash::EMPTY {
+            proven.extend(store.block(height)?.into_iter().flat_map(|block| block.evidence));
+        }
+        height = height.previous().unwrap_or(Height::ZERO);
+    }
+    Ok(proven)
+}
+
 /// A stored block with the parts it was saved in.
-pub(super) fn load_candidate(
-    store: &dyn crate::ports::Store,
-    height: Height,
-) -> Result<Option<CandidateBlock>, NodeError> {
+pub(super) fn load_candidate(store: &dyn Store, height: Height) -> Result<Option<CandidateBlock>, NodeError> {
     let Some(meta) = store.block_meta(height)? else { return Ok(None) };
     let Some(mut parts) = PartSet::gather(meta.block_id.parts) else { return Ok(None) };
     for index in 0..meta.block_id.parts.total {

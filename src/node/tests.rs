@@ -3,10 +3,15 @@
 use super::*;
 use crate::abci::{KvStore, LocalApp};
 use crate::consensus::EmptyBlocks;
+use crate::crypto::{PrivateKey, sha256};
 use crate::ports::{Delivery, Node, Subscription};
 use crate::privval::FileSigner;
 use crate::storage::{self, Backend, Indexing};
-use crate::types::{ChainId, ConsensusParams, GenesisValidator, NodeId, Published, Tx};
+use crate::types::{
+    BlockId, ChainId, ConsensusParams, DuplicateVoteEvidence, GenesisValidator, NodeId, PartSetHeader, Published,
+    Round, Tx, UnsignedVote, Vote, VoteKind,
+};
+use base64::Engine as _;
 use bytes::Bytes;
 use std::path::Path;
 
@@ -158,4 +163,53 @@ async fn an_application_that_lost_everything_is_brought_back_by_replay() {
     node.ended().await.expect("a clean end");
     let after = store.state().expect("readable").expect("saved");
     assert!(after.last_block_height > before.last_block_height);
+}
+
+/// Two precommits of the node's own validator for different blocks of one round: what only a copied key signs.
+fn evidence(dir: &Path, store: &dyn Store, height: Height) -> Evidence {
+    let text = std::fs::read(dir.join("key.json")).expect("a key file");
+    let json: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+    let private = json["priv_key"]["value"].as_str().expect("base64");
+    let private = base64::engine::general_purpose::STANDARD.decode(private).expect("base64");
+    let key = PrivateKey::from_bytes(&private).expect("a key");
+    let set = store.validators(height).expect("readable").expect("stored");
+    let time = store.block_meta(height).expect("readable").expect("stored").header.time;
+    let vote = |content: &[u8]| -> Vote {
+        let parts = PartSetHeader { total: 1, hash: sha256(content) };
+        let unsigned = UnsignedVote {
+            kind: VoteKind::Precommit,
+            height,
+            round: Round::new(3),
+            block_id: Some(BlockId { hash: sha256(content), parts }),
+            timestamp: time,
+            validator_address: Address::from(&key.public_key()),
+            validator_index: 0,
+            extension: None,
+        };
+        let signature = key.sign(&unsigned.sign_bytes(&ChainId::try_from("node-test").expect("short")));
+        unsigned.signed(time, signature, None)
+    };
+    let evidence = DuplicateVoteEvidence::new(vote(b"one"), vote(b"another"), time, &set);
+    Evidence::DuplicateVote(Box::new(evidence.expect("two votes that contradict each other")))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_block_proved_is_not_proved_again_after_a_restart() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let store = memory_store();
+    let app = LocalApp::new(KvStore::default());
+    for life in 0..2 {
+        let stop = CancellationToken::new();
+        let node = start(options(dir.path(), Arc::clone(&store), app.clone()), stop.clone()).expect("starts");
+        commit(node.handle(), [format!("life{life}=1")]).await;
+        let evidence = evidence(dir.path(), &*store, Height::FIRST);
+        node.handle().add_evidence(evidence).await.expect("true, or known");
+        for n in 0..3 {
+            commit(node.handle(), [format!("after{life}-{n}=1")]).await;
+        }
+        stop.cancel();
+        node.ended().await.expect("a clean end");
+    }
+    let blocks = (1..=store.tip().get()).filter_map(|height| store.block(Height::new(height)).expect("readable"));
+    assert_eq!(blocks.map(|block| block.evidence.len()).sum::<usize>(), 1);
 }

@@ -18,11 +18,14 @@ pub struct Resume {
     pub last_header_app_hash: Option<Bytes>,
     /// What the journal has for this height.
     pub records: Vec<JournalRecord>,
+    /// What stored blocks proved and could still be punished: it must not be punished again.
+    pub proven: Vec<Evidence>,
 }
 
 impl Replica {
     /// Begins consensus after the first handshake.
     pub(super) fn begin(&mut self, now: Now, resume: Resume, out: &mut Vec<Effect>) {
+        resume.proven.iter().for_each(|evidence| self.evidence.mark_committed(evidence));
         let state = Arc::clone(&self.state);
         let app_hash_recorded = resume.last_header_app_hash.as_ref() == Some(&state.app_hash);
         let start = self.start(&state, resume.last_commit, app_hash_recorded, now.tick);
