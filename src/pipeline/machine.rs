@@ -11,7 +11,7 @@ use super::{BuildJob, CallId, Outcome, PipelineEffect, PipelineError, PipelineIn
 use crate::types::abci::{Request, Response, Verdict};
 use crate::types::{
     Address, BlockId, CandidateBlock, ChainState, Evidence, ExtendedCommit, GenesisDoc, Height, MedianRule, Round,
-    Source, Vote,
+    Source, VOTE_EXTENSION_SENT_MAX, Vote,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
@@ -22,8 +22,6 @@ use std::sync::Arc;
 pub const WAITING_MAX: usize = 10_000;
 /// Most verdicts remembered for one height. A height that takes more rounds asks the application again.
 pub const VERDICTS_MAX: usize = 256;
-/// Longest vote extension (reference §4.7); peers drop longer ones with the vote.
-pub const EXTENSION_BYTES_MAX: usize = 1_048_576;
 
 /// One replica's block pipeline. See [`super::PipelineInput`] and [`super::PipelineEffect`].
 #[derive(Debug)]
@@ -488,8 +486,8 @@ fn usable(order: &Order, response: &Response) -> Result<(), PipelineError> {
         (_, Response::ProcessProposal(Verdict::Unknown) | Response::VerifyVoteExtension(Verdict::Unknown)) => {
             "its status is UNKNOWN, neither yes nor no".to_owned()
         }
-        (Order::Extend { .. }, Response::ExtendVote(extension)) if extension.len() > EXTENSION_BYTES_MAX => {
-            format!("{} bytes; a vote extension has at most {EXTENSION_BYTES_MAX}", extension.len())
+        (Order::Extend { .. }, Response::ExtendVote(extension)) if extension.len() > VOTE_EXTENSION_SENT_MAX => {
+            format!("{} bytes; a vote extension has at most {VOTE_EXTENSION_SENT_MAX}", extension.len())
         }
         (Order::Build { .. }, Response::PrepareProposal(_))
         | (Order::Check { .. }, Response::ProcessProposal(_))

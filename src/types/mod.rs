@@ -51,5 +51,7 @@ pub use state::ChainState;
 pub use time::{Time, TimeError};
 pub use tx::Tx;
 pub use validator::{Validator, ValidatorSet, ValidatorSetError, ValidatorUpdate};
-pub use verify::{CommitError, Extensions, TrustLevel, TrustLevelError, VOTE_EXTENSION_BYTES_MAX};
+pub use verify::{
+    CommitError, Extensions, TrustLevel, TrustLevelError, VOTE_EXTENSION_BYTES_MAX, VOTE_EXTENSION_SENT_MAX,
+};
 pub use vote::{Proposal, SignRequest, UnsignedProposal, UnsignedVote, Vote, VoteKind};

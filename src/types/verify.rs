@@ -13,6 +13,11 @@ use std::collections::BTreeMap;
 /// Longest vote extension in bytes: 1 MiB (reference §4.7).
 pub const VOTE_EXTENSION_BYTES_MAX: usize = 1 << 20;
 
+/// Longest vote extension we make or count, in bytes: its vote must fit a consensus message and a journal record, which
+/// are 1 MiB each (reference §5.6, §6.6), so an extension of 1 MiB is legal but cannot travel. The rest of a vote and
+/// what is wrapped around it take fewer than 512 bytes.
+pub const VOTE_EXTENSION_SENT_MAX: usize = VOTE_EXTENSION_BYTES_MAX - 512;
+
 /// How much of a set we trust must have signed for us to trust another set: from 1/3 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrustLevel {

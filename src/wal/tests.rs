@@ -4,7 +4,8 @@ use super::*;
 use crate::crypto::Signature;
 use crate::ports::Journal;
 use crate::types::{
-    Address, BlockId, NodeId, PartSet, PartSetHeader, Proposal, Round, Source, Step, Time, TimerId, Vote, VoteKind,
+    Address, BlockId, NodeId, PartSet, PartSetHeader, Proposal, Round, Source, Step, Time, TimerId,
+    VOTE_EXTENSION_SENT_MAX, Vote, VoteKind,
 };
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -306,6 +307,20 @@ fn a_record_too_large_to_be_read_back_is_refused_when_written() {
     assert!(wal.append(at(1), &record).is_err());
     wal.append(at(1), &step(1, 0)).expect("the log goes on");
     wal.sync().expect("synced");
+}
+
+#[test]
+fn the_largest_vote_a_peer_can_send_fits_a_record() {
+    let log = Log::new();
+    let (mut wal, _) = log.open();
+    let mut vote = vote(u64::from(u32::MAX) << 31, VoteKind::Precommit, Some(block_id()));
+    (vote.round, vote.validator_index) = (Round::new(i32::MAX as u32), u32::MAX >> 1);
+    vote.timestamp = Time::new(253_402_300_799, 999_999_999).expect("the last second of the year 9999");
+    vote.extension = vec![1; VOTE_EXTENSION_SENT_MAX].into();
+    vote.extension_signature = Some(Signature::new([1; 64]));
+    let source = Source::Peer(NodeId::new(Address::new([5; 20])));
+    let record = JournalRecord::Message { source, message: JournalMessage::Vote(vote.clone()) };
+    wal.append(vote.timestamp, &record).expect("it fits");
 }
 
 /// Bytes of each frame in a file.

@@ -7,7 +7,8 @@ use super::{Message, Tendermint};
 use crate::consensus::tally::Counted;
 use crate::consensus::{Accusation, BlockVerdict, Effect, Effects, Now, Reaction, RoundNote, Start};
 use crate::types::{
-    BlockId, Height, JournalMessage, JournalRecord, Part, Proposal, Round, Source, Step, TimerId, Vote, VoteKind,
+    BlockId, Height, JournalMessage, JournalRecord, Part, Proposal, Round, Source, Step, TimerId,
+    VOTE_EXTENSION_SENT_MAX, Vote, VoteKind,
 };
 
 /// A peer this many heights ahead is not just quicker: its blocks must be fetched.
@@ -157,6 +158,10 @@ impl Tendermint {
 
     /// Extensions are there exactly where they belong (reference §6.5; bug classes 007 and ASA-2024-011).
     fn check_extension(&self, vote: &Vote) -> Result<(), &'static str> {
+        // Longer, and it could not be journaled: one validator could stop everybody.
+        if vote.extension.len() > VOTE_EXTENSION_SENT_MAX {
+            return Err("vote with an extension longer than a message can carry");
+        }
         let belongs = vote.kind == VoteKind::Precommit && vote.block_id.is_some() && self.current.extensions_enabled();
         match (belongs, vote.extension_signature.is_some(), vote.extension.is_empty()) {
             (true, false, _) => Err("precommit without the extension this height requires"),

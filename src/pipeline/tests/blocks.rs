@@ -167,7 +167,7 @@ fn a_vote_extension_has_a_limit() {
     world.app.oddity = Oddity::LongExtension;
     let extend = PipelineInput::ExtendVote { height: Height::FIRST, round: Round::ZERO, block };
     let call = only_call(&step(&mut world, extend)).expect("the application is asked");
-    let response = Response::ExtendVote(Bytes::from(vec![0; 1_048_577]));
+    let response = Response::ExtendVote(Bytes::from(vec![0; VOTE_EXTENSION_SENT_MAX + 1]));
     let out = step(&mut world, PipelineInput::AppAnswered { call, response });
     assert!(matches!(out.as_slice(), [PipelineEffect::Halt(PipelineError::Answer { method: "extend_vote", .. })]));
 }

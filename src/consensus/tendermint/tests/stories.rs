@@ -4,7 +4,9 @@ use super::story::{Story, block, block_with, peer, proposal_of, start, validator
 use crate::consensus::tendermint::Message;
 use crate::consensus::{EmptyBlocks, Input, Reaction, RoundNote, Tick};
 use crate::crypto::Verified;
-use crate::types::{AbciParams, ConsensusParams, ExtendedCommit, Height, Round, Source, Step, Tx, VoteKind};
+use crate::types::{
+    AbciParams, ConsensusParams, ExtendedCommit, Height, Round, Source, Step, Tx, VOTE_EXTENSION_SENT_MAX, VoteKind,
+};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -445,6 +447,11 @@ fn precommits_carry_extensions_where_they_are_enabled() {
     story.quietly();
     let bare = story.vote(VoteKind::Precommit, others[0], 0, Some(&a));
     assert!(matches!(bare, Reaction::PeerFault(_)), "no extension");
+    let mut endless = vote_of(&story.set, others[0], VoteKind::Precommit, (1, 0), Some(a.id()));
+    endless.extension = vec![0; VOTE_EXTENSION_SENT_MAX + 1].into();
+    endless.extension_signature = Some(endless.signature);
+    let endless = story.hear(Message::Vote(Verified::trusted(endless)));
+    assert!(matches!(endless, Reaction::PeerFault(_)), "an extension too long for the journal");
     let mut votes = Vec::new();
     for voter in &others[..2] {
         let mut vote = vote_of(&story.set, *voter, VoteKind::Precommit, (1, 0), Some(a.id()));
