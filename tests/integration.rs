@@ -8,6 +8,9 @@
 mod integration {
     mod harness;
 
+    mod app_lifecycle;
     mod crash;
     mod first_light;
+    mod validators;
+    mod websocket;
 }

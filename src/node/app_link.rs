@@ -10,9 +10,8 @@ use crate::ports::{App, AppError, Connection};
 use crate::types::abci::{InfoResponse, Request, Response};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 /// Pause before the next attempt after an application that accepts connections did not answer Info.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -87,14 +86,15 @@ impl AnyApp {
 
 /// Runs until its task is dropped: keeps the application connected and tells the driver.
 ///
-/// `give_up` makes it drop the connections it has and start over.
+/// `given_up` names the newest connection the driver gave up on: it is dropped, and the link starts over. A name, not a
+/// signal: the driver may give up on a connection that was replaced already.
 pub(super) async fn keep_connected(
     source: AppSource,
     facts: mpsc::UnboundedSender<Fact>,
     current: watch::Sender<Option<AnyApp>>,
-    give_up: Arc<Notify>,
+    mut given_up: watch::Receiver<u64>,
 ) {
-    loop {
+    for number in 1.. {
         let app = AnyApp::connect(&source).await;
         let info = match app.info().await {
             Ok(info) => info,
@@ -105,12 +105,12 @@ pub(super) async fn keep_connected(
             }
         };
         current.send_replace(Some(app.clone()));
-        if facts.send(Fact::AppUp { app: app.clone(), info }).is_err() {
+        if facts.send(Fact::AppUp { app: app.clone(), info, number }).is_err() {
             return;
         }
         let why = tokio::select! {
             why = app.closed() => why,
-            () = give_up.notified() => "the node gave up on its last answer".to_owned(),
+            _ = given_up.wait_for(|given_up| *given_up >= number) => "the node gave up on its last answer".to_owned(),
         };
         current.send_replace(None);
         if facts.send(Fact::AppLost { why }).is_err() {

@@ -23,7 +23,7 @@ use crate::wal::Recovered;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Facts and commands taken in one turn of the loop: enough to fill a batch, few enough to stay responsive.
@@ -31,8 +31,8 @@ const TAKEN_AT_ONCE: usize = 512;
 
 /// What the application's tasks tell the driver.
 pub(super) enum Fact {
-    /// Connected, and it said who it is.
-    AppUp { app: AnyApp, info: InfoResponse },
+    /// Connected, and it said who it is. Connections are numbered, later ones higher.
+    AppUp { app: AnyApp, info: InfoResponse, number: u64 },
     /// A connection broke.
     AppLost { why: String },
     /// Answers on the consensus connection of one generation of connections.
@@ -88,7 +88,8 @@ pub(super) struct Driver {
     pub(super) report: Report,
     pub(super) status: Arc<SharedStatus>,
     pub(super) facts: mpsc::UnboundedSender<Fact>,
-    pub(super) give_up_app: Arc<Notify>,
+    /// The newest connection given up on.
+    pub(super) given_up: watch::Sender<u64>,
     pub(super) begun: Instant,
     pub(super) inner: Inner,
 }
@@ -99,7 +100,9 @@ pub(super) struct Inner {
     pub(super) timers: Timers,
     pub(super) recheck_timer: Option<(Tick, Height)>,
     pub(super) pumps: Option<Pumps>,
-    /// Counts the application's connections, so that answers of old ones are not taken for new.
+    /// Number of the application's connection.
+    pub(super) connection: u64,
+    /// Counts how often the application came and went, so that answers of old ones are not taken for new.
     pub(super) generation: u64,
     /// CheckTx batches on their way.
     pub(super) checking: BTreeSet<BatchId>,
@@ -203,7 +206,7 @@ impl Driver {
 
     fn take_fact(&mut self, fact: Fact) -> Result<(), NodeError> {
         match fact {
-            Fact::AppUp { app, info } => self.app_up(&app, info),
+            Fact::AppUp { app, info, number } => self.app_up(&app, info, number),
             Fact::AppLost { why } => self.app_lost(why),
             Fact::Answered { generation, .. } | Fact::Checked { generation, .. }
                 if generation != self.inner.generation =>
@@ -219,13 +222,14 @@ impl Driver {
             Fact::Checked { batches, answer: Ok(responses), .. } => self.checked(batches, responses),
             Fact::Answered { answer: Err(error), .. } | Fact::Checked { answer: Err(error), .. } => {
                 self.app_lost(error.to_string())?;
-                self.give_up_app.notify_one();
+                self.given_up.send_replace(self.inner.connection);
                 Ok(())
             }
         }
     }
 
-    fn app_up(&mut self, app: &AnyApp, info: InfoResponse) -> Result<(), NodeError> {
+    fn app_up(&mut self, app: &AnyApp, info: InfoResponse, number: u64) -> Result<(), NodeError> {
+        self.inner.connection = number;
         self.inner.generation += 1;
         let generation = self.inner.generation;
         let consensus = Pump::start(app.clone(), Connection::Consensus, self.facts.clone(), move |calls, answer| {

@@ -69,7 +69,7 @@ impl Driver {
                 tracing::error!("consensus stopped: {error}");
                 self.status.halted(&error.to_string());
             }
-            Effect::GoOn => self.status.ready(),
+            Effect::GoOn(state) => self.ready(&state),
             Effect::EvidenceAnswer { request, outcome } => {
                 if let Some(reply) = self.inner.waiting.evidence.remove(&request) {
                     let _ = reply.send(outcome);
@@ -167,18 +167,23 @@ impl Driver {
         let last_header_app_hash = self.store.block_meta(last)?.map(|meta| meta.header.app_hash);
         let records = self.recovered.records_since(state.next_height())?;
         let proven = proven_evidence(&*self.store, state)?;
-        self.status.ready();
-        self.report.ready(state);
+        self.ready(state);
         let resume = Resume { last_commit, last_header_app_hash, records, proven };
         self.inner.answers.push_back(Input::Resumed(Box::new(resume)));
         Ok(())
+    }
+
+    /// The handshake is over, the first one or one with an application that was away.
+    fn ready(&mut self, state: &ChainState) {
+        self.status.ready();
+        self.report.ready(state);
     }
 
     fn wait_for_app(&mut self, why: &str) {
         self.status.app_waiting(why);
         if self.inner.pumps.take().is_some() {
             self.inner.generation += 1;
-            self.give_up_app.notify_one();
+            self.given_up.send_replace(self.inner.connection);
         }
     }
 }

@@ -39,7 +39,7 @@ use status::SharedStatus;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -174,7 +174,7 @@ pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, N
     let (facts, facts_in) = mpsc::unbounded_channel();
     let (commands, commands_in) = mpsc::channel(handle::COMMANDS_WAITING_MAX);
     let (current_app, app_now) = watch::channel(None);
-    let give_up_app = Arc::new(Notify::new());
+    let (given_up, watch_given_up) = watch::channel(0);
     let bus = Bus::new(crate::events::CAPACITY);
     let handle = Arc::new(Handle {
         store: Arc::clone(&store),
@@ -199,12 +199,12 @@ pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, N
         report: Report::new(own, options.facts.rpc_address),
         status,
         facts: facts.clone(),
-        give_up_app: Arc::clone(&give_up_app),
+        given_up,
         begun: Instant::now(),
         inner: driver::Inner::default(),
     };
     let driver = spawn_driver(driver, facts_in, commands_in, stop.clone())?;
-    let link = tokio::spawn(app_link::keep_connected(app, facts, current_app, give_up_app));
+    let link = tokio::spawn(app_link::keep_connected(app, facts, current_app, watch_given_up));
     let servers = serve(Arc::clone(&handle), options.rpc, options.metrics_listener, options.metrics, &stop);
     Ok(Running { handle, driver, link, servers: tokio::spawn(servers), stop })
 }

@@ -29,22 +29,24 @@ impl SharedStatus {
     }
 
     pub(super) fn app_connected(&self) {
-        self.lock().application = Ok(());
+        self.lock().application = Err("connected; the handshake is under way".to_owned());
     }
 
     pub(super) fn app_waiting(&self, why: &str) {
         self.lock().application = Err(format!("{why}; connecting again"));
     }
 
+    /// The handshake is over: whatever halted consensus before, it goes on.
     pub(super) fn ready(&self) {
-        self.lock().consensus = Ok(());
+        *self.lock() = Standing { application: Ok(()), consensus: Ok(()) };
     }
 
+    /// The application is there, and that is where the trouble comes from.
     pub(super) fn halted(&self, why: &str) {
-        self.lock().consensus = Err(why.to_owned());
+        *self.lock() = Standing { application: Ok(()), consensus: Err(why.to_owned()) };
     }
 
-    /// True once consensus takes part.
+    /// True while consensus takes part.
     pub(super) fn is_ready(&self) -> bool {
         self.lock().consensus.is_ok()
     }

@@ -145,7 +145,7 @@ pub enum Effect {
     /// Nothing more can be decided until people act.
     Halt(PipelineError),
     /// The application is back and agrees with the chain: what [`Effect::Halt`] or [`Effect::WaitForApp`] said is over.
-    GoOn,
+    GoOn(Arc<ChainState>),
     /// The answer to [`Input::Evidence`].
     EvidenceAnswer {
         /// Of which request.

@@ -195,7 +195,7 @@ impl Replica {
         self.state = Arc::clone(&state);
         self.work.push_back(Work::Mempool(MempoolInput::AppUp));
         if self.consensus.is_some() {
-            out.push(Effect::GoOn);
+            out.push(Effect::GoOn(state));
         } else {
             self.evidence = evidence::Pool::new(&state);
             out.push(Effect::Begin(state));

@@ -11,9 +11,13 @@ fn kills() -> usize {
     std::env::var("QUORATE_KILLS").map_or(KILLS, |count| count.parse().unwrap())
 }
 
-/// Promises awaited before the next kill. It varies, so that the kill meets other moments.
-fn patience(kill: usize) -> usize {
-    1 + kill * 7 % 23
+/// Waits for progress and for some answers more, a different number each time, so that the kill meets other moments.
+fn await_the_moment(load: &Load, node: &Node, kill: usize) {
+    load.wait_for_more(1 + kill * 7 % 23);
+    let mut client = node.client();
+    for _ in 0..kill * 5 % 31 {
+        assert_eq!(client.get("/livez").0, 200);
+    }
 }
 
 #[test]
@@ -24,7 +28,7 @@ fn what_was_promised_survives_any_number_of_kills_of_the_node() {
     for kill in 0..kills() {
         let node = Node::start(&home);
         load.node_is_at(&node.rpc);
-        load.wait_for_more(patience(kill));
+        await_the_moment(&load, &node, kill);
         node.kill();
         load.node_is_away();
     }
@@ -39,7 +43,7 @@ fn what_was_promised_survives_when_node_and_application_die_together() {
         let app = App::start(&home);
         let node = Node::start(&home);
         load.node_is_at(&node.rpc);
-        load.wait_for_more(patience(kill));
+        await_the_moment(&load, &node, kill);
         if kill % 2 == 0 {
             app.kill();
             node.kill();

@@ -12,6 +12,7 @@ const BODY_BYTES_MAX: usize = 64 << 20;
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// No answer: the node is away or went away.
+    #[expect(dead_code, reason = "read where a failure is printed")]
     Away(io::Error),
     /// The answer is an error of JSON-RPC.
     Refused(String),

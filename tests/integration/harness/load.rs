@@ -80,11 +80,6 @@ impl Load {
         self.shared.lock().rpc = None;
     }
 
-    /// Promises made so far.
-    pub(crate) fn promised(&self) -> usize {
-        self.shared.lock().promises.len()
-    }
-
     /// Waits until `count` more promises were made.
     pub(crate) fn wait_for_more(&self, count: usize) {
         let board = self.shared.lock();

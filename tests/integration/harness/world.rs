@@ -110,6 +110,13 @@ impl App {
     }
 }
 
+/// Where the node of this home serves RPC, as it wrote down before it met its application.
+pub(crate) fn running_rpc(home: &Home) -> String {
+    let file = std::fs::read(home.file("data/node.json")).unwrap();
+    let run: serde_json::Value = serde_json::from_slice(&file).unwrap();
+    run["rpc"].as_str().unwrap().trim_start_matches("tcp://").to_owned()
+}
+
 /// A node as a process.
 pub(crate) struct Node {
     pub(crate) process: Process,
@@ -133,11 +140,8 @@ impl Node {
     /// Starts a node that has to wait for its application, and waits until it says so.
     pub(crate) fn start_waiting(home: &Home, app: &str) -> Node {
         let process = Node::launch(home, app, &[]);
-        process.wait_for("application");
         process.wait_for("waiting for the application");
-        let run: serde_json::Value =
-            serde_json::from_slice(&std::fs::read(home.file("data/node.json")).unwrap()).unwrap();
-        Node { process, rpc: run["rpc"].as_str().unwrap().trim_start_matches("tcp://").to_owned() }
+        Node { process, rpc: running_rpc(home) }
     }
 
     /// Starts a node and waits for nothing.
