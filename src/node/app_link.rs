@@ -74,6 +74,14 @@ impl AnyApp {
         }
     }
 
+    /// Ends its connections, so that it can do nothing more for whoever still holds a clone.
+    fn close(&self, why: &str) {
+        match self {
+            AnyApp::Socket(app) => app.close(why),
+            AnyApp::Local(_) => {}
+        }
+    }
+
     async fn info(&self) -> Result<InfoResponse, String> {
         let request = Request::Info(requests::info());
         let answers = self.call(Connection::Query, vec![request]).await.map_err(|error| error.to_string())?;
@@ -113,6 +121,8 @@ pub(super) async fn keep_connected(
             _ = given_up.wait_for(|given_up| *given_up >= number) => "the node gave up on its last answer".to_owned(),
         };
         current.send_replace(None);
+        // Before it is asked anew how far it is: a Commit still on its way must not overtake the answer.
+        app.close(&why);
         if facts.send(Fact::AppLost { why }).is_err() {
             return;
         }

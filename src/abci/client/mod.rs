@@ -123,6 +123,11 @@ impl SocketApp {
         *self.lock_links() = links;
     }
 
+    /// Closes all four connections. Whatever still waits for an answer fails, and so does every later call.
+    pub fn close(&self, why: &str) {
+        self.links().close(why);
+    }
+
     fn links(&self) -> Links {
         self.lock_links().clone()
     }
