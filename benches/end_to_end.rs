@@ -237,6 +237,7 @@ impl Target {
             .stdout(Stdio::null())
             .spawn()?;
         let mut node = Command::new(quorate)
+            .env("QUORATE_INSTRUMENTATION_PROMETHEUS", "false")
             .args(["start", "--proxy_app", &socket, "--rpc.laddr", &format!("tcp://{rpc}"), "--home"])
             .arg(&home)
             .stdout(Stdio::piped())

@@ -31,8 +31,9 @@ impl Driver {
                 self.sync_journal()?;
                 self.have_signed(request)?;
             }
-            // There are no peers yet. The barrier holds all the same: what is said must be durable.
-            Effect::Send(..) | Effect::Broadcast(_) => self.sync_journal()?,
+            // There are no peers yet: nothing is said, so nothing has to be durable first. With peers, the barrier
+            // stands here too.
+            Effect::Send(..) | Effect::Broadcast(_) => {}
             Effect::SetTimer { timer, at } => self.inner.timers.set(timer, at),
             Effect::Call { call, request } => self.call(call, request),
             Effect::Mempool(effect) => self.execute_mempool(now, effect),
