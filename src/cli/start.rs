@@ -50,6 +50,7 @@ pub(super) fn run(common: &Common, flags: StartFlags, out: &Output) -> Result<()
     let plan = prepare(&common.home()?, &overrides)?;
     let precedence = if common.sets_log_level() { Precedence::Flag } else { Precedence::Variable };
     log::install(&plan.config.log, precedence);
+    FileSigner::warn_if_readable(&plan.config.files.priv_validator_key);
     show_card(&plan, out);
     for warning in &plan.warnings {
         tracing::warn!("{warning}");

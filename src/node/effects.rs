@@ -103,7 +103,11 @@ impl Driver {
         let signed = match signed {
             Ok(signed) => signed,
             Err(SignError::Refused(why)) => {
-                tracing::warn!("height {height} round {round}: refused to sign: {why}");
+                tracing::warn!(
+                    "height {height} round {round}: refused to sign: {why}. The others decide without this signature; \
+                     without others the chain waits. If data/ was restored, restore all of it from one backup: its \
+                     blocks, cs.wal and priv_validator_state.json belong together"
+                );
                 Signed::Refused { height, round }
             }
             // Whether the guard remembers is unknown now: going on could sign twice.

@@ -32,7 +32,6 @@ impl FileSigner {
     pub fn open(key_file: &Path, state_file: &Path) -> Result<FileSigner, KeyFileError> {
         let lock = files::lock_state(state_file)?;
         let key = files::read_key(key_file)?;
-        files::warn_if_readable(key_file);
         let last = files::read_state(state_file)?;
         Ok(FileSigner { key, state_file: state_file.to_owned(), last, health: Health::Good, _lock: lock })
     }
@@ -72,6 +71,12 @@ impl FileSigner {
     /// The public key of a key file, without opening it for signing: a running node may hold it.
     pub fn public_key_of(key_file: &Path) -> Result<PublicKey, KeyFileError> {
         Ok(files::read_key(key_file)?.public_key())
+    }
+
+    /// Warns, in the log, when others can read a key file. Apart from [`FileSigner::open`], because keys are opened
+    /// before there is a log.
+    pub fn warn_if_readable(key_file: &Path) {
+        files::warn_if_readable(key_file);
     }
 
     /// Where the last signature stands.

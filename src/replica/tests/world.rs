@@ -140,6 +140,8 @@ pub(super) struct World {
     pub(super) executed: usize,
     published: BTreeMap<u64, BlockId>,
     pub(super) halted: Option<String>,
+    /// Comes while the application executes a block, so that its CheckTx is under way when the Commit is due.
+    hasty: Option<Tx>,
     /// Answers clients got to CheckTx: taken, refused.
     taken: usize,
     pub(super) refused: usize,
@@ -212,6 +214,7 @@ impl World {
             executed: 0,
             published: BTreeMap::new(),
             halted: None,
+            hasty: None,
             taken: 0,
             refused: 0,
         }
@@ -246,6 +249,8 @@ impl World {
             }
             if let Some(input) = self.answers.pop_front() {
                 self.step(input);
+            } else if let Some(tx) = self.hasty.take() {
+                self.submit(tx);
             } else if let Some(fact) = self.facts.pop_front() {
                 self.take(fact);
             } else if self.published.contains_key(&target) || self.halted.is_some() {
@@ -348,6 +353,9 @@ impl World {
                 self.timers.insert(timer, at);
             }
             Effect::Call { call, request } if self.link == Link::Up => {
+                if let Request::FinalizeBlock(request) = &request {
+                    self.hasty = Some(Tx::new(format!("hasty {}", request.block.height)));
+                }
                 let checking = self.checking.len();
                 assert!(request != Request::Commit || checking == 0, "Commit overtakes {checking} CheckTx");
                 let response = self.app.answer(request);
