@@ -80,6 +80,7 @@ pub const KEYS: &[Key] = &[
     ),
     key("node_key_file", Path, "config/node_key.json", Used),
     key("abci", OneOf(&["socket"]), "socket", Used),
+    key("abci_requests_in_flight", Number(1, u16::MAX as u64), "16384", Used),
     key("filter_peers", Bool, "false", NOT_YET),
     key("event_bus_buffer_capacity", COUNT, "0", Since("0.40")),
     // [rpc]

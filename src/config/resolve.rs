@@ -8,6 +8,7 @@ use super::settings::{
 use super::value::split_list;
 use super::{ConfigError, Home, Origin, Warning};
 use crate::crypto::Hash;
+use std::num::NonZeroU16;
 use std::str::FromStr;
 
 impl Config {
@@ -19,6 +20,7 @@ impl Config {
             home: home.clone(),
             moniker: moniker(values.text("moniker")),
             application: parsed(values.text("proxy_app")),
+            abci_requests_in_flight: requests_in_flight(&values),
             files: FileSettings::from_values(home, &values),
             storage: StorageSettings::from_values(home, &values, &mut warnings)?,
             log: LogSettings::from_values(&values),
@@ -71,6 +73,12 @@ fn moniker(configured: &str) -> String {
     }
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if name.is_empty() { "anonymous".to_owned() } else { name }
+}
+
+/// The key accepts no other numbers.
+fn requests_in_flight(values: &Values) -> NonZeroU16 {
+    let number = u16::try_from(values.number("abci_requests_in_flight")).ok().and_then(NonZeroU16::new);
+    number.unwrap_or_else(|| unreachable!("the key accepts 1 to 65535"))
 }
 
 fn genesis_hash(text: &str) -> Option<Hash> {

@@ -4,6 +4,7 @@ use super::Home;
 use super::value::{Address, AddressError, host_port, split_list};
 use crate::crypto::Hash;
 use crate::types::NodeId;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -17,6 +18,8 @@ pub struct Config {
     pub moniker: String,
     /// What it replicates.
     pub application: Application,
+    /// Requests that one of its connections is sent before their answers come.
+    pub abci_requests_in_flight: NonZeroU16,
     /// Files beside the store.
     pub files: FileSettings,
     /// The store.

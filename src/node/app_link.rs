@@ -10,17 +10,26 @@ use crate::ports::{App, AppError, Connection};
 use crate::types::abci::{InfoResponse, Request, Response};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
+use std::num::NonZeroU16;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 /// Pause before the next attempt after an application that accepts connections did not answer Info.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
+/// Tower-abci's example sheds load above this: what `abci_requests_in_flight` should be for its like.
+const SHEDDING_REQUESTS: usize = 8;
+
 /// Where the application is.
 #[derive(Clone)]
 pub enum AppSource {
     /// Behind a socket.
-    Socket(abci::Address),
+    Socket {
+        /// Where it listens.
+        address: abci::Address,
+        /// Requests sent on one connection before their answers come.
+        requests_in_flight_max: NonZeroU16,
+    },
     /// In this process, with the name it was asked for by.
     Builtin(LocalApp, &'static str),
 }
@@ -28,7 +37,7 @@ pub enum AppSource {
 impl std::fmt::Display for AppSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            AppSource::Socket(address) => write!(f, "{address}"),
+            AppSource::Socket { address, .. } => write!(f, "{address}"),
             AppSource::Builtin(_, name) => write!(f, "built-in {name}"),
         }
     }
@@ -59,8 +68,10 @@ impl App for AnyApp {
 impl AnyApp {
     async fn connect(source: &AppSource) -> AnyApp {
         match source {
-            AppSource::Socket(address) => {
-                AnyApp::Socket(abci::connect(address.clone(), abci::Options::default()).await)
+            AppSource::Socket { address, requests_in_flight_max } => {
+                let requests_in_flight_max = *requests_in_flight_max;
+                let options = abci::Options { requests_in_flight_max, ..abci::Options::default() };
+                AnyApp::Socket(abci::connect(address.clone(), options).await)
             }
             AppSource::Builtin(app, _) => AnyApp::Local(app.clone()),
         }
@@ -69,7 +80,7 @@ impl AnyApp {
     /// Waits until a connection is lost; never, for an application of this process.
     async fn closed(&self) -> String {
         match self {
-            AnyApp::Socket(app) => app.closed().await.to_string(),
+            AnyApp::Socket(app) => describe(&app.closed().await),
             AnyApp::Local(_) => std::future::pending().await,
         }
     }
@@ -90,6 +101,17 @@ impl AnyApp {
             other => Err(format!("the application's answer to info cannot be used: {other:?}")),
         }
     }
+}
+
+/// Why a connection was lost, and what to do about it if the application may have been asked too much at once.
+fn describe(lost: &abci::Lost) -> String {
+    if lost.unanswered <= SHEDDING_REQUESTS {
+        return lost.to_string();
+    }
+    format!(
+        "{lost}. If the application sheds load, as programs made with tower-abci may, set abci_requests_in_flight = \
+         {SHEDDING_REQUESTS} in config.toml"
+    )
 }
 
 /// Runs until its task is dropped: keeps the application connected and tells the driver.

@@ -13,6 +13,7 @@ use crate::ports::{NodeFacts, Signer, Store};
 use crate::rpc::{self, RpcConfig};
 use crate::storage::{self, Backend, Indexing};
 use crate::types::{Address, Height, NodeId};
+use std::num::NonZeroU16;
 use std::path::Path;
 use std::time::Duration;
 
@@ -65,7 +66,7 @@ pub async fn assemble(
         store,
         wal_dir: config.files.wal.parent().unwrap_or(Path::new(".")).to_owned(),
         signer: Some(signer),
-        app: app_source(&config.application),
+        app: app_source(&config.application, config.abci_requests_in_flight),
         timeouts: timeouts(&config.consensus),
         block_time_tolerance: Some(BLOCK_TIME_TOLERANCE),
         mempool: mempool(&config.mempool),
@@ -79,7 +80,7 @@ pub async fn assemble(
 const METRICS_REMEDY: &str = "Choose another port with prometheus_listen_addr under [instrumentation] in config.toml";
 
 /// The channels CometBFT's node info lists (reference §5.2).
-const CHANNELS: [u8; 9] = [0x40, 0x20, 0x21, 0x22, 0x23, 0x30, 0x38, 0x60, 0x61];
+const CHANNELS: [u8; 10] = [0x40, 0x20, 0x21, 0x22, 0x23, 0x30, 0x38, 0x60, 0x61, 0x00];
 
 /// The genesis document the chain began with: the store's, once there is one (reference §2.5).
 fn stored_genesis(store: &dyn Store, file: Genesis) -> Result<Genesis, NodeError> {
@@ -122,10 +123,11 @@ fn backend(backend: config::Backend) -> Backend {
     }
 }
 
-fn app_source(application: &Application) -> AppSource {
+fn app_source(application: &Application, requests_in_flight_max: NonZeroU16) -> AppSource {
+    let socket = |address| AppSource::Socket { address, requests_in_flight_max };
     match application {
-        Application::Socket(config::Address::Tcp(address)) => AppSource::Socket(abci::Address::Tcp(address.clone())),
-        Application::Socket(config::Address::Unix(path)) => AppSource::Socket(abci::Address::Unix(path.clone())),
+        Application::Socket(config::Address::Tcp(address)) => socket(abci::Address::Tcp(address.clone())),
+        Application::Socket(config::Address::Unix(path)) => socket(abci::Address::Unix(path.clone())),
         Application::Builtin(Builtin::Kvstore) => AppSource::Builtin(LocalApp::new(KvStore::default()), "kvstore"),
         // Keeps nothing itself: at each start the handshake replays the stored blocks to it.
         Application::Builtin(Builtin::PersistentKvstore) => {

@@ -11,7 +11,8 @@ use crate::ports::{
     Store,
 };
 use crate::types::abci::{CheckTxResponse, Request, Response};
-use crate::types::{ChainState, Evidence, Round, Step, Time, Tx};
+use crate::types::{ChainState, Evidence, Round, Step, Time, Tx, Vote};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -126,12 +127,22 @@ fn unavailable<T>(count: usize) -> Vec<Result<T, MempoolError>> {
     (0..count).map(|_| Err(MempoolError::Unavailable(STOPPING.to_owned()))).collect()
 }
 
+/// The round at hand and the next one are shown even without votes, as CometBFT does, with a place for each validator.
 fn shown(view: View) -> ConsensusView {
-    let votes = view.votes.into_iter().map(|votes| RoundVotes {
-        round: votes.round,
-        prevotes: votes.prevotes,
-        precommits: votes.precommits,
-    });
+    let places = view.validators.len();
+    let filled = |mut votes: Vec<Option<Vote>>| {
+        votes.resize(places, None);
+        votes
+    };
+    let mut rounds: BTreeMap<Round, RoundVotes> = BTreeMap::new();
+    let next = (view.step != Step::NewHeight).then(|| view.round.next());
+    for round in [Some(view.round), next].into_iter().flatten() {
+        rounds.insert(round, RoundVotes { round, prevotes: filled(Vec::new()), precommits: filled(Vec::new()) });
+    }
+    for votes in view.votes {
+        let (prevotes, precommits) = (filled(votes.prevotes), filled(votes.precommits));
+        rounds.insert(votes.round, RoundVotes { round: votes.round, prevotes, precommits });
+    }
     ConsensusView {
         height: view.height,
         round: view.round,
@@ -142,7 +153,7 @@ fn shown(view: View) -> ConsensusView {
         proposal_block: view.proposal_block,
         locked: view.locked,
         valid: view.valid,
-        votes: votes.collect(),
+        votes: rounds.into_values().collect(),
         last_commit: view.last_commit,
     }
 }

@@ -144,6 +144,8 @@ pub(super) fn publish(bus: &Bus, note: &RoundNote) {
     let event =
         |kind, height: Height, round: Round, step| Some(Published::Round(RoundEvent { kind, height, round, step }));
     let published = match *note {
+        // CometBFT announces the step that begins a round as NewRound alone.
+        RoundNote::Step { step: Step::NewRound, .. } => None,
         RoundNote::Step { height, round, step } => event(Kind::NewRoundStep, height, round, step),
         RoundNote::NewRound { height, round, proposer: (index, address) } => {
             event(Kind::NewRound { index, address }, height, round, Step::NewRound)
@@ -152,18 +154,55 @@ pub(super) fn publish(bus: &Bus, note: &RoundNote) {
             event(Kind::CompleteProposal(block_id), height, round, Step::Propose)
         }
         RoundNote::Polka { height, round } => event(Kind::Polka, height, round, Step::Prevote),
-        RoundNote::Lock { height, round } => event(Kind::Lock, height, round, Step::Precommit),
-        RoundNote::Relock { height, round } => event(Kind::Relock, height, round, Step::Precommit),
-        RoundNote::Unlock { height, round } => event(Kind::Unlock, height, round, Step::Precommit),
+        // CometBFT decides on the lock before it enters the step Precommit, and its events say so.
+        RoundNote::Lock { height, round } => event(Kind::Lock, height, round, Step::Prevote),
+        RoundNote::Relock { height, round } => event(Kind::Relock, height, round, Step::Prevote),
+        RoundNote::Unlock { height, round } => event(Kind::Unlock, height, round, Step::Prevote),
         RoundNote::ValidBlock { height, round } => event(Kind::ValidBlock, height, round, Step::Prevote),
-        RoundNote::Timeout { timer } => {
-            let kind = if timer.step == Step::Propose { Kind::TimeoutPropose } else { Kind::TimeoutWait };
-            event(kind, timer.height, timer.round, timer.step)
-        }
+        RoundNote::Timeout { timer } => match timer.step {
+            Step::Propose => event(Kind::TimeoutPropose, timer.height, timer.round, timer.step),
+            Step::PrevoteWait | Step::PrecommitWait => event(Kind::TimeoutWait, timer.height, timer.round, timer.step),
+            _ => None, // the pause between two heights is nobody's failure
+        },
         RoundNote::Vote(ref vote) => Some(Published::Vote(vote.clone())),
         RoundNote::ConflictingProposal { .. } => None,
     };
     if let Some(published) = published {
         bus.publish(published);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::publish;
+    use crate::consensus::RoundNote;
+    use crate::events::Bus;
+    use crate::ports::{Delivery, Subscription as _};
+    use crate::types::{Height, Published, Round, Step, TimerId};
+
+    /// What CometBFT v0.38.25 tells subscribers in each case: recorded from it.
+    #[tokio::test]
+    async fn rounds_are_told_as_cometbft_tells_them() {
+        let (height, round) = (Height::new(5), Round::ZERO);
+        let step = |step| RoundNote::Step { height, round, step };
+        let timeout = |step| RoundNote::Timeout { timer: TimerId { height, round, step } };
+        let bus = Bus::default();
+        let mut told = bus.subscribe();
+        let silent = [step(Step::NewRound), timeout(Step::NewHeight)];
+        let cases = [
+            (step(Step::Propose), Step::Propose),
+            (step(Step::Commit), Step::Commit),
+            (RoundNote::Polka { height, round }, Step::Prevote),
+            (RoundNote::Lock { height, round }, Step::Prevote),
+            (timeout(Step::Propose), Step::Propose),
+            (timeout(Step::PrevoteWait), Step::PrevoteWait),
+        ];
+        silent.iter().chain(cases.iter().map(|(note, _)| note)).for_each(|note| publish(&bus, note));
+        drop(bus);
+        for (note, expected) in cases {
+            let Some(Delivery::Published(Published::Round(event))) = told.next().await else { panic!("{note:?}") };
+            assert_eq!(event.step, expected, "{note:?}");
+        }
+        assert!(told.next().await.is_none());
     }
 }

@@ -1,11 +1,10 @@
 //! Arguments, from JSON and from URLs. The rules and texts are CometBFT's (reference §8.2): 64-bit numbers in JSON are
 //! strings, bytes are base64 in JSON but `0x…` or a quoted literal in a URL.
 
+use super::go_words;
 use super::routes::Route;
 use crate::codec::json::read::{self, Place};
 use crate::types::Evidence;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
@@ -88,11 +87,19 @@ pub(crate) fn from_json(route: Route, params: Option<&RawValue>) -> Result<Args,
             |(name, kind): &(&str, Kind)| by_name.get(*name).map_or(Ok(None), |raw| json_value(*kind, raw.get()));
         return route.args().iter().map(read).collect::<Result<_, _>>().map(Args);
     }
-    let unknown = |error| format!("unknown type for JSON params: {error}. Expected map or array");
+    let unknown = |_| {
+        let given = json_type(params.get());
+        format!(
+            "unknown type for JSON params: json: cannot unmarshal {given} into Go value of type []json.RawMessage. \
+             Expected map or array"
+        )
+    };
     let list: Vec<&RawValue> = serde_json::from_str(params.get()).map_err(unknown)?;
     if list.len() != route.args().len() {
         let names: Vec<&str> = route.args().iter().map(|(name, _)| *name).collect();
-        let given: Vec<&str> = list.iter().map(|raw| raw.get()).collect();
+        // As Go prints byte strings: `"1"` becomes `[34 49 34]`.
+        let given: Vec<String> =
+            list.iter().map(|raw| format!("{:?}", raw.get().as_bytes()).replace(", ", " ")).collect();
         return Err(format!(
             "expected {} parameters ([{}]), got {} ([{}])",
             names.len(),
@@ -124,13 +131,13 @@ fn json_value(kind: Kind, raw: &str) -> Result<Option<Value>, String> {
         Kind::Int | Kind::Uint => integer(kind, raw).map(|number| Some(Value::Int(number))),
         Kind::Text => Ok(Some(Value::Text(text("string")?))),
         Kind::Bool => Ok(Some(Value::Bool(serde_json::from_str(raw).map_err(|_| cannot("bool"))?))),
-        Kind::Bytes => {
-            let bytes = STANDARD.decode(text("[]uint8")?);
-            bytes.map(|bytes| Some(Value::Bytes(bytes))).map_err(|error| format!("illegal base64 data: {error}"))
-        }
+        Kind::Bytes => match serde_json::from_str::<Vec<u8>>(raw) {
+            Ok(numbers) => Ok(Some(Value::Bytes(numbers))),
+            Err(_) => go_words::base64(&text("[]uint8")?).map(|bytes| Some(Value::Bytes(bytes))),
+        },
         Kind::HexBytes => {
             let text = serde_json::from_str::<String>(raw).map_err(|_| format!("invalid hex string: {raw}"))?;
-            hex::decode(&text).map(|bytes| Some(Value::Bytes(bytes))).map_err(|error| format!("encoding/hex: {error}"))
+            go_words::hex(&text).map(|bytes| Some(Value::Bytes(bytes)))
         }
         Kind::Evidence => {
             let place = Place::document("evidence", raw.as_bytes()).map_err(|error| error.to_string())?;
@@ -145,11 +152,16 @@ fn integer(kind: Kind, raw: &str) -> Result<i64, String> {
     let Some(digits) = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
         return Err(format!("invalid 64-bit integer encoding {raw:?}, expected string"));
     };
+    check_json(digits)?;
     let go_type = if kind == Kind::Uint { "uint" } else { "int64" };
-    let number =
-        digits.parse::<i64>().ok().filter(|number| !digits.starts_with('+') && (kind == Kind::Int || *number >= 0));
+    let number = digits.trim().parse::<i64>().ok().filter(|number| kind == Kind::Int || *number >= 0);
     number
         .ok_or_else(|| format!("json: cannot unmarshal {} {digits} into Go value of type {go_type}", json_type(digits)))
+}
+
+fn check_json(text: &str) -> Result<(), String> {
+    let read = serde_json::from_str::<&RawValue>(text);
+    read.map(drop).map_err(|error| go_words::json_error(text.as_bytes(), &error))
 }
 
 fn json_type(raw: &str) -> &'static str {
@@ -176,12 +188,14 @@ fn uri_value(kind: Kind, text: &str) -> Result<Option<Value>, String> {
         let literal: String = serde_json::from_str(text).map_err(|error| error.to_string())?;
         return Ok(Some(Value::Bytes(literal.into_bytes())));
     }
-    serde_json::from_str::<&RawValue>(text).map_err(|error| format!("invalid argument {text:?}: {error}"))?;
+    if !matches!(kind, Kind::Int | Kind::Uint | Kind::HexBytes) {
+        check_json(text)?; // the others are first asked whether they are quoted
+    }
     json_value(kind, text)
 }
 
 fn from_hex(kind: Kind, digits: &str) -> Result<Value, String> {
-    let bytes = hex::decode(digits).map_err(|error| format!("encoding/hex: {error}"));
+    let bytes = go_words::hex(digits);
     match kind {
         Kind::Bytes | Kind::HexBytes => bytes.map(Value::Bytes),
         Kind::Text => Ok(Value::Text(String::from_utf8_lossy(&bytes?).into_owned())),

@@ -10,7 +10,7 @@ use crate::ports::Node;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Path, Query, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware;
 use axum::response::Response;
@@ -31,6 +31,7 @@ pub(super) fn router<N: Node>(shared: Arc<Shared<N>>) -> Router {
         .route("/livez", get(async || "ok"))
         .route("/readyz", get(ready::<N>))
         .route("/{route}", get(get_route::<N>).post(post_route::<N>))
+        .fallback(async || not_found())
         .layer(middleware::map_response(stamp))
         .with_state(shared);
     match cors {
@@ -124,6 +125,15 @@ fn page(html: String) -> Response {
     response
 }
 
+/// As Go's HTTP server says it.
+fn not_found() -> Response {
+    let mut response = Response::new(Body::from("404 page not found\n"));
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
 async fn list<N: Node>(State(shared): State<Arc<Shared<N>>>, headers: HeaderMap) -> Response {
     page(endpoints(&host(&headers), shared.config.unsafe_routes))
 }
@@ -162,11 +172,7 @@ async fn uri_call<N: Node>(shared: &Shared<N>, client: &Client, name: &str, quer
         Err(error) if Route::find(name).is_some_and(|route| route.access() == Access::WebSocket) => {
             return failed(StatusCode::NOT_FOUND, error);
         }
-        Err(_) => {
-            let mut response = Response::new(Body::from("404 page not found\n"));
-            *response.status_mut() = StatusCode::NOT_FOUND;
-            return response;
-        }
+        Err(_) => return not_found(),
     };
     let args = match args::from_uri(route, query) {
         Ok(args) => args,

@@ -8,6 +8,7 @@ mod args;
 mod call;
 mod chain;
 mod consensus_view;
+mod go_words;
 mod http;
 mod info;
 mod limits;

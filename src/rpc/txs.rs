@@ -171,6 +171,9 @@ impl<N: Node> Shared<N> {
         if !self.node.store().indexes() {
             return Err("transaction indexing is disabled".to_owned());
         }
+        if hash.is_empty() {
+            return Err("transaction hash cannot be empty".to_owned());
+        }
         self.read(move |store| {
             let found = match Hash::try_from(hash.as_slice()) {
                 Ok(name) => store.tx(&name).map_err(|error| error.to_string())?,

@@ -1,5 +1,6 @@
 //! JSON-RPC requests and answers (reference §8.2).
 
+use super::go_words;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -28,7 +29,7 @@ pub struct Request<'a> {
     pub params: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 struct RawRequest<'a> {
     #[serde(borrow, default)]
     id: Option<&'a RawValue>,
@@ -41,12 +42,11 @@ struct RawRequest<'a> {
 /// Reads one request or an array of them.
 pub fn parse_requests(body: &[u8]) -> Result<Vec<Request<'_>>, String> {
     let is_array = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
-    let raw: Vec<RawRequest<'_>> = if is_array {
-        serde_json::from_slice(body).map_err(|error| format!("error unmarshaling request: {error}"))?
-    } else {
-        vec![serde_json::from_slice(body).map_err(|error| format!("error unmarshaling request: {error}"))?]
-    };
-    raw.into_iter().map(request).collect()
+    let raw: Result<Vec<Option<RawRequest<'_>>>, _> =
+        if is_array { serde_json::from_slice(body) } else { serde_json::from_slice(body).map(|only| vec![only]) };
+    let raw = raw.map_err(|error| format!("error unmarshaling request: {}", go_words::json_error(body, &error)))?;
+    // To Go's parser null is a request with nothing in it: without an id nobody answers it.
+    raw.into_iter().map(|raw| request(raw.unwrap_or_default())).collect()
 }
 
 fn request(raw: RawRequest<'_>) -> Result<Request<'_>, String> {

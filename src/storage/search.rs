@@ -71,8 +71,9 @@ impl KvStore {
         let mut found = Collector::new(page, per_page);
         if let Some(hash) = query.conditions().iter().find_map(asked_hash) {
             // As in CometBFT, a hash answers the query whatever else it says.
-            if let Some(tx) = self.load_tx(&parse_hash(hash)?)? {
-                found.offer(|| Some(tx));
+            let tx = parse_hash(hash)?.map_or(Ok(None), |hash| self.load_tx(&hash))?;
+            if tx.is_some() {
+                found.offer(|| tx);
             }
             return Ok(found.page);
         }
@@ -227,9 +228,10 @@ fn asked_hash(condition: &Condition) -> Option<&str> {
     }
 }
 
-fn parse_hash(text: &str) -> Result<Hash, StoreError> {
-    let bytes = hex::decode(text).ok();
-    bytes.and_then(|bytes| Hash::try_from(bytes.as_slice()).ok()).ok_or_else(|| {
-        StoreError(format!("error during searching for a hash in the query: {text:?} is not 64 hex digits"))
-    })
+/// None when the text is hex, but of another length than a hash: nothing has that name.
+fn parse_hash(text: &str) -> Result<Option<Hash>, StoreError> {
+    let bytes = hex::decode(text).map_err(|why| {
+        StoreError(format!("error during searching for a hash in the query: {text:?} is not hex: {why}"))
+    })?;
+    Ok(Hash::try_from(bytes.as_slice()).ok())
 }

@@ -303,11 +303,12 @@ impl State {
         let Expected::Open(batches) = &mut *expected else { return };
         let mut batches = std::mem::take(batches);
         let culprit = batches.front().and_then(Batch::awaited);
+        let unanswered = batches.iter().map(Batch::unanswered).sum();
         let why = fault.describe(culprit);
         *expected = Expected::Dead(why.clone());
         drop(expected);
         self.stop.cancel();
-        let lost = Lost { connection: self.connection, why };
+        let lost = Lost { connection: self.connection, why, unanswered };
         self.lost.send_if_modified(|first| first.is_none() && first.replace(lost).is_none());
         // Callers hear of it last, so that whoever has got an error finds the connection closed.
         if let Some((call, asked)) = batches.front_mut().and_then(|batch| batch.take_awaited_call().zip(culprit)) {
@@ -356,6 +357,11 @@ impl Batch {
     fn awaited(&self) -> Option<Asked> {
         let call = self.awaited_call()?;
         call.asked.get(call.answers.len()).or(call.asked.last()).copied()
+    }
+
+    /// How many answers are to come, without that to the Flush.
+    fn unanswered(&self) -> usize {
+        self.calls.iter().map(|call| call.asked.len() - call.answers.len()).sum()
     }
 
     fn awaited_call(&self) -> Option<&Call> {

@@ -65,12 +65,14 @@ pub struct Waiting<'a> {
 
 /// Which connection was lost first, and why.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the {connection:?} connection to the application was lost: {why}")]
+#[error("the {connection:?} connection to the application was lost with {unanswered} requests unanswered: {why}")]
 pub struct Lost {
     /// Which connection.
     pub connection: Connection,
     /// What the system, or our check of an answer, said.
     pub why: String,
+    /// How many requests had been sent on it and not answered.
+    pub unanswered: usize,
 }
 
 /// An application behind a socket. Clones share the connections; when the last is dropped, they are closed.
@@ -112,7 +114,11 @@ impl SocketApp {
     pub async fn closed(&self) -> Lost {
         let mut lost = self.links().lost.clone();
         let found = lost.wait_for(Option::is_some).await.ok().and_then(|lost| lost.clone());
-        found.unwrap_or_else(|| Lost { connection: Connection::Query, why: "all connections were closed".to_owned() })
+        found.unwrap_or_else(|| Lost {
+            connection: Connection::Query,
+            why: "all connections were closed".to_owned(),
+            unanswered: 0,
+        })
     }
 
     /// Closes all four connections and makes them anew, waiting for the application as long as it takes. Whatever

@@ -172,6 +172,19 @@ async fn an_application_is_never_asked_more_at_once_than_it_takes() {
     assert_eq!(most, 3);
 }
 
+#[tokio::test]
+async fn how_much_a_lost_connection_owed_is_told() {
+    let (link, mut app, mut lost) = link(LIMITS, 64 << 10);
+    let (outcome, ()) = tokio::join!(link.call((0..20).map(|_| Request::Commit).collect()), async {
+        app.read_u8().await.unwrap();
+        app.write_all(&[2, 0x62, 0].repeat(3)).await.unwrap();
+        drop(app);
+    });
+    assert!(outcome.is_err());
+    let lost = lost.wait_for(Option::is_some).await.unwrap();
+    assert_eq!(lost.as_ref().map(|lost| lost.unanswered), Some(17));
+}
+
 // ------------------------------------------------------------------------------------------------- evil applications
 
 const CASES: usize = 14;

@@ -82,7 +82,7 @@ fn filled_list<T>(items: &[T]) -> Option<List<'_, T>> {
     (!items.is_empty()).then_some(List(items))
 }
 
-fn sparse_events(events: &[Event]) -> Option<Vec<Sparse<'_, Event>>> {
+pub(super) fn sparse_events(events: &[Event]) -> Option<Vec<Sparse<'_, Event>>> {
     (!events.is_empty()).then(|| events.iter().map(Sparse).collect())
 }
 

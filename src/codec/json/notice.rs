@@ -1,6 +1,6 @@
 //! Event data as subscribers get it: `{"type":"tendermint/event/NewBlock","value":…}` (reference §8.6).
 
-use super::abci::Sparse;
+use super::abci::{Sparse, sparse_events};
 use super::chain::{Proposer, Tagged};
 use super::{Int, List, Shown, View};
 use crate::types::abci::{Event, FinalizeBlockResponse, TxResult};
@@ -25,7 +25,7 @@ struct NewBlockHeader<'a> {
 #[derive(Serialize)]
 struct NewBlockEvents<'a> {
     height: Int<Height>,
-    events: Vec<Sparse<'a, Event>>,
+    events: Option<Vec<Sparse<'a, Event>>>,
     num_txs: Int<usize>,
 }
 
@@ -83,7 +83,7 @@ impl Serialize for View<'_, Notice<'_>> {
             Notice::NewBlockEvents(block) => {
                 let value = NewBlockEvents {
                     height: Int(header(block)),
-                    events: block.results.events.iter().map(Sparse).collect(),
+                    events: sparse_events(&block.results.events),
                     num_txs: Int(block.txs.len()),
                 };
                 Tagged { tag: "tendermint/event/NewBlockEvents", value }.serialize(serializer)

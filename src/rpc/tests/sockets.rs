@@ -46,13 +46,15 @@ async fn fifteen_requests_over_http_get_status_headers_and_body() {
     let server = server(Submitted::Refused).await;
     let large = "x".repeat(10_001);
     let many = format!("[{}]", ["{\"id\":1,\"method\":\"health\"}"; 11].join(","));
-    let cases: [(&str, &str, &str, &str); 15] = [
+    let cases: [(&str, &str, &str, &str); 17] = [
         ("GET /health", "", "200 ok", "{\"jsonrpc\":\"2.0\",\"id\":-1,\"result\":{}}"),
         ("GET /block?height=1", "", "cache-control: public, max-age=86400", "\"height\":\"1\""),
         ("GET /block?height=0", "", "500", "height must be greater than 0, but got 0"),
         ("GET /block?height=x", "", "500", "error converting http params to arguments"),
         ("GET /subscribe?query=%22a=1%22", "", "404", "-32601"),
         ("GET /nothing", "", "404", "404 page not found"),
+        ("GET /nothing/at/all", "", "content-type: text/plain; charset=utf-8", "404 page not found"),
+        ("POST /", "null", "content-length: 0", ""),
         ("GET /", "", "text/html", "Available endpoints"),
         ("GET /livez", "", "200 ok", "ok"),
         ("GET /readyz?verbose", "", "503", "[-] application: it is gone"),

@@ -129,6 +129,8 @@ fn a_hash_finds_its_transaction_and_nonsense_is_told() {
     let none =
         store.search_txs(&query(&format!("tx.hash = '{}'", crate::crypto::Hash::EMPTY)), SearchOrder::Ascending, 0, 30);
     assert_eq!(none.expect("searched").total, 0);
+    let short = store.search_txs(&query("tx.hash = '00'"), SearchOrder::Ascending, 0, 30).expect("searched");
+    assert_eq!(short.total, 0, "nothing has so short a hash");
     assert!(store.search_txs(&query("tx.hash = 'xyz'"), SearchOrder::Ascending, 0, 30).is_err());
 }
 
