@@ -1,14 +1,17 @@
 //! The index, written behind the chain by a thread of its own. Nobody waits for it until it is far behind.
 
 use super::NodeError;
-use crate::ports::Store;
+use crate::ports::{Store, StoreError};
 use crate::types::{AppliedBlock, ChainState, Height};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 
 /// Blocks that may wait for the index. Then the chain waits: memory is bounded by this many blocks with results.
 const BLOCKS_WAITING_MAX: usize = 64;
+
+/// Blocks pruned before the next block is indexed: milliseconds, where removing a long past takes minutes.
+const PRUNED_AT_ONCE: u64 = 64;
 
 enum Task {
     Index(Arc<AppliedBlock>),
@@ -56,16 +59,36 @@ impl Indexer {
     }
 }
 
+/// Blocks are waited for by the chain, pruning by nobody: it goes on slice by slice between them. What is left of it when
+/// the node stops is asked for again.
 fn work(store: &dyn Store, tasks: &Receiver<Task>) {
-    for task in tasks {
-        let outcome = match task {
-            Task::Index(applied) => store.index(&applied),
-            Task::Prune { retain, state } => store.prune(retain, &state).map(|removed| {
-                tracing::info!("removed {removed} blocks below {retain}, as the application allowed");
-            }),
+    let mut wish: Option<(Height, Arc<ChainState>)> = None;
+    loop {
+        let next = match wish {
+            None => tasks.recv().map_err(|RecvError| TryRecvError::Disconnected),
+            Some(_) => tasks.try_recv(),
         };
-        if let Err(error) = outcome {
-            tracing::error!("{error}. The chain goes on; searches may miss transactions until a restart");
+        match next {
+            Ok(Task::Index(applied)) => report(store.index(&applied)),
+            Ok(Task::Prune { retain, state }) => wish = Some((retain, state)),
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => return,
         }
+        wish = wish.and_then(|(retain, state)| prune_slice(store, retain, state));
+    }
+}
+
+/// Prunes a little; gives back what is left to do.
+fn prune_slice(store: &dyn Store, retain: Height, state: Arc<ChainState>) -> Option<(Height, Arc<ChainState>)> {
+    let to = retain.min(Height::new(store.base().get().saturating_add(PRUNED_AT_ONCE)));
+    let outcome = store.prune(to, &state);
+    let left = (outcome.is_ok() && to < retain).then_some((retain, state));
+    report(outcome.map(|removed| tracing::debug!("removed {removed} blocks below {to}, as the application allowed")));
+    left
+}
+
+fn report(outcome: Result<(), StoreError>) {
+    if let Err(error) = outcome {
+        tracing::error!("{error}. The chain goes on; searches may miss transactions until a restart");
     }
 }

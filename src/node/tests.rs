@@ -213,3 +213,35 @@ async fn what_a_block_proved_is_not_proved_again_after_a_restart() {
     let blocks = (1..=store.tip().get()).filter_map(|height| store.block(Height::new(height)).expect("readable"));
     assert_eq!(blocks.map(|block| block.evidence.len()).sum::<usize>(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_past_is_pruned_between_blocks_until_it_is_gone() {
+    const PAST: u64 = 150; // more than two slices
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let store = memory_store();
+    let stop = CancellationToken::new();
+    let keeps_all = LocalApp::new(KvStore::default());
+    let node = start(options(dir.path(), Arc::clone(&store), keeps_all), stop.clone()).expect("starts");
+    for n in 0.. {
+        if commit(node.handle(), [format!("past{n}={n}")]).await.get() >= PAST {
+            break;
+        }
+    }
+    stop.cancel();
+    node.ended().await.expect("a clean end");
+    assert_eq!(store.base(), Height::FIRST);
+
+    let stop = CancellationToken::new();
+    let keeps_three = LocalApp::new(KvStore::default().retain_blocks(3));
+    let node = start(options(dir.path(), Arc::clone(&store), keeps_three), stop.clone()).expect("starts again");
+    for n in 0..1_000 {
+        commit(node.handle(), [format!("now{n}={n}")]).await;
+        if store.base().get() > PAST {
+            break;
+        }
+    }
+    assert!(store.base().get() > PAST, "the lowest block is {}", store.base());
+    assert!(store.tip().get() < PAST + 500, "it took {} blocks", store.tip());
+    stop.cancel();
+    node.ended().await.expect("a clean end");
+}
