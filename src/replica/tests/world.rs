@@ -348,7 +348,6 @@ impl World {
                 let signed = self.sign(request);
                 self.answers.push_back(Input::Signed(signed));
             }
-            Effect::Send(..) | Effect::Broadcast(_) => self.disk.sync_journal(),
             Effect::SetTimer { timer, at } => {
                 self.timers.insert(timer, at);
             }
