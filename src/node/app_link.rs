@@ -5,13 +5,14 @@
 
 use super::driver::Fact;
 use crate::abci::{self, LocalApp, SocketApp};
+use crate::metrics::Metrics;
 use crate::pipeline::requests;
 use crate::ports::{App, AppError, Connection};
 use crate::types::abci::{InfoResponse, Request, Response};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 use std::num::NonZeroU16;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 /// Pause before the next attempt after an application that accepts connections did not answer Info.
@@ -151,6 +152,19 @@ pub(super) async fn keep_connected(
     }
 }
 
+/// Every request of a job counts with the time until the last answer: they are asked together.
+fn measure(metrics: &Metrics, connection: Connection, methods: &[&'static str], took: Duration) {
+    for method in methods {
+        match connection {
+            Connection::Mempool => metrics.app.answered_pipelined(method, took),
+            _ => metrics.app.answered(method, took),
+        }
+        if *method == "finalize_block" {
+            metrics.state.block_executed(took);
+        }
+    }
+}
+
 /// Requests with the names under which their answers come back.
 #[derive(Debug, Default)]
 pub(super) struct Job<I> {
@@ -169,6 +183,7 @@ impl<I: Send + 'static> Pump<I> {
         app: AnyApp,
         connection: Connection,
         facts: mpsc::UnboundedSender<Fact>,
+        metrics: Metrics,
         answered: impl Fn(I, Result<Vec<Response>, AppError>) -> Fact + Send + 'static,
     ) -> Pump<I> {
         let (jobs, mut waiting) = mpsc::unbounded_channel::<Job<I>>();
@@ -184,8 +199,14 @@ impl<I: Send + 'static> Pump<I> {
                     }
                     job = waiting.recv() => {
                         let Some(Job { ids, requests }) = job else { return };
-                        let app = app.clone();
-                        under_way.push_back(async move { (ids, app.call(connection, requests).await) });
+                        let (app, metrics) = (app.clone(), metrics.clone());
+                        under_way.push_back(async move {
+                            let methods: Vec<&'static str> = requests.iter().map(Request::method).collect();
+                            let begun = Instant::now();
+                            let answer = app.call(connection, requests).await;
+                            measure(&metrics, connection, &methods, begun.elapsed());
+                            (ids, answer)
+                        });
                     }
                 }
             }

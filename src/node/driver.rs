@@ -152,6 +152,8 @@ impl Driver {
             self.fire_timers()?;
             self.send_out();
             self.report.turn(Instant::now());
+            let mempool = self.replica.mempool();
+            self.metrics.mempool.waiting(mempool.count(), mempool.bytes());
         }
         // Emptied to the end, so that no client waits for an answer that will never come.
         commands.close();
@@ -232,12 +234,20 @@ impl Driver {
         self.inner.connection = number;
         self.inner.generation += 1;
         let generation = self.inner.generation;
-        let consensus = Pump::start(app.clone(), Connection::Consensus, self.facts.clone(), move |calls, answer| {
-            Fact::Answered { generation, calls, answer }
-        });
-        let mempool = Pump::start(app.clone(), Connection::Mempool, self.facts.clone(), move |batches, answer| {
-            Fact::Checked { generation, batches, answer }
-        });
+        let consensus = Pump::start(
+            app.clone(),
+            Connection::Consensus,
+            self.facts.clone(),
+            self.metrics.clone(),
+            move |calls, answer| Fact::Answered { generation, calls, answer },
+        );
+        let mempool = Pump::start(
+            app.clone(),
+            Connection::Mempool,
+            self.facts.clone(),
+            self.metrics.clone(),
+            move |batches, answer| Fact::Checked { generation, batches, answer },
+        );
         self.inner.pumps = Some(Pumps { consensus, mempool });
         self.status.app_connected();
         let tip = self.store.tip();

@@ -7,7 +7,7 @@ use crate::crypto::Hash;
 use crate::evidence::is_expired;
 use crate::mempool::MempoolEffect;
 use crate::pipeline::{PipelineInput, StoredBlock};
-use crate::ports::{SignError, Store};
+use crate::ports::{MempoolError, SignError, Store};
 use crate::replica::{Effect, Input, Resume};
 use crate::types::abci::{CheckTxRequest, Request};
 use crate::types::{
@@ -126,11 +126,19 @@ impl Driver {
                 self.inner.checks.requests.extend(txs.into_iter().map(request));
             }
             MempoolEffect::Admitted { request, results } => {
+                results.iter().filter_map(|result| result.as_ref().err()).for_each(|error| self.count_refusal(error));
                 if let Some(reply) = self.inner.waiting.admitted.remove(&request) {
                     let _ = reply.send(results);
                 }
             }
             MempoolEffect::Checked { request, results } => {
+                for result in &results {
+                    match result {
+                        Ok(answer) if answer.code != 0 => self.metrics.mempool.failed(),
+                        Ok(_) => {}
+                        Err(error) => self.count_refusal(error),
+                    }
+                }
                 if let Some(reply) = self.inner.waiting.checked.remove(&request) {
                     let _ = reply.send(results);
                 }
@@ -143,12 +151,19 @@ impl Driver {
         }
     }
 
+    fn count_refusal(&self, error: &MempoolError) {
+        if matches!(error, MempoolError::Full { .. }) {
+            self.metrics.mempool.rejected();
+        }
+    }
+
     fn save_state(&mut self, state: &ChainState) -> Result<(), NodeError> {
         // Only the first state can come before the genesis document; it may be large, so it is not read at each height.
         if state.last_block_height == Height::ZERO && self.store.genesis()?.is_none() {
             self.store.save_genesis(&self.genesis_json, state)?;
         }
         self.store.save_state(state)?;
+        self.report.advanced(state);
         Ok(())
     }
 

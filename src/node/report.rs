@@ -19,7 +19,11 @@ pub(super) struct Report {
     own: Option<Address>,
     /// Where RPC is served, for the ready line.
     rpc: String,
+    /// The set of the height being decided.
     validators: Option<Arc<ValidatorSet>>,
+    /// The set of the last block, and that of the block before, whose commit the last block carries.
+    last_validators: Option<Arc<ValidatorSet>>,
+    commit_signers: Option<Arc<ValidatorSet>>,
     last_block_at: Option<Time>,
     step_begun: Option<(Step, Instant)>,
     round_begun: Option<Instant>,
@@ -36,6 +40,8 @@ impl Report {
             own,
             rpc,
             validators: None,
+            last_validators: None,
+            commit_signers: None,
             last_block_at: None,
             step_begun: None,
             round_begun: None,
@@ -49,8 +55,15 @@ impl Report {
     /// The handshake is over.
     pub(super) fn ready(&mut self, state: &ChainState) {
         self.validators = Some(Arc::clone(&state.validators));
+        self.last_validators.clone_from(&state.last_validators);
         let rpc = &self.rpc;
         println!("ready       at height {}, deciding {}, RPC {rpc}", state.last_block_height, state.next_height());
+    }
+
+    /// A block was applied: the sets move on.
+    pub(super) fn advanced(&mut self, state: &ChainState) {
+        self.commit_signers = std::mem::replace(&mut self.last_validators, state.last_validators.clone());
+        self.validators = Some(Arc::clone(&state.validators));
     }
 
     /// A block was applied.
@@ -62,6 +75,7 @@ impl Report {
         self.blocks += 1;
         self.txs += candidate.block().txs.len() as u64;
         self.height = header.height;
+        self.report_own(applied, metrics);
         metrics.consensus.height_begun(header.height.next());
         metrics.consensus.block_decided(&BlockFacts {
             height: header.height,
@@ -74,6 +88,19 @@ impl Report {
         });
     }
 
+    /// Our validator's power, and whether the block's last commit has its precommit.
+    fn report_own(&self, applied: &AppliedBlock, metrics: &Metrics) {
+        let Some(own) = &self.own else { return };
+        let power = self.validators.as_ref().and_then(|set| set.by_address(own)).map(|(_, member)| member.power);
+        metrics.consensus.own_power(own, power.unwrap_or(Power::ZERO));
+        let (Some(commit), Some(set)) = (&applied.block.block().last_commit, &self.commit_signers) else { return };
+        let Some((index, _)) = set.by_address(own) else { return };
+        match commit.signatures.get(index as usize) {
+            None | Some(CommitSig::Absent) => metrics.consensus.own_missed(own),
+            Some(_) => metrics.consensus.own_signed(own, commit.height),
+        }
+    }
+
     fn all_validators(&self) -> VotersFacts {
         self.validators.as_ref().map_or(VotersFacts { count: 0, power: Power::ZERO }, |set| VotersFacts {
             count: set.len() as u64,
@@ -84,7 +111,7 @@ impl Report {
     /// Whose precommits the block's last commit lacks.
     fn missing(&self, applied: &AppliedBlock) -> VotersFacts {
         let none = VotersFacts { count: 0, power: Power::ZERO };
-        let (Some(commit), Some(set)) = (&applied.block.block().last_commit, &self.validators) else { return none };
+        let (Some(commit), Some(set)) = (&applied.block.block().last_commit, &self.commit_signers) else { return none };
         let absent = commit.signatures.iter().zip(set.members()).filter(|(sig, _)| **sig == CommitSig::Absent);
         absent.fold(none, |sum, (_, member)| VotersFacts { count: sum.count + 1, power: sum.power + member.power })
     }

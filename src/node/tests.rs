@@ -120,10 +120,22 @@ async fn one_validator_commits_transactions_and_goes_on_after_a_restart() {
     let app = LocalApp::new(KvStore::default());
 
     let stop = CancellationToken::new();
-    let node = start(options(dir.path(), Arc::clone(&store), app.clone()), stop.clone()).expect("starts");
+    let options_now = options(dir.path(), Arc::clone(&store), app.clone());
+    let metrics = options_now.metrics.clone();
+    let node = start(options_now, stop.clone()).expect("starts");
     let height = commit(node.handle(), (0..100).map(|n| format!("first{n}={n}"))).await;
     stop.cancel();
     node.ended().await.expect("a clean end");
+    let shown = metrics.text();
+    for name in [
+        "consensus_validator_power",
+        "consensus_validator_last_signed_height",
+        "abci_connection_method_timing_seconds_count",
+        "state_block_processing_time_count",
+    ] {
+        let fed = |line: &str| line.starts_with(&format!("cometbft_{name}{{")) && !line.ends_with(" 0");
+        assert!(shown.lines().any(fed), "{name} is fed: {shown}");
+    }
     let state = store.state().expect("readable").expect("saved");
     assert!(state.last_block_height >= height);
     let block = store.block(height).expect("readable").expect("stored");
