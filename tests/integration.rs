@@ -9,7 +9,9 @@ mod integration {
     mod harness;
 
     mod app_lifecycle;
+    mod bad_input;
     mod crash;
+    mod damage;
     mod first_light;
     mod validators;
     mod websocket;

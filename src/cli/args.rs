@@ -106,8 +106,8 @@ impl Common {
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        let log_level = self.log_level.clone().map(|value| ("--log_level", "log_level", value));
-        let log_format = self.log_format.clone().map(|value| ("--log-format", "log_format", value));
+        let log_level = self.log_level.clone().map(|value| ("log_level", "log_level", value));
+        let log_format = self.log_format.clone().map(|value| ("log-format", "log_format", value));
         Overrides { flags: log_level.into_iter().chain(log_format).collect(), environment }
     }
 

@@ -21,7 +21,7 @@ pub enum Origin {
     },
     /// An environment variable.
     Environment(String),
-    /// A flag of the command line, with its dashes.
+    /// A flag of the command line, without its dashes.
     Flag(String),
 }
 
@@ -31,7 +31,7 @@ impl fmt::Display for Origin {
             Origin::Default => f.write_str("default"),
             Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
             Origin::Environment(name) => write!(f, "environment {name}"),
-            Origin::Flag(name) => write!(f, "flag {name}"),
+            Origin::Flag(name) => write!(f, "flag --{name}"),
         }
     }
 }

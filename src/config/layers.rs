@@ -20,7 +20,7 @@ const WARNINGS_MAX: usize = 20;
 /// What is set outside config.toml.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
-    /// Name of the flag with its dashes, name of its key, value.
+    /// Name of the flag without its dashes, name of its key, value.
     pub flags: Vec<(&'static str, &'static str, String)>,
     /// Environment variables: all of them, or only those that begin with `QUORATE_`.
     pub environment: Vec<(String, String)>,

@@ -25,7 +25,7 @@ fn a_flag_beats_the_environment_which_beats_the_file_which_beats_the_default() {
     assert_eq!(size(&overrides), 1, "file over default");
     overrides.environment.push(("QUORATE_MEMPOOL_SIZE".to_owned(), "2".to_owned()));
     assert_eq!(size(&overrides), 2, "environment over file");
-    overrides.flags.push(("--mempool.size", "mempool.size", "3".to_owned()));
+    overrides.flags.push(("mempool.size", "mempool.size", "3".to_owned()));
     assert_eq!(size(&overrides), 3, "flag over environment");
     fs::remove_file(home.config_file()).unwrap();
     let (config, warnings) = Config::load(&home, &Overrides::default()).unwrap();
@@ -228,7 +228,7 @@ fn a_bad_variable_or_flag_is_named_as_what_it_is() {
     let error = Config::load(&home, &Overrides { flags: Vec::new(), environment }).unwrap_err();
     assert!(error.to_string().starts_with("environment QUORATE_RPC_LADDR: rpc.laddr = \"x\""), "{error}");
     assert!(!error.is_usage());
-    let flags = vec![("--rpc.laddr", "rpc.laddr", "x".to_owned())];
+    let flags = vec![("rpc.laddr", "rpc.laddr", "x".to_owned())];
     let error = Config::load(&home, &Overrides { flags, environment: Vec::new() }).unwrap_err();
     assert!(error.to_string().starts_with("flag --rpc.laddr: rpc.laddr = \"x\""), "{error}");
     assert!(error.is_usage());

@@ -10,7 +10,7 @@ pub(crate) use chain::{assert_linked, assert_same_hash, base64, number, tx_hash,
 pub(crate) use http::{Client, Failure};
 pub(crate) use load::{Load, assert_kept};
 pub(crate) use process::Process;
-pub(crate) use world::{App, Home, Node, running_rpc};
+pub(crate) use world::{App, Home, Node, quorate, run, running_rpc};
 
 use std::time::Duration;
 

@@ -107,6 +107,11 @@ impl Process {
         text(&self.shared.lock(), None)
     }
 
+    /// Everything printed to stdout so far.
+    pub(crate) fn stdout(&self) -> String {
+        text(&self.shared.lock(), Some(Pipe::Stdout))
+    }
+
     /// Everything printed to stderr so far.
     pub(crate) fn stderr(&self) -> String {
         text(&self.shared.lock(), Some(Pipe::Stderr))

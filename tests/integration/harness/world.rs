@@ -76,8 +76,15 @@ impl Home {
 
     /// Runs a command on this home to its end.
     pub(crate) fn run(&self, args: &[&str]) -> Output {
-        quorate().args(args).arg("--home").arg(self.path()).output().unwrap()
+        run(quorate().args(args).arg("--home").arg(self.path()))
     }
+}
+
+/// Runs a command to its end, which must come in time.
+pub(crate) fn run(command: &mut Command) -> Output {
+    let mut process = Process::start(command);
+    let status = process.end();
+    Output { status, stdout: process.stdout().into_bytes(), stderr: process.stderr().into_bytes() }
 }
 
 /// The example application as a process.
