@@ -67,7 +67,7 @@ fn parsed_list<T: FromStr>(text: &str) -> Vec<T> {
 }
 
 /// As configured, else the machine's name, else `anonymous` (reference §2.2).
-fn moniker(configured: &str) -> String {
+pub(super) fn moniker(configured: &str) -> String {
     if !configured.is_empty() {
         return configured.to_owned();
     }

@@ -1,6 +1,7 @@
 //! The config.toml that `init` writes: the few keys people change, each with a sentence. The rest has defaults.
 
 use super::keys::Key;
+use super::resolve::moniker;
 use std::fmt::Write as _;
 
 /// Most keys in the template. Whoever needs a rarer one finds it in `docs/CONFIG.md`.
@@ -16,7 +17,7 @@ const LINES: &[Line] = &[
         None,
         "The application: tcp://HOST:PORT, unix://PATH, or built in: kvstore, persistent_kvstore, noop.",
     ),
-    ("", "moniker", None, "A name for people; empty means the machine's."),
+    ("", "moniker", None, "A name for people: at first the machine's."),
     (
         "",
         "db_backend",
@@ -87,7 +88,11 @@ impl Template {
             }
             let full = if section.is_empty() { (*name).to_owned() } else { format!("{section}.{name}") };
             let key = Key::named(&full).expect("the template names keys of the table (tested)");
-            let value = key.kind.parse(value.unwrap_or(key.default)).expect("and gives them legal values (tested)");
+            let legal = |text: &str| key.kind.parse(text);
+            // CometBFT reads this file too and refuses an empty moniker: the machine's name is written out.
+            let machine = (full == "moniker").then(|| moniker("")).and_then(|name| legal(&name));
+            let value = machine.or_else(|| legal(value.unwrap_or(key.default)));
+            let value = value.expect("the template gives keys legal values (tested)");
             let _ = write!(text, "\n# {note}\n{name} = {value}\n");
         }
         text

@@ -57,6 +57,7 @@ fn the_template_has_few_keys_and_loads_without_a_warning() {
     assert!(config.consensus.timeout_commit.is_zero());
     assert!(!config.mempool.recheck);
     assert_eq!(config.metrics.unwrap().listen, "127.0.0.1:26660");
+    assert!(!Template::text().contains("moniker = \"\""), "CometBFT refuses an empty moniker");
 }
 
 /// A config.toml as CometBFT v0.38 writes it, all keys with their defaults.

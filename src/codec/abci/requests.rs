@@ -3,13 +3,14 @@
 use super::shared::{choice, number_of};
 use crate::codec::DecodeError;
 use crate::codec::protobuf::{Fields, Message, Writer};
-use crate::types::ValidatorUpdate;
+use crate::crypto::Hash;
 use crate::types::abci::{
     ApplySnapshotChunkRequest, BlockFacts, CheckTxKind, CheckTxRequest, CommitInfo, ExtendVoteRequest,
     ExtendedCommitInfo, FinalizeBlockRequest, InfoRequest, InitChainRequest, LoadSnapshotChunkRequest, Misbehavior,
     OfferSnapshotRequest, PrepareProposalRequest, ProcessProposalRequest, QueryRequest, Request,
     VerifyVoteExtensionRequest,
 };
+use crate::types::{Address, ValidatorUpdate};
 
 impl Message for Request {
     const NAME: &'static str = "Request";
@@ -196,13 +197,18 @@ fn write_place(w: &mut Writer<'_>, block: &BlockFacts) {
 }
 
 /// The facts all requests about a block share; three of them stand in different fields.
+/// A missing hash is read as zeros: `abci-cli` asks applications about blocks it says nothing of.
+fn hash_or_zeros(m: &Fields<'_>, field: u32, name: &'static str) -> Result<Hash, DecodeError> {
+    Ok(m.exact_or_empty(field, name)?.unwrap_or(Hash::new([0; Hash::LEN])))
+}
+
 fn read_facts(m: &Fields<'_>, misbehavior: u32, height: u32, time: u32) -> Result<BlockFacts, DecodeError> {
     Ok(BlockFacts {
         misbehavior: m.repeated(misbehavior, "misbehavior", Misbehavior::read)?,
         height: m.number(height, "height")?,
         time: m.time(time, "time")?,
-        next_validators_hash: m.exact(7, "next_validators_hash")?,
-        proposer_address: m.exact(8, "proposer_address")?,
+        next_validators_hash: hash_or_zeros(m, 7, "next_validators_hash")?,
+        proposer_address: m.exact_or_empty(8, "proposer_address")?.unwrap_or(Address::new([0; Address::LEN])),
     })
 }
 
@@ -242,7 +248,7 @@ impl Message for ProcessProposalRequest {
         Ok(ProcessProposalRequest {
             txs: m.repeated_bytes(1, "txs")?,
             proposed_last_commit: m.present(2, "proposed_last_commit", CommitInfo::read)?,
-            hash: m.exact(4, "hash")?,
+            hash: hash_or_zeros(m, 4, "hash")?,
             block: read_facts(m, 3, 5, 6)?,
         })
     }
@@ -307,7 +313,7 @@ impl Message for FinalizeBlockRequest {
         Ok(FinalizeBlockRequest {
             txs: m.repeated_bytes(1, "txs")?,
             decided_last_commit: m.present(2, "decided_last_commit", CommitInfo::read)?,
-            hash: m.exact(4, "hash")?,
+            hash: hash_or_zeros(m, 4, "hash")?,
             block: read_facts(m, 3, 5, 6)?,
         })
     }

@@ -48,6 +48,22 @@ fn text_that_is_not_utf8_is_read_and_not_refused() {
     assert_eq!(answer.events[0].attributes[0].key, "k\u{fffd}");
 }
 
+/// What `abci-cli finalize_block` of CometBFT v0.38.25 sends: transactions, an empty commit, the zero time.
+#[test]
+fn a_block_nothing_is_said_of_is_read_with_zeros() {
+    let body = build(|w| {
+        w.nested(20, |w| {
+            w.element(1, b"a=b");
+            w.nested(2, |_| {});
+            w.nested(6, |w| w.int(1, -62_135_596_800));
+        });
+    });
+    let Ok(Request::FinalizeBlock(asked)) = decode_request(&body.freeze()) else { panic!("refused") };
+    assert_eq!(asked.txs, [&b"a=b"[..]]);
+    assert_eq!(asked.hash.as_bytes(), &[0; 32]);
+    assert_eq!(asked.block.next_validators_hash.as_bytes(), &[0; 32]);
+}
+
 #[test]
 fn a_key_type_this_build_cannot_verify_is_named() {
     let update = |field: u32, power: i64| {
