@@ -29,3 +29,8 @@ pub mod rpc;
 
 pub mod cli;
 pub mod node;
+
+/// The README's code is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
