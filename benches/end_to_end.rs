@@ -186,24 +186,56 @@ impl Client {
             body.len()
         );
         self.stream.get_mut().write_all([head.as_bytes(), body.as_bytes()].concat().as_slice())?;
-        let mut length = None;
+        let mut body = Body::Unknown;
         let mut line = String::new();
         loop {
             line.clear();
             if self.stream.read_line(&mut line)? == 0 {
                 return Err("the node closed the connection".into());
             }
-            if line == "\r\n" {
+            let header = line.trim().to_ascii_lowercase();
+            if header.is_empty() {
                 break;
             }
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = Some(value.trim().parse::<usize>()?);
+            if let Some(value) = header.strip_prefix("content-length:") {
+                body = Body::Length(value.trim().parse()?);
+            } else if header == "transfer-encoding: chunked" {
+                body = Body::Chunked;
             }
         }
-        let mut answer = vec![0; length.ok_or("an answer without Content-Length")?];
-        self.stream.read_exact(&mut answer)?;
-        Ok(answer)
+        match body {
+            Body::Unknown => Err("an answer without a length".into()),
+            Body::Length(length) => self.take(length),
+            Body::Chunked => self.take_chunks(),
+        }
     }
+
+    fn take(&mut self, length: usize) -> Result<Vec<u8>, Failure> {
+        let mut bytes = vec![0; length];
+        self.stream.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn take_chunks(&mut self) -> Result<Vec<u8>, Failure> {
+        let mut whole = Vec::new();
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line)?;
+            let length = usize::from_str_radix(line.trim(), 16)?;
+            whole.extend(self.take(length)?);
+            self.take(2)?; // the line end behind a chunk
+            if length == 0 {
+                return Ok(whole);
+            }
+        }
+    }
+}
+
+/// How an answer says where it ends.
+enum Body {
+    Unknown,
+    Length(usize),
+    Chunked,
 }
 
 // ------------------------------------------------------------------------------------------------- processes
