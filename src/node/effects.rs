@@ -101,8 +101,12 @@ impl Driver {
             SignRequest::Proposal(proposal) => signer.sign_proposal(chain_id, proposal).map(Signed::Proposal),
         };
         let signed = match signed {
-            Ok(signed) => signed,
+            Ok(signed) => {
+                self.status.signed(Ok(()));
+                signed
+            }
             Err(SignError::Refused(why)) => {
+                self.status.signed(Err(format!("refused at height {height} round {round}: {why}")));
                 tracing::warn!(
                     "height {height} round {round}: refused to sign: {why}. The others decide without this signature; \
                      without others the chain waits. If data/ was restored, restore all of it from one backup: its \

@@ -11,6 +11,8 @@ pub(super) struct SharedStatus {
     /// The state the node began with, for what is asked before there is another.
     genesis_state: Arc<ChainState>,
     now: Mutex<Standing>,
+    /// What became of the last request for a signature.
+    signer: Mutex<Result<(), String>>,
 }
 
 #[derive(Debug)]
@@ -25,7 +27,7 @@ impl SharedStatus {
             application: Err(format!("waiting for the application at {application}")),
             consensus: Err("not begun: the handshake with the application comes first".to_owned()),
         };
-        SharedStatus { genesis_state, now: Mutex::new(standing) }
+        SharedStatus { genesis_state, now: Mutex::new(standing), signer: Mutex::new(Ok(())) }
     }
 
     pub(super) fn app_connected(&self) {
@@ -46,6 +48,11 @@ impl SharedStatus {
         *self.lock() = Standing { application: Ok(()), consensus: Err(why.to_owned()) };
     }
 
+    /// The signer signed, or refused to.
+    pub(super) fn signed(&self, outcome: Result<(), String>) {
+        *self.signer.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
+    }
+
     /// True while consensus takes part.
     pub(super) fn is_ready(&self) -> bool {
         self.lock().consensus.is_ok()
@@ -56,6 +63,7 @@ impl SharedStatus {
         vec![
             HealthCheck { name: "application", outcome: standing.application.clone() },
             HealthCheck { name: "consensus", outcome: standing.consensus.clone() },
+            HealthCheck { name: "signer", outcome: self.signer.lock().unwrap_or_else(PoisonError::into_inner).clone() },
         ]
     }
 

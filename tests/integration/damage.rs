@@ -93,6 +93,8 @@ fn a_signer_that_remembers_a_later_height_signs_nothing_twice() {
     assert!(line.contains("height 1 ") && line.contains("regression"), "{line}");
     let client = &mut node.client();
     assert_eq!(client.ask("status", &json!({}))["sync_info"]["latest_block_height"], json!("0"));
+    let (code, body) = client.get("/readyz?verbose");
+    assert!(code == 503 && body.contains("[-] signer: refused at height 1 "), "{code} {body}");
     assert!(node.process.is_running());
     node.stop();
     assert_eq!(fs::read(&state).unwrap(), remembered, "it remembers what it did");
