@@ -1,5 +1,7 @@
 //! A whole node in this process: journal and key on disk, store in memory, the built-in application.
 
+mod barrier;
+
 use super::*;
 use crate::abci::{KvStore, LocalApp};
 use crate::consensus::EmptyBlocks;
