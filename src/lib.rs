@@ -10,11 +10,14 @@ pub mod codec;
 pub mod consensus;
 
 pub mod evidence;
+pub mod gossip;
 pub mod light;
 pub mod mempool;
 pub mod pipeline;
 pub mod replica;
+pub mod sync;
 
+pub mod p2p;
 pub mod ports;
 
 pub mod abci;

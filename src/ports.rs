@@ -5,9 +5,9 @@ use crate::crypto::{Hash, PublicKey};
 use crate::types::abci::{CheckTxResponse, FinalizeBlockResponse, Request, Response, TxResult};
 use crate::types::query::Query;
 use crate::types::{
-    AppliedBlock, Block, BlockMeta, CandidateBlock, ChainId, ChainState, Commit, ConsensusParams, ExtendedCommit,
-    Height, JournalRecord, NodeId, Part, Proposal, Published, Time, Tx, UnsignedProposal, UnsignedVote, ValidatorSet,
-    Vote,
+    AppliedBlock, Block, BlockMeta, CandidateBlock, ChainId, ChainState, Commit, ConsensusParams, Direction, Evidence,
+    ExtendedCommit, Height, JournalRecord, NodeId, NodeInfo, Part, PeerRoundState, Proposal, Published, Time, Tx,
+    UnsignedProposal, UnsignedVote, ValidatorSet, Vote,
 };
 use std::future::Future;
 use std::sync::Arc;
@@ -326,6 +326,108 @@ pub trait Subscription: Send {
     fn next(&mut self) -> impl Future<Output = Option<Delivery>> + Send;
 }
 
+/// Bytes that went one way over a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FlowView {
+    /// Since the connection began.
+    pub bytes: u64,
+    /// Bytes per second lately.
+    pub rate: u64,
+    /// Most bytes per second so far.
+    pub peak_rate: u64,
+    /// Since the last byte.
+    pub idle: Duration,
+}
+
+/// One channel of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChannelView {
+    /// Its number.
+    pub id: u8,
+    /// Its share when several have something to send.
+    pub priority: u32,
+    /// Messages that wait to be sent.
+    pub queued: u64,
+    /// Messages that may wait.
+    pub capacity: u64,
+    /// Bytes sent lately, as the choice of channel weighs them.
+    pub recently_sent: u64,
+}
+
+/// A connected peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerView {
+    /// What it says about itself.
+    pub info: NodeInfo,
+    /// Who called whom.
+    pub direction: Direction,
+    /// Its IP address.
+    pub remote_ip: std::net::IpAddr,
+    /// How long it has been connected.
+    pub connected_for: Duration,
+    /// To it.
+    pub sent: FlowView,
+    /// From it.
+    pub received: FlowView,
+    /// Its channels.
+    pub channels: Vec<ChannelView>,
+    /// What it earned (useful messages) and lost (drops) since this node began.
+    pub score: i64,
+}
+
+/// An address this node means to call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressView {
+    /// Who should answer there.
+    pub id: NodeId,
+    /// `host:port`.
+    pub address: String,
+    /// Why we call: `persistent`, `seed` or `address book`.
+    pub origin: &'static str,
+    /// True while a connection to this peer stands.
+    pub connected: bool,
+    /// Failed attempts since the last success.
+    pub failures: u32,
+    /// Until the next attempt, when one is planned.
+    pub next_attempt: Option<Duration>,
+    /// Why the last attempt failed or the last connection ended.
+    pub last_error: Option<String>,
+}
+
+/// Addresses an operator asks to be called, for `dial_peers` and `dial_seeds`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DialRequest {
+    /// Each `id@host:port`.
+    pub addresses: Vec<String>,
+    /// Why.
+    pub kind: DialKind,
+}
+
+/// What becomes of addresses an operator gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DialKind {
+    /// Asked for addresses only.
+    Seeds,
+    /// Called.
+    Peers {
+        /// Called again whenever the connection ends.
+        persistent: Choice,
+        /// Exempt from the limits.
+        unconditional: Choice,
+        /// Not told to others.
+        private: Choice,
+    },
+}
+
+/// Yes or no, where a bare `bool` would not say to what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+}
+
 /// A node, as RPC and command line see it.
 pub trait Node: Send + Sync + 'static {
     /// Its subscriptions.
@@ -350,9 +452,21 @@ pub trait Node: Send + Sync + 'static {
     /// Asks the application on the query connection (Info, Query) or the mempool connection (CheckTx for `check_tx`).
     fn ask(&self, request: Request) -> impl Future<Output = Result<Response, AppError>> + Send;
     /// Puts evidence into the pool.
-    fn add_evidence(&self, evidence: crate::types::Evidence) -> impl Future<Output = Result<Hash, String>> + Send;
+    fn add_evidence(&self, evidence: Evidence) -> impl Future<Output = Result<Hash, String>> + Send;
     /// Everything published from now on.
     fn subscribe(&self) -> Self::Subscription;
+    /// Peers with a standing connection.
+    fn peers(&self) -> Vec<PeerView>;
+    /// Addresses this node means to call, and what became of it.
+    fn known_addresses(&self) -> Vec<AddressView>;
+    /// Where it listens for peers, as node info writes it; empty when it does not.
+    fn listeners(&self) -> Vec<String>;
+    /// Where each peer's consensus stands, as far as it told us.
+    fn peer_states(&self) -> impl Future<Output = Vec<PeerRoundState>> + Send;
+    /// Calls peers. The error says which address cannot be called and why; then none is.
+    fn dial(&self, request: DialRequest) -> Result<(), String>;
+    /// Evidence that waits for a block, oldest first.
+    fn pending_evidence(&self) -> impl Future<Output = Vec<Evidence>> + Send;
     /// Named checks; all must be `Ok` for the node to be ready.
     fn health(&self) -> impl Future<Output = Vec<HealthCheck>> + Send;
 }

@@ -25,9 +25,11 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("pipeline", &["types", "crypto"]),
     ("mempool", &["types", "crypto"]),
     ("evidence", &["types", "crypto"]),
+    // It knows which votes and parts consensus holds, and which each peer lacks.
+    ("gossip", &["types", "crypto", "consensus"]),
     ("sync", &["types"]),
     ("light", &["types", "crypto"]),
-    ("replica", &["types", "crypto", "consensus", "pipeline", "mempool", "evidence", "sync", "light"]),
+    ("replica", &["types", "crypto", "consensus", "pipeline", "mempool", "evidence", "gossip", "sync", "light"]),
     ("ports", &["types", "crypto"]),
     ("abci", &["types", "codec", "ports"]),
     ("storage", &["types", "crypto", "codec", "ports"]),
@@ -50,6 +52,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "pipeline",
             "mempool",
             "evidence",
+            "gossip",
             "sync",
             "light",
             "replica",
@@ -67,12 +70,27 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     // It prints keys and identities, hence types and crypto.
     ("cli", &["node", "config", "storage", "privval", "types", "crypto", "codec"]),
-    ("sim", &["types", "crypto", "consensus", "pipeline", "mempool", "evidence", "sync", "light", "replica", "ports"]),
+    (
+        "sim",
+        &[
+            "types",
+            "crypto",
+            "consensus",
+            "pipeline",
+            "mempool",
+            "evidence",
+            "gossip",
+            "sync",
+            "light",
+            "replica",
+            "ports",
+        ],
+    ),
 ];
 
 /// Modules without clock, randomness, thread, async and IO.
 const PURE: &[&str] =
-    &["crypto", "types", "codec", "consensus", "pipeline", "mempool", "evidence", "sync", "light", "replica"];
+    &["crypto", "types", "codec", "consensus", "pipeline", "mempool", "evidence", "gossip", "sync", "light", "replica"];
 
 /// What a pure module does not say outside its tests.
 const IMPURE_WORDS: &[&str] = &[

@@ -5,6 +5,7 @@
 //! Reading order: `verify` → `pool`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+pub mod gossip;
 mod pool;
 mod verify;
 

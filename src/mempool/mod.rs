@@ -5,10 +5,11 @@
 //! bounded: waiting transactions and those on their way to the application together by `size` and `max_txs_bytes`, the
 //! cache of hashes by `cache_size`, senders by [`SENDERS_MAX`].
 //!
-//! Reading order: this file → `cache` → `pool` → `machine`.
+//! Reading order: this file → `cache` → `pool` → `machine` → `gossip`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod cache;
+pub mod gossip;
 mod machine;
 mod pool;
 #[cfg(test)]

@@ -7,11 +7,11 @@ use crate::consensus::tendermint::View;
 use crate::crypto::Hash;
 use crate::events::{Bus, Subscription};
 use crate::ports::{
-    App, AppError, Connection, ConsensusView, HealthCheck, MempoolError, MempoolView, Node, NodeFacts, RoundVotes,
-    Store,
+    AddressView, App, AppError, Connection, ConsensusView, DialRequest, HealthCheck, MempoolError, MempoolView, Node,
+    NodeFacts, PeerView, RoundVotes, Store,
 };
 use crate::types::abci::{CheckTxResponse, Request, Response};
-use crate::types::{ChainState, Evidence, Round, Step, Time, Tx, Vote};
+use crate::types::{ChainState, Evidence, PeerRoundState, Round, Step, Time, Tx, Vote};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -118,6 +118,24 @@ impl Node for Handle {
         self.bus.subscribe()
     }
 
+    fn peers(&self) -> Vec<PeerView> {
+        Vec::new()
+    }
+    fn known_addresses(&self) -> Vec<AddressView> {
+        Vec::new()
+    }
+    fn listeners(&self) -> Vec<String> {
+        Vec::new()
+    }
+    async fn peer_states(&self) -> Vec<PeerRoundState> {
+        Vec::new()
+    }
+    fn dial(&self, _: DialRequest) -> Result<(), String> {
+        Err("this node has no network".to_owned())
+    }
+    async fn pending_evidence(&self) -> Vec<Evidence> {
+        Vec::new()
+    }
     async fn health(&self) -> Vec<HealthCheck> {
         self.status.checks()
     }

@@ -2,11 +2,11 @@
 
 use super::random::Random;
 use crate::codec::wire::{
-    blocksync::BlocksyncMessage, connection::Packet, consensus::ConsensusMessage, evidence::EvidenceMessage,
-    mempool::MempoolMessage, pex::PexMessage, privval::PrivvalMessage, statesync::StatesyncMessage,
+    connection::Packet, evidence::EvidenceMessage, mempool::MempoolMessage, pex::PexMessage, privval::PrivvalMessage,
+    statesync::StatesyncMessage,
 };
 use crate::codec::{abci, frame, journal, state};
-use crate::types;
+use crate::types::{self, BlocksyncMessage, ConsensusMessage};
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 

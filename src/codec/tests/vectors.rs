@@ -6,9 +6,7 @@
 use crate::codec::protobuf::{Message, Writer, build, decode, encode};
 use crate::codec::vote::{write_proposal, write_vote};
 use crate::codec::wire::{
-    blocksync::BlocksyncMessage,
     connection::Packet,
-    consensus::{ConsensusMessage, NewRoundStep, VotesFor},
     evidence::EvidenceMessage,
     mempool::MempoolMessage,
     pex::{NetAddress, PexMessage},
@@ -18,8 +16,8 @@ use crate::codec::wire::{
 use crate::crypto::{Hash, PublicKey, merkle::Proof};
 use crate::types::abci::Snapshot;
 use crate::types::{
-    Address, BitArray, BlockId, Height, Part, PartSetHeader, Proposal, Round, Time, UnsignedProposal, UnsignedVote,
-    Vote, VoteKind,
+    Address, BitArray, BlockId, BlocksyncMessage, ConsensusMessage, Height, NewRoundStep, Part, PartSetHeader,
+    Proposal, Round, Time, UnsignedProposal, UnsignedVote, Vote, VoteKind, VotesFor,
 };
 use bytes::Bytes;
 

@@ -2,33 +2,7 @@
 
 use crate::codec::DecodeError;
 use crate::codec::protobuf::{Fields, Message, Writer};
-use crate::types::{ExtendedCommit, Height};
-use bytes::Bytes;
-
-/// What nodes say to fetch old blocks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BlocksyncMessage {
-    /// Give me this block.
-    BlockRequest(Height),
-    /// I do not have it.
-    NoBlockResponse(Height),
-    /// Here it is.
-    BlockResponse {
-        /// The encoded block as received: its parts are cut from these bytes, not from a second encoding.
-        block: Bytes,
-        /// The commit for it with extensions, where they are enabled.
-        extended_commit: Option<ExtendedCommit>,
-    },
-    /// Which blocks do you have?
-    StatusRequest,
-    /// These.
-    StatusResponse {
-        /// The highest.
-        height: Height,
-        /// The lowest.
-        base: Height,
-    },
-}
+use crate::types::BlocksyncMessage;
 
 encodings!(BlocksyncMessage);
 

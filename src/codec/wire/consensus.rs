@@ -4,101 +4,11 @@ use crate::codec::DecodeError;
 use crate::codec::journal::{read_part, write_part};
 use crate::codec::protobuf::{Fields, Message, Writer};
 use crate::codec::vote::{kind_number, read_kind};
-use crate::types::{BitArray, BlockId, Height, Part, PartSetHeader, Proposal, Round, Vote, VoteKind};
+use crate::types::{BitArray, ConsensusMessage, NewRoundStep, Round, VotesFor};
 
 /// Most bits a peer may send: one for each vote of the largest set CometBFT allows (MaxVotesCount); blocks have fewer
 /// parts.
 pub const BITS_MAX: usize = 10_000;
-
-/// What consensus gossips.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ConsensusMessage {
-    /// Where the sender stands.
-    NewRoundStep(NewRoundStep),
-    /// The sender knows a block with a polka or a commit and has these parts of it.
-    NewValidBlock {
-        /// Height.
-        height: Height,
-        /// Round.
-        round: Round,
-        /// The block's parts.
-        parts: PartSetHeader,
-        /// Which of them the sender has.
-        have: BitArray,
-        /// True when it is decided.
-        is_commit: bool,
-    },
-    /// A proposal.
-    Proposal(Proposal),
-    /// The prevotes the sender has for a proposal's proof-of-lock round.
-    ProposalPol {
-        /// Height.
-        height: Height,
-        /// The proof-of-lock round.
-        pol_round: Round,
-        /// Prevotes it has.
-        have: BitArray,
-    },
-    /// A part of the proposed block.
-    BlockPart {
-        /// Height.
-        height: Height,
-        /// Round.
-        round: Round,
-        /// The part.
-        part: Part,
-    },
-    /// A vote.
-    Vote(Vote),
-    /// The sender has this vote.
-    HasVote {
-        /// Height.
-        height: Height,
-        /// Round.
-        round: Round,
-        /// Kind.
-        kind: VoteKind,
-        /// The voter's position.
-        index: u32,
-    },
-    /// The sender saw two thirds for this block, or for nil.
-    VoteSetMaj23(VotesFor),
-    /// The votes the sender has for this block, or for nil.
-    VoteSetBits {
-        /// Which votes.
-        votes: VotesFor,
-        /// Those it has.
-        have: BitArray,
-    },
-}
-
-/// Where a node stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NewRoundStep {
-    /// Height.
-    pub height: Height,
-    /// Round.
-    pub round: Round,
-    /// Step, as the sender numbers it.
-    pub step: u32,
-    /// Seconds since the height began; may be negative.
-    pub seconds_since_start_time: i64,
-    /// Round of the last commit; none at the initial height.
-    pub last_commit_round: Option<Round>,
-}
-
-/// The votes of one kind for one block in one round.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct VotesFor {
-    /// Height.
-    pub height: Height,
-    /// Round.
-    pub round: Round,
-    /// Kind.
-    pub kind: VoteKind,
-    /// The block, or nil.
-    pub block_id: Option<BlockId>,
-}
 
 encodings!(ConsensusMessage);
 

@@ -7,6 +7,7 @@ pub mod connection;
 pub mod consensus;
 pub mod evidence;
 pub mod mempool;
+mod peer;
 pub mod pex;
 pub mod privval;
 pub mod statesync;

@@ -349,6 +349,24 @@ impl Node for FakeNode {
     fn subscribe(&self) -> Subscription {
         self.bus.subscribe()
     }
+    fn peers(&self) -> Vec<PeerView> {
+        Vec::new()
+    }
+    fn known_addresses(&self) -> Vec<AddressView> {
+        Vec::new()
+    }
+    fn listeners(&self) -> Vec<String> {
+        Vec::new()
+    }
+    async fn peer_states(&self) -> Vec<PeerRoundState> {
+        Vec::new()
+    }
+    fn dial(&self, _: DialRequest) -> Result<(), String> {
+        Err("this node has no network".to_owned())
+    }
+    async fn pending_evidence(&self) -> Vec<Evidence> {
+        Vec::new()
+    }
     async fn health(&self) -> Vec<HealthCheck> {
         let outcome = if self.submitted == Submitted::Refused { Err("it is gone".into()) } else { Ok(()) };
         vec![HealthCheck { name: "storage", outcome: Ok(()) }, HealthCheck { name: "application", outcome }]

@@ -1,0 +1,120 @@
+//! What nodes say about themselves to each other, and on which channels they speak (reference §5.2, §5.4).
+
+use super::{ChainId, NodeId};
+
+/// The consensus protocol a chain runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Algorithm {
+    /// Tendermint, as CometBFT speaks it.
+    Tendermint,
+    /// PBFT.
+    Pbft,
+    /// Raft.
+    Raft,
+}
+
+impl Algorithm {
+    /// As people write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::Tendermint => "tendermint",
+            Algorithm::Pbft => "pbft",
+            Algorithm::Raft => "raft",
+        }
+    }
+}
+
+impl std::fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A channel of the multiplexed connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Channel {
+    /// Addresses of peers.
+    Pex = 0x00,
+    /// Where consensus stands and who has what.
+    State = 0x20,
+    /// Proposals and block parts.
+    Data = 0x21,
+    /// Votes.
+    Vote = 0x22,
+    /// Which votes a node has for a block.
+    VoteSetBits = 0x23,
+    /// Transactions.
+    Mempool = 0x30,
+    /// Evidence.
+    Evidence = 0x38,
+    /// Old blocks.
+    Blocksync = 0x40,
+    /// Snapshots on offer.
+    Snapshot = 0x60,
+    /// Pieces of snapshots.
+    Chunk = 0x61,
+}
+
+impl Channel {
+    /// Every channel, in the order in which CometBFT's node info lists them (reference §5.2).
+    pub const ALL: [Channel; 10] = [
+        Channel::Blocksync,
+        Channel::State,
+        Channel::Data,
+        Channel::Vote,
+        Channel::VoteSetBits,
+        Channel::Mempool,
+        Channel::Evidence,
+        Channel::Snapshot,
+        Channel::Chunk,
+        Channel::Pex,
+    ];
+
+    /// Its number on the wire.
+    pub fn id(self) -> u8 {
+        self as u8
+    }
+
+    /// The channel with this number.
+    pub fn from_id(id: u8) -> Option<Channel> {
+        Channel::ALL.into_iter().find(|channel| channel.id() == id)
+    }
+}
+
+/// Who called whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// The peer called us.
+    Inbound,
+    /// We called the peer.
+    Outbound,
+}
+
+/// What a node tells a peer about itself before anything else: DefaultNodeInfo of CometBFT. Texts are as received and
+/// checked for form when decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeInfo {
+    /// Version of the p2p protocol; compared by nobody.
+    pub p2p_version: u64,
+    /// Version of the block format; must agree.
+    pub block_version: u64,
+    /// The application's version.
+    pub app_version: u64,
+    /// Who it says it is; must be the key it proved.
+    pub node_id: NodeId,
+    /// Where it says it listens, `host:port` or `tcp://host:port`.
+    pub listen_addr: String,
+    /// The chain; must agree.
+    pub network: ChainId,
+    /// Version of the software.
+    pub version: String,
+    /// Channel numbers it speaks; one in common is needed.
+    pub channels: Vec<u8>,
+    /// Its name, for people.
+    pub moniker: String,
+    /// `on`, `off` or empty.
+    pub tx_index: String,
+    /// Where it serves RPC.
+    pub rpc_address: String,
+}
