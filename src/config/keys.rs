@@ -122,6 +122,7 @@ pub const KEYS: &[Key] = &[
     key("p2p.pex", Bool, "true", Used),
     key("p2p.seed_mode", Bool, "false", Used),
     key("p2p.private_peer_ids", NodeIds, "", Used),
+    key("p2p.peers_only", NodeIds, "", Used),
     key("p2p.allow_duplicate_ip", Bool, "false", Used),
     key("p2p.handshake_timeout", TIMEOUT, "20s", Used),
     key("p2p.dial_timeout", TIMEOUT, "3s", Used),

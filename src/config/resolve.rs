@@ -173,6 +173,7 @@ impl P2pSettings {
             persistent_peers: parsed_list(values.text("p2p.persistent_peers")),
             unconditional_peer_ids: parsed_list(values.text("p2p.unconditional_peer_ids")),
             private_peer_ids: parsed_list(values.text("p2p.private_peer_ids")),
+            peers_only: parsed_list(values.text("p2p.peers_only")),
             persistent_peers_max_dial_period: Some(dial_period).filter(|period| !period.is_zero()),
             addr_book_strict: values.bool("p2p.addr_book_strict"),
             max_num_inbound_peers: values.number("p2p.max_num_inbound_peers"),

@@ -205,6 +205,8 @@ pub struct P2pSettings {
     pub unconditional_peer_ids: Vec<NodeId>,
     /// Whose addresses are not told.
     pub private_peer_ids: Vec<NodeId>,
+    /// Who may connect at all; everybody when empty.
+    pub peers_only: Vec<NodeId>,
     /// Longest pause between attempts to reach a persistent peer; none for the built-in back-off.
     pub persistent_peers_max_dial_period: Option<Duration>,
     /// Only routable addresses in the book.

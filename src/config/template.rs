@@ -5,7 +5,7 @@ use super::resolve::moniker;
 use std::fmt::Write as _;
 
 /// Most keys in the template. Whoever needs a rarer one finds it in `docs/CONFIG.md`.
-pub const TEMPLATE_KEYS_MAX: usize = 25;
+pub const TEMPLATE_KEYS_MAX: usize = 26;
 
 /// Section, name, value (none for the built-in default), what to know about it.
 type Line = (&'static str, &'static str, Option<&'static str>, &'static str);
@@ -39,6 +39,7 @@ const LINES: &[Line] = &[
         None,
         "Peers to stay connected with: ID@HOST:PORT,… (quorate show-node-id prints an ID).",
     ),
+    ("p2p", "peers_only", None, "IDs of the only nodes that may connect, for a closed network; empty for everybody."),
     ("mempool", "size", None, "Transactions that may wait."),
     ("mempool", "cache_size", None, "Transactions remembered, so that none is taken twice."),
     ("mempool", "max_tx_bytes", None, "Bytes of one transaction."),

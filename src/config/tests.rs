@@ -121,7 +121,7 @@ fn what_is_unknown_or_without_effect_is_said_with_its_line() {
     assert!(warnings[0].0.contains("did you mean QUORATE_MEMPOOL_SIZE?"), "{warnings:?}");
 }
 
-/// Text of config.toml and what the message must contain. 52 cases.
+/// Text of config.toml and what the message must contain. 53 cases.
 const REFUSED: &[(&str, &[&str])] = &[
     ("[mempool]\nsize = -1", &["config.toml:2", "mempool.size", "\"-1\"", "from 0 to 10000000"]),
     ("[mempool]\nsize = 10000001", &["config.toml:2", "10000001", "from 0 to 10000000"]),
@@ -163,6 +163,7 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("[p2p]\npersistent_peers = \"abc@1.2.3.4:26656\"", &["config.toml:2", "40 hexadecimal digits"]),
     ("[p2p]\nseeds = \"0000000000000000000000000000000000000000@\"", &["config.toml:2", "ID@HOST:PORT"]),
     ("[p2p]\nprivate_peer_ids = \"0123\"", &["config.toml:2", "40 hexadecimal digits"]),
+    ("[p2p]\npeers_only = \"0123\"", &["config.toml:2", "40 hexadecimal digits"]),
     ("[p2p]\nmax_packet_msg_payload_size = 0", &["config.toml:2", "from 1 to 1048576"]),
     ("[blocksync]\nversion = \"v1\"", &["config.toml:2", "\"v0\""]),
     ("[tx_index]\nindexer = \"psql\"", &["config.toml:2", "\"kv\", \"null\""]),

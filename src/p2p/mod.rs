@@ -4,6 +4,10 @@
 //! Whoever uses it gives it a [`Receiver`] and gets a [`Network`]. Messages are whole and still encoded on both sides;
 //! only addresses of peers (channel 0x00) are understood here.
 
+mod network;
+
+pub use network::{BindError, Network, NetworkOptions, NotSent, PeerAddress, Settings, bind, start};
+
 use crate::types::{Channel, Direction, NodeId, NodeInfo};
 use bytes::Bytes;
 use std::future::Future;
