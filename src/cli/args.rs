@@ -2,6 +2,7 @@
 
 use crate::config::{ConfigError, Home, Key, Overrides};
 use clap::{ArgAction, Args, FromArgMatches, Parser, Subcommand};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 /// One node that replicates any application behind an ABCI 2.0 socket.
@@ -44,6 +45,8 @@ pub(super) enum Command {
     Start(StartFlags),
     /// Show how the running node is doing
     Status(StatusArgs),
+    /// Make the homes of a whole network: keys, one genesis for all, config.toml with everybody's address
+    Testnet(TestnetArgs),
     /// Print the version
     Version(VersionArgs),
     /// Print the id peers know this node by
@@ -78,6 +81,63 @@ pub(super) struct StatusArgs {
     /// RPC address of the node [default: the one running in the home]
     #[arg(long, value_name = "ADDRESS")]
     pub(super) node: Option<String>,
+}
+
+/// Flags and defaults of CometBFT's `testnet`; the last three are ours.
+#[derive(Debug, Args)]
+#[command(after_help = "On one machine:\n  quorate testnet --single-host\n\nOn several:\n  \
+    quorate testnet --v 4 --o ./output --starting-ip-address 192.168.10.2")]
+pub(super) struct TestnetArgs {
+    /// Validators
+    #[arg(long, value_name = "COUNT", default_value_t = 4)]
+    pub(super) v: u16,
+    /// Nodes that follow without voting
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub(super) n: u16,
+    /// Where to make the homes
+    #[arg(long, value_name = "DIR", default_value = "./mytestnet")]
+    pub(super) o: PathBuf,
+    /// A config.toml to begin from; names and addresses in it are replaced
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Name of each home: node gives node0, node1, …
+    #[arg(long = "node-dir-prefix", value_name = "WORD", default_value = "node")]
+    pub(super) node_dir_prefix: String,
+    /// Height of the first block; 0 means 1
+    #[arg(long = "initial-height", value_name = "HEIGHT", default_value_t = 0)]
+    pub(super) initial_height: u64,
+    /// Write everybody's address into everybody's config.toml
+    #[arg(long = "populate-persistent-peers", value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(super) populate_persistent_peers: bool,
+    /// Begin of each node's host name: node gives ID0@node0:26656, ID1@node1:26656, …
+    #[arg(long = "hostname-prefix", value_name = "WORD", default_value = "node")]
+    pub(super) hostname_prefix: String,
+    /// End of each node's host name: .xyz.com gives ID0@node0.xyz.com:26656, …
+    #[arg(long = "hostname-suffix", value_name = "WORD", default_value = "")]
+    pub(super) hostname_suffix: String,
+    /// Address of the first node; the others have the next ones
+    #[arg(long = "starting-ip-address", value_name = "IP")]
+    pub(super) starting_ip_address: Option<Ipv4Addr>,
+    /// Host of a node, once for each validator and each other node
+    #[arg(long, value_name = "HOST")]
+    pub(super) hostname: Vec<String>,
+    /// Port where peers call; with --single-host the first of all ports
+    #[arg(long = "p2p-port", value_name = "PORT", default_value_t = 26656)]
+    pub(super) p2p_port: u16,
+    /// Random names for people to see
+    #[arg(long = "random-monikers", value_name = "BOOL", default_value_t = false, action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(super) random_monikers: bool,
+    /// All nodes on this machine: 127.0.0.1, ten ports apart
+    #[arg(long = "single-host", conflicts_with_all = ["hostname", "starting_ip_address"])]
+    pub(super) single_host: bool,
+    /// Name of the chain [default: chain- and six random letters]
+    #[arg(long = "chain-id", alias = "chain_id", value_name = "NAME")]
+    pub(super) chain_id: Option<String>,
+    /// How the nodes agree: tendermint
+    #[arg(long, value_name = "NAME", default_value = "tendermint")]
+    pub(super) algorithm: String,
 }
 
 #[derive(Debug, Args)]

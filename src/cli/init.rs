@@ -17,7 +17,7 @@ use std::time::SystemTime;
 
 /// Power of the only validator, as CometBFT gives it.
 const POWER: Power = Power::new(10);
-/// Random letters after `test-chain-`.
+/// Random letters after `test-chain-` or `chain-`.
 const CHAIN_LETTERS: usize = 6;
 
 /// One line of the report.
@@ -28,7 +28,7 @@ struct Step {
 }
 
 pub(super) fn run(common: &Common, args: &InitArgs, out: &Output) -> Result<(), CliError> {
-    let chain_id = chain_id(args.chain_id.as_deref())?;
+    let chain_id = chain_id(args.chain_id.as_deref(), "test-chain-")?;
     let home = common.home()?;
     home.create()?;
     let mut steps = vec![config_file(&home)?];
@@ -45,16 +45,17 @@ pub(super) fn run(common: &Common, args: &InitArgs, out: &Output) -> Result<(), 
     Ok(())
 }
 
-fn chain_id(wanted: Option<&str>) -> Result<ChainId, CliError> {
+/// The name wanted, or the prefix and random letters.
+pub(super) fn chain_id(wanted: Option<&str>, prefix: &str) -> Result<ChainId, CliError> {
     let random = || {
         let mut rng = rand::rng();
         let letters: String = (0..CHAIN_LETTERS).map(|_| char::from(rng.sample(rand::distr::Alphanumeric))).collect();
-        format!("test-chain-{letters}")
+        format!("{prefix}{letters}")
     };
     let name = wanted.map_or_else(random, str::to_owned);
     ChainId::try_from(name.as_str()).map_err(|why| CliError {
         exit: Exit::Usage,
-        text: format!("flag --chain-id: {why}\n  next: quorate init --chain-id my-chain"),
+        text: format!("flag --chain-id: {why}\n  next: choose another, as --chain-id my-chain"),
     })
 }
 

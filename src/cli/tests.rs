@@ -33,7 +33,7 @@ impl io::Write for Printed {
 }
 
 /// Runs a command on a home and gives what it prints.
-fn quorate(home: &Path, words: &[&str]) -> Result<String, CliError> {
+pub(super) fn quorate(home: &Path, words: &[&str]) -> Result<String, CliError> {
     let printed = Printed::default();
     let arguments = arguments(home, words);
     let reader = if arguments.common.json { Reader::Program } else { Reader::Person };

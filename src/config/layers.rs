@@ -149,7 +149,16 @@ impl Source<'_> {
     }
 }
 
-fn read_text(path: &Path) -> Result<String, ConfigError> {
+/// Checks a config.toml that is in no home, value by value; gives what is worth a word.
+pub fn check_file(path: &Path) -> Result<Vec<Warning>, ConfigError> {
+    let mut layers = Layers::defaults();
+    fs::metadata(path).map_err(|why| ConfigError::io("read", path, why))?;
+    layers.read_file(path)?;
+    Ok(layers.warnings)
+}
+
+/// The text of a config.toml of a size and an encoding that can be one.
+pub fn read_text(path: &Path) -> Result<String, ConfigError> {
     let io = |why| ConfigError::io("read", path, why);
     let bad = |why: String| ConfigError::BadFile {
         path: path.to_owned(),
@@ -194,7 +203,7 @@ fn bad_value(key: &'static Key, origin: &Origin, text: &str) -> ConfigError {
     }
 }
 
-fn line_at(text: &str, at: usize) -> usize {
+pub(super) fn line_at(text: &str, at: usize) -> usize {
     text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
 }
 

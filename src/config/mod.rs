@@ -7,6 +7,7 @@
 
 pub mod atomic;
 mod duration;
+mod edit;
 mod error;
 mod genesis;
 mod home;
@@ -20,11 +21,12 @@ mod template;
 mod value;
 
 pub use duration::{format_duration, parse_duration};
+pub use edit::set_keys;
 pub use error::{ConfigError, Origin, Warning};
 pub use genesis::{Genesis, load_genesis, read_genesis, write_genesis};
 pub use home::{Home, HomeLock};
 pub use keys::{KEYS, Key, Support};
-pub use layers::{Layers, Overrides, Values};
+pub use layers::{Layers, Overrides, Values, check_file, read_text};
 pub use node_key::NodeKey;
 pub use run_file::RunFile;
 pub use settings::{

@@ -94,7 +94,9 @@ impl Template {
             let machine = (full == "moniker").then(|| moniker("")).and_then(|name| legal(&name));
             let value = machine.or_else(|| legal(value.unwrap_or(key.default)));
             let value = value.expect("the template gives keys legal values (tested)");
-            let _ = write!(text, "\n# {note}\n{name} = {value}\n");
+            // It knows none of our stores by name: the choice is shown and left open.
+            let mark = if full == "db_backend" { "#" } else { "" };
+            let _ = write!(text, "\n# {note}\n{mark}{name} = {value}\n");
         }
         text
     }
