@@ -6,10 +6,11 @@ use crate::types::abci::{CheckTxResponse, FinalizeBlockResponse, Request, Respon
 use crate::types::query::Query;
 use crate::types::{
     AppliedBlock, Block, BlockMeta, CandidateBlock, ChainId, ChainState, Commit, ConsensusParams, Direction, Evidence,
-    ExtendedCommit, Height, JournalRecord, NodeId, NodeInfo, Part, PeerRoundState, Proposal, Published, Time, Tx,
-    UnsignedProposal, UnsignedVote, ValidatorSet, Vote,
+    ExtendedCommit, Height, JournalRecord, NodeId, NodeInfo, Part, PeerRoundState, Proposal, Published, SignPosition,
+    Time, Tx, UnsignedProposal, UnsignedVote, ValidatorSet, Vote,
 };
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,10 +43,22 @@ pub enum SignError {
     Failed(String),
 }
 
+/// What a signer remembers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignMemory {
+    /// Where its last signature stands.
+    pub last: SignPosition,
+    /// The file that says so.
+    pub file: PathBuf,
+}
+
 /// Holder of the validator key. Remembers durably what it signed before it gives a signature away.
 pub trait Signer: Send {
     /// Whose signatures these are.
     fn public_key(&self) -> PublicKey;
+
+    /// What it remembers to have signed last; none when it cannot say.
+    fn memory(&self) -> Option<SignMemory>;
 
     /// Signs a vote and, when it has one, its extension.
     fn sign_vote(&mut self, chain_id: &ChainId, vote: UnsignedVote) -> Result<Vote, SignError>;

@@ -67,6 +67,9 @@ pub(super) enum Command {
     /// Let the validator sign from height 0 again. On a chain that goes on, this is how one signs twice
     #[command(alias = "unsafe_reset_priv_validator")]
     UnsafeResetPrivValidator,
+    /// Move the validator's sign state forward, behind everything it may have signed; for a state that was lost
+    #[command(alias = "advance_sign_state")]
+    AdvanceSignState(AdvanceArgs),
 }
 
 #[derive(Debug, Args)]
@@ -145,6 +148,16 @@ pub(super) struct VersionArgs {
     /// Print protocol versions too, as JSON
     #[arg(short, long)]
     pub(super) verbose: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AdvanceArgs {
+    /// Sign nothing up to this height and at it [default: the height after the newest stored block]
+    #[arg(long, value_name = "HEIGHT", conflicts_with = "trust_journal")]
+    pub(super) height: Option<u64>,
+    /// Sign whatever blocks and journal do not show as signed. Only where cs.wal is this validator's own and newest
+    #[arg(long = "trust-journal", alias = "trust_journal")]
+    pub(super) trust_journal: bool,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@
 //!
 //! Reading order: `args` → `error` → `output` → the commands, in the order of a first day: `init`, `start`, `status`, `testnet`.
 
+mod advance;
 mod args;
 mod error;
 mod http;
@@ -59,6 +60,7 @@ fn run(arguments: Arguments, out: &Output) -> Result<(), CliError> {
         Command::GenNodeKey => keys::gen_node_key(&common, out),
         Command::GenValidator => keys::gen_validator(out),
         Command::UnsafeResetAll(args) => reset::all(&common, &args, out),
+        Command::AdvanceSignState(args) => advance::run(&common, &args, out),
         Command::UnsafeResetPrivValidator => reset::priv_validator(&common, out),
     }
 }

@@ -115,7 +115,7 @@ fn refuse_doubled_validator(store: &dyn Store, consensus: &ConsensusSettings, ow
     Ok(())
 }
 
-fn backend(backend: config::Backend) -> Backend {
+pub(super) fn backend(backend: config::Backend) -> Backend {
     match backend {
         config::Backend::RocksDb => Backend::RocksDb,
         config::Backend::Redb => Backend::Redb,

@@ -1,7 +1,7 @@
 //! Executing orders, one by one, in their order.
 
-use super::NodeError;
 use super::driver::Driver;
+use super::{NodeError, sign_state};
 use crate::consensus::{Now, Signed};
 use crate::crypto::Hash;
 use crate::evidence::is_expired;
@@ -183,6 +183,7 @@ impl Driver {
 
     /// Reads what consensus needs to take up the next height.
     fn begin(&mut self, state: &ChainState) -> Result<(), NodeError> {
+        sign_state::refuse_stale(self.signer.as_deref(), &*self.store, &self.recovered)?;
         let last = state.last_block_height;
         let last_commit = match self.store.extended_commit(last)? {
             Some(commit) => Some(commit),

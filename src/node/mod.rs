@@ -10,12 +10,14 @@ mod effects;
 mod handle;
 mod indexer;
 mod report;
+mod sign_state;
 mod status;
 mod timers;
 
 pub use app_link::AppSource;
 pub use assemble::assemble;
 pub use handle::Handle;
+pub use sign_state::{HomeShows, StaleSignState, home_shows};
 
 use crate::consensus::Timeouts;
 use crate::crypto::PublicKey;
@@ -94,6 +96,9 @@ pub enum NodeError {
     /// The signer.
     #[error("{0}. The node stops: going on could sign twice")]
     Signer(SignError),
+    /// The sign state.
+    #[error(transparent)]
+    StaleSignState(#[from] StaleSignState),
     /// The genesis document and the store.
     #[error("{0}")]
     Genesis(String),
@@ -167,6 +172,7 @@ pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, N
         None => Arc::new(expected_state(&genesis, signer.as_deref())?),
     };
     let (journal, recovered) = wal::open(&wal_dir, wal::Limits::default())?;
+    sign_state::refuse_stale(signer.as_deref(), &*store, &recovered)?;
     let settings = Settings { own, timeouts, block_time_tolerance: options.block_time_tolerance };
     let genesis = Arc::new(genesis);
     let pipeline = Pipeline::new(Arc::clone(&genesis), stored, own, MedianRule::CommitAndNil);

@@ -1,10 +1,10 @@
 //! The signer that keeps its key and its last signature in files.
 
 use super::files::{self, KeyFileError};
-use super::guard::{self, Answer, LastSigned, Position, SignStep, SignedBytes};
+use super::guard::{self, Answer, LastSigned, SignedBytes};
 use crate::crypto::{PrivateKey, PublicKey, Signature};
-use crate::ports::{SignError, Signer};
-use crate::types::{ChainId, Proposal, Time, UnsignedProposal, UnsignedVote, Vote, VoteKind};
+use crate::ports::{SignError, SignMemory, Signer};
+use crate::types::{ChainId, Proposal, SignPosition, SignStep, Time, UnsignedProposal, UnsignedVote, Vote, VoteKind};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -68,6 +68,21 @@ impl FileSigner {
         files::write_state(state_file, &LastSigned::NOTHING)
     }
 
+    /// Moves the state forward to `to`, or makes one that says so where there is none: whatever was signed at or below
+    /// `to` is never signed again. Gives what the state said before, none when there was no state. Never goes back.
+    pub fn advance(state_file: &Path, to: SignPosition) -> Result<Option<SignPosition>, KeyFileError> {
+        let _lock = files::lock_state(state_file)?;
+        let before = match state_file.exists() {
+            true => Some(files::read_state(state_file)?.at),
+            false => None,
+        };
+        if before.is_none_or(|before| before < to) {
+            // Nobody knows what was signed there, so nothing is signed there again.
+            files::write_state(state_file, &LastSigned { at: to, signed: None })?;
+        }
+        Ok(before)
+    }
+
     /// The public key of a key file, without opening it for signing: a running node may hold it.
     pub fn public_key_of(key_file: &Path) -> Result<PublicKey, KeyFileError> {
         Ok(files::read_key(key_file)?.public_key())
@@ -80,12 +95,12 @@ impl FileSigner {
     }
 
     /// Where the last signature stands.
-    pub fn last(&self) -> Position {
+    pub fn last(&self) -> SignPosition {
         self.last.at
     }
 
     /// Signs at a position what `sign_bytes` says, or gives the earlier signature with its time.
-    fn sign_at(&mut self, at: Position, sign_bytes: Vec<u8>) -> Result<(Signature, Option<Time>), SignError> {
+    fn sign_at(&mut self, at: SignPosition, sign_bytes: Vec<u8>) -> Result<(Signature, Option<Time>), SignError> {
         if self.health == Health::Broken {
             return Err(SignError::Failed(format!(
                 "an earlier write of {} failed; stop the node, check the disk and start again",
@@ -124,6 +139,10 @@ impl Signer for FileSigner {
         self.key.public_key()
     }
 
+    fn memory(&self) -> Option<SignMemory> {
+        Some(SignMemory { last: self.last.at, file: self.state_file.clone() })
+    }
+
     fn sign_vote(&mut self, chain_id: &ChainId, vote: UnsignedVote) -> Result<Vote, SignError> {
         let extendable = vote.kind == VoteKind::Precommit && vote.block_id.is_some();
         if !extendable && vote.extension.is_some() {
@@ -135,7 +154,7 @@ impl Signer for FileSigner {
             VoteKind::Prevote => SignStep::Prevote,
             VoteKind::Precommit => SignStep::Precommit,
         };
-        let at = Position { height: vote.height, round: vote.round, step };
+        let at = SignPosition { height: vote.height, round: vote.round, step };
         let (signature, earlier) = self.sign_at(at, vote.sign_bytes(chain_id))?;
         let extension_signature = self.sign_extension(chain_id, &vote);
         let timestamp = earlier.unwrap_or(vote.timestamp);
@@ -143,7 +162,7 @@ impl Signer for FileSigner {
     }
 
     fn sign_proposal(&mut self, chain_id: &ChainId, proposal: UnsignedProposal) -> Result<Proposal, SignError> {
-        let at = Position { height: proposal.height, round: proposal.round, step: SignStep::Propose };
+        let at = SignPosition { height: proposal.height, round: proposal.round, step: SignStep::Propose };
         let (signature, earlier) = self.sign_at(at, proposal.sign_bytes(chain_id))?;
         let timestamp = earlier.unwrap_or(proposal.timestamp);
         Ok(proposal.signed(timestamp, signature))

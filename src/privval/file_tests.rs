@@ -191,7 +191,7 @@ fn a_new_key_overwrites_nothing_and_reset_forgets() {
     assert!(matches!(FileSigner::reset(&home.state), Err(KeyFileError::InUse { .. })));
     drop(signer);
     FileSigner::reset(&home.state).expect("reset");
-    assert_eq!(home.open().last(), Position::START);
+    assert_eq!(home.open().last(), SignPosition::START);
 }
 
 #[test]

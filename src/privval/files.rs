@@ -1,8 +1,8 @@
 //! `priv_validator_key.json` and `priv_validator_state.json`, byte for byte as CometBFT writes them (reference §2.5).
 
-use super::guard::{LastSigned, Position, SignStep, SignedBytes};
+use super::guard::{LastSigned, SignedBytes};
 use crate::crypto::{PrivateKey, PublicKey, Signature};
-use crate::types::{Address, Height, Round};
+use crate::types::{Address, Height, Round, SignPosition, SignStep};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
@@ -65,7 +65,8 @@ pub enum KeyFileError {
 
 const RESTORE_KEY: &str = "Restore the key file from your backup; without it this validator cannot sign";
 const RESTORE_STATE: &str = "Do not delete it while the validator is bonded: signing without it can double-sign. \
-                             Restore it, or set height to one above the last height you know was signed";
+                             Restore it; if it is lost, stop every other node with this key, then run \
+                             'quorate advance-sign-state'";
 const CHECK_DISK: &str = "Check free space and permissions (df -h, ls -l)";
 
 #[derive(Deserialize)]
@@ -169,7 +170,7 @@ pub(super) fn read_state(file: &Path) -> Result<LastSigned, KeyFileError> {
         (Some(_), None) => return Err(about.wrong("signature", "present when signbytes are", "nothing")),
         (Some(bytes), Some(signature)) => Some(read_signed(&about, &bytes, &signature)?),
     };
-    Ok(LastSigned { at: Position { height, round, step }, signed })
+    Ok(LastSigned { at: SignPosition { height, round, step }, signed })
 }
 
 fn read_signed(about: &Field<'_>, sign_bytes: &str, signature: &str) -> Result<SignedBytes, KeyFileError> {

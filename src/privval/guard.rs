@@ -4,52 +4,7 @@
 
 use super::sign_bytes::Stamped;
 use crate::crypto::Signature;
-use crate::types::{Height, Round, Time};
-use std::fmt;
-
-/// What was signed, in the order it happens within a round; the numbers are those of the state file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SignStep {
-    /// Nothing yet: only in the state of a key that never signed.
-    Nothing = 0,
-    /// A proposal.
-    Propose = 1,
-    /// A prevote.
-    Prevote = 2,
-    /// A precommit.
-    Precommit = 3,
-}
-
-impl SignStep {
-    /// The step of a number from a file.
-    pub fn from_number(number: i64) -> Option<SignStep> {
-        [SignStep::Nothing, SignStep::Propose, SignStep::Prevote, SignStep::Precommit]
-            .into_iter()
-            .find(|step| *step as i64 == number)
-    }
-}
-
-impl fmt::Display for SignStep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (*self as u8).fmt(f)
-    }
-}
-
-/// Where in the life of the chain a signature stands. Later positions are greater.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position {
-    /// Height signed for.
-    pub height: Height,
-    /// Round signed in.
-    pub round: Round,
-    /// What was signed.
-    pub step: SignStep,
-}
-
-impl Position {
-    /// Before anything was signed.
-    pub const START: Position = Position { height: Height::ZERO, round: Round::ZERO, step: SignStep::Nothing };
-}
+use crate::types::{Height, Round, SignPosition, SignStep, Time};
 
 /// What was signed and the signature it got.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,14 +19,14 @@ pub struct SignedBytes {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastSigned {
     /// Where it stands.
-    pub at: Position,
+    pub at: SignPosition,
     /// What it was; none when the key never signed or its state lost it.
     pub signed: Option<SignedBytes>,
 }
 
 impl LastSigned {
     /// The state of a key that never signed.
-    pub const NOTHING: LastSigned = LastSigned { at: Position::START, signed: None };
+    pub const NOTHING: LastSigned = LastSigned { at: SignPosition::START, signed: None };
 }
 
 /// What to do with a request that may be granted.
@@ -127,8 +82,8 @@ pub enum Refusal {
 }
 
 /// Decides about signing `sign_bytes` at `at` after `last`.
-pub fn check(last: &LastSigned, at: Position, sign_bytes: &[u8]) -> Result<Answer, Refusal> {
-    let Position { height, round, step } = last.at;
+pub fn check(last: &LastSigned, at: SignPosition, sign_bytes: &[u8]) -> Result<Answer, Refusal> {
+    let SignPosition { height, round, step } = last.at;
     if at.height < height {
         return Err(Refusal::Height { got: at.height, last: height });
     }
@@ -171,8 +126,8 @@ mod tests {
         body
     }
 
-    fn position(height: u64, round: u32, step: SignStep) -> Position {
-        Position { height: Height::new(height), round: Round::new(round), step }
+    fn position(height: u64, round: u32, step: SignStep) -> SignPosition {
+        SignPosition { height: Height::new(height), round: Round::new(round), step }
     }
 
     fn last(step: SignStep) -> LastSigned {

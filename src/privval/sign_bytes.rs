@@ -3,7 +3,7 @@
 //! Sign bytes are a length and a protobuf message (reference §4.5). Nothing is decoded but the timestamp: the rest is
 //! compared byte for byte, which is stricter than comparing meanings.
 
-use super::guard::SignStep;
+use crate::types::SignStep;
 use crate::types::Time;
 
 /// Sign bytes taken apart.

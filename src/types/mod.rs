@@ -24,6 +24,7 @@ mod params;
 mod part_set;
 mod published;
 pub mod query;
+mod signing;
 mod state;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -51,6 +52,7 @@ pub use params::{
 };
 pub use part_set::{BitArray, Part, PartSet, PartSetError};
 pub use published::{AppliedBlock, Published, RoundEvent, RoundEventKind};
+pub use signing::{SignPosition, SignStep};
 pub use state::ChainState;
 pub use time::{Time, TimeError};
 pub use tx::Tx;

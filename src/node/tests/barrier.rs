@@ -1,6 +1,7 @@
 //! The driver's barrier, seen from the signer: what a vote depends on is in the journal's file when it is signed.
 
 use super::*;
+use crate::ports::SignMemory;
 use crate::types::{Proposal, UnsignedProposal, UnsignedVote, Vote};
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -22,6 +23,10 @@ struct Seen {
 impl Signer for Witness {
     fn public_key(&self) -> PublicKey {
         self.inner.public_key()
+    }
+
+    fn memory(&self) -> Option<SignMemory> {
+        self.inner.memory()
     }
 
     fn sign_vote(&mut self, chain_id: &ChainId, vote: UnsignedVote) -> Result<Vote, SignError> {
