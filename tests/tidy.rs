@@ -27,7 +27,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("evidence", &["types", "crypto"]),
     // It knows which votes and parts consensus holds, and which each peer lacks.
     ("gossip", &["types", "crypto", "consensus"]),
-    ("sync", &["types"]),
+    // It compares headers' hashes of validator sets with those it knows.
+    ("sync", &["types", "crypto"]),
     ("light", &["types", "crypto"]),
     ("replica", &["types", "crypto", "consensus", "pipeline", "mempool", "evidence", "gossip", "sync", "light"]),
     ("ports", &["types", "crypto"]),

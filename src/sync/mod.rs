@@ -3,11 +3,30 @@
 //! A machine: told facts ([`SyncInput`]) it answers with ordered orders ([`SyncEffect`]). A block counts only once more
 //! than two thirds of the validators who decide its height have signed it; the signatures are checked beside the loop,
 //! in batches, ahead of execution. Peers that lie or dawdle are dropped, the others go on.
+//!
+//! Reading order: this file → `limits` → `peer` (what one peer says and owes) → `window` (the blocks between ours and
+//! theirs) → `plan` (what a fact changes) → `fetch` (whom to ask) → `prove` (what to check and apply) → `join` (when
+//! consensus goes on).
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
-use crate::types::{CandidateBlock, ChainState, Commit, ExtendedCommit, Height, NodeId, ValidatorSet};
+mod fetch;
+mod join;
+pub mod limits;
+mod peer;
+mod plan;
+mod prove;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use crate::crypto::Hash;
+use crate::types::{Address, CandidateBlock, ChainState, Commit, ExtendedCommit, Height, NodeId, ValidatorSet};
+use peer::Peer;
+use prove::Order;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use window::Window;
 
 /// Time since the node started.
 pub type Elapsed = Duration;
@@ -49,9 +68,10 @@ pub enum SyncInput {
         /// Comes back from the order.
         ticket: u64,
         /// For each block of the order, in order: good, or what is wrong with it.
-        outcomes: Vec<Result<(), String>>,
+        outcomes: Vec<Result<(), CheckFault>>,
     },
     /// The application is there and agrees with the chain: blocks can be applied from the one after `state` on.
+    /// Consensus waits for [`SyncEffect::JoinConsensus`], also after a `Paused`.
     Begin(Arc<ChainState>),
     /// A block was applied, fetched here or decided by consensus.
     Applied(Arc<ChainState>),
@@ -75,6 +95,18 @@ pub struct CommitCheck {
     pub extended_commit: Option<Arc<ExtendedCommit>>,
     /// Who decides its height.
     pub validators: Arc<ValidatorSet>,
+}
+
+/// What is wrong with a pair of blocks, and so whose word was false. Found by looking at the commit twice: does it prove
+/// the block it names, and does it name this block?
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckFault {
+    /// The commit is good and names another block: who sent the block lied.
+    Block(String),
+    /// The commit proves nothing: who sent the block that carries it lied.
+    Commit(String),
+    /// The commit with extensions is not good: it came with the block.
+    Extensions(String),
 }
 
 /// An order.
@@ -123,27 +155,120 @@ pub enum Role {
     OneOfMany,
 }
 
+/// What people want to know of a node that fetches blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// What it does.
+    pub stage: Stage,
+    /// The last block it had when fetching began.
+    pub from: Height,
+    /// The last block it has now.
+    pub at: Height,
+    /// The highest block a peer says it has.
+    pub target: Height,
+    /// Peers that said which blocks they have.
+    pub peers: usize,
+    /// Blocks applied in a second, lately.
+    pub blocks_per_second: Option<u64>,
+}
+
+/// What the planner does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// It waits for the application.
+    Paused,
+    /// It waits for a peer to say which blocks it has.
+    Waiting,
+    /// It fetches and applies blocks.
+    Fetching,
+    /// Consensus decides blocks.
+    Deciding,
+}
+
 /// The planner.
 #[derive(Debug)]
 pub struct Sync {
     role: Role,
+    /// Our validator address, if this node signs.
+    own: Option<Address>,
+    mode: Mode,
+    /// After the last applied block; none before the first `Begin`.
+    state: Option<Arc<ChainState>>,
+    /// Hashes of `validators` and `next_validators` of `state`, once somebody needed them.
+    set_hashes: Option<(Hash, Hash)>,
+    /// Who is connected.
+    peers: BTreeMap<NodeId, Peer>,
+    /// Who lied or dawdled, and until when it is asked nothing.
+    barred: BTreeMap<NodeId, Elapsed>,
+    window: Window,
+    /// The order for checks that is on its way.
+    checking: Option<Order>,
+    /// Orders given so far.
+    tickets: u64,
+    /// The block handed over and not applied yet.
+    applying: Option<Height>,
+    /// When we last asked everybody.
+    round: StatusRound,
+    meter: Meter,
+    /// The last `WakeAt` that has not come yet.
+    alarm: Option<Elapsed>,
 }
 
-impl Sync {
-    /// Nobody is there yet.
-    pub fn new(role: Role) -> Sync {
-        Sync { role }
-    }
+/// Who decides now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// The application is not there.
+    Paused,
+    /// We do, by fetching.
+    Fetching {
+        /// When that began.
+        since: Elapsed,
+    },
+    /// Consensus does.
+    Deciding(Doubt),
+}
 
-    /// Takes one fact into account. `elapsed` is the time since the node started.
-    pub fn step(&mut self, _elapsed: Elapsed, input: SyncInput, out: &mut Vec<SyncEffect>) {
-        if matches!(input, SyncInput::Begin(_)) {
-            out.push(SyncEffect::JoinConsensus);
-        }
-    }
+/// Whether consensus may have fallen behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    /// No sign of it.
+    None,
+    /// It heard of a height far ahead, too soon after the last probe.
+    Heard,
+    /// We fetch and check its next block to see.
+    Probing {
+        /// When that began.
+        since: Elapsed,
+    },
+}
 
-    /// True while blocks are fetched instead of decided.
-    pub fn is_syncing(&self) -> bool {
-        self.role == Role::OneOfMany && false
-    }
+/// One asking of all peers for their status.
+#[derive(Debug, Clone, Copy, Default)]
+struct StatusRound {
+    /// When they were asked.
+    asked_at: Elapsed,
+    /// When the first answered.
+    first_answer: Option<Elapsed>,
+    purpose: Purpose,
+}
+
+/// Why everybody was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Purpose {
+    /// To learn what there is.
+    #[default]
+    Learn,
+    /// Everything known is applied: has the chain moved since?
+    LastLook,
+}
+
+/// How fast blocks are applied.
+#[derive(Debug, Clone, Copy, Default)]
+struct Meter {
+    /// The last block when fetching began.
+    from: Height,
+    /// Where the current stretch began.
+    stretch: (Elapsed, Height),
+    /// Blocks per second in the stretch before.
+    rate: Option<u64>,
 }

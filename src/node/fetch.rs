@@ -1,0 +1,108 @@
+//! Work of block sync that runs beside the replica's loop: reading a block a peer sent, and checking signatures.
+
+use crate::sync::{CheckFault, CommitCheck};
+use crate::types::{CandidateBlock, ChainId, CommitError, ExtendedCommit, Extensions, PartSet};
+use bytes::Bytes;
+use std::sync::Arc;
+use tokio::task::spawn_blocking;
+
+/// Signatures in one commit: `MaxVotesCount` of CometBFT.
+pub(super) const SIGNATURES_MAX: usize = 10_000;
+
+/// Bytes a message may have around its block and extended commit: tags and lengths.
+const MESSAGE_OVERHEAD_MAX: usize = 32;
+
+/// A block a peer sent, read and cut into parts.
+#[derive(Debug)]
+pub(super) struct FetchedBlock {
+    /// The block; its parts share the received bytes.
+    pub(super) block: Arc<CandidateBlock>,
+    /// Its commit with extensions, if one came along.
+    pub(super) extended_commit: Option<Box<ExtendedCommit>>,
+}
+
+/// Reads a BlockResponse of `message_bytes` bytes. Heavy for large blocks: every byte is hashed.
+///
+/// # Errors
+/// A sentence about the peer that sent it.
+pub(super) fn read_block(
+    message_bytes: usize,
+    encoded: Bytes,
+    extended_commit: Option<ExtendedCommit>,
+) -> Result<FetchedBlock, String> {
+    if encoded.is_empty() || encoded.len() as u64 > PartSet::BLOCK_BYTES_MAX {
+        return Err(format!(
+            "it sent a block of {} bytes; blocks have 1 to {} bytes",
+            encoded.len(),
+            PartSet::BLOCK_BYTES_MAX
+        ));
+    }
+    // The block keeps the whole message in memory, and only the block is counted: padding would be free for the peer.
+    let wrapped = encoded.len() + extended_commit.as_ref().map_or(0, |commit| commit.encode().len());
+    if message_bytes > wrapped + MESSAGE_OVERHEAD_MAX {
+        return Err(format!("it sent a block of {wrapped} bytes in a message of {message_bytes} bytes"));
+    }
+    let block = CandidateBlock::from_parts(PartSet::cut(&encoded)).map_err(|error| format!("it sent {error}"))?;
+    let height = block.block().header.height;
+    let signatures = block.block().last_commit.as_ref().map_or(0, |commit| commit.signatures.len());
+    let extended = extended_commit.as_ref().map_or(0, |commit| commit.signatures.len());
+    if signatures.max(extended) > SIGNATURES_MAX {
+        let got = signatures.max(extended);
+        return Err(format!("block {height} has a commit of {got} signatures, more than {SIGNATURES_MAX}"));
+    }
+    block.block().validate_basic().map_err(|error| format!("block {height} is wrong in itself: {error}"))?;
+    Ok(FetchedBlock { block: Arc::new(block), extended_commit: extended_commit.map(Box::new) })
+}
+
+/// Checks commits on as many blocking threads as there are cores; outcomes in order.
+///
+/// # Panics
+/// When a check panics, which would be our own mistake.
+pub(super) async fn verify(chain_id: ChainId, checks: Vec<CommitCheck>) -> Vec<Result<(), CheckFault>> {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let share = checks.len().div_ceil(threads).max(1);
+    let mut running = Vec::with_capacity(threads);
+    let mut rest = checks.into_iter();
+    loop {
+        let some: Vec<CommitCheck> = rest.by_ref().take(share).collect();
+        if some.is_empty() {
+            break;
+        }
+        let chain_id = chain_id.clone();
+        running.push(spawn_blocking(move || some.iter().map(|one| check(&chain_id, one)).collect::<Vec<_>>()));
+    }
+    let mut outcomes = Vec::new();
+    for task in running {
+        outcomes.extend(task.await.expect("checking a commit does not panic"));
+    }
+    outcomes
+}
+
+/// Whether this commit proves this block, and if not, whose word was false.
+///
+/// An honest block always carries a commit that is good for the block it names. So when it names another block, it is
+/// checked for that one: if it is good, the block before is the lie, otherwise the commit is.
+pub(super) fn check(chain_id: &ChainId, check: &CommitCheck) -> Result<(), CheckFault> {
+    let CommitCheck { block, commit, extended_commit, validators } = check;
+    let (id, height) = (block.id(), block.block().header.height);
+    if let Some(extended) = extended_commit {
+        validators
+            .verify_extended_commit(chain_id, &id, height, extended, Extensions::Required)
+            .map_err(|error| CheckFault::Extensions(error.to_string()))?;
+        // Alone, it is its own commit: checked just now.
+        if extended.to_commit() == **commit {
+            return Ok(());
+        }
+    }
+    match validators.verify_commit(chain_id, &id, height, commit) {
+        Ok(()) => Ok(()),
+        Err(error @ CommitError::WrongBlockId { .. }) => {
+            let itself = validators.verify_commit(chain_id, &commit.block_id, height, commit);
+            Err(match itself {
+                Ok(()) => CheckFault::Block(error.to_string()),
+                Err(error) => CheckFault::Commit(error.to_string()),
+            })
+        }
+        Err(error) => Err(CheckFault::Commit(error.to_string())),
+    }
+}

@@ -1,0 +1,110 @@
+//! When consensus goes on, and when to look whether it fell behind.
+
+use super::limits::{BLOCKER_PATIENCE, PROBE_INTERVAL, PROBE_TIME, STATUS_FRESH, STATUS_GRACE, STATUS_INTERVAL};
+use super::{Doubt, Elapsed, Mode, Purpose, StatusRound, Sync, SyncEffect};
+use crate::types::Height;
+
+impl Sync {
+    /// Joins consensus when nothing is left that could be verified: IsCaughtUp of CometBFT, but at the moment the last
+    /// answer comes instead of once a second.
+    pub(super) fn join_if_done(&mut self, now: Elapsed, out: &mut Vec<SyncEffect>) {
+        let Mode::Fetching { since } = self.mode else { return };
+        let (best, next) = (self.best(), self.window.next());
+        // The block at the tip has no successor to prove it, unless its commit came with it.
+        let all_applied = best <= next && self.applying.is_none() && !self.proof_is_coming();
+        if all_applied && self.chain_waits_for_us() && now >= since + BLOCKER_PATIENCE {
+            return self.join(out);
+        }
+        let done = match self.round.purpose {
+            Purpose::Learn => all_applied,
+            // The chain moves while we look: one block more is left to consensus, or we would chase it for ever.
+            Purpose::LastLook => best <= next.next() && self.applying.is_none(),
+        };
+        if !done || !self.round_is_complete(now) {
+            return;
+        }
+        let fresh_until = self.round.first_answer.unwrap_or(self.round.asked_at) + STATUS_FRESH;
+        if now < fresh_until { self.join(out) } else { self.ask_everybody(now, Purpose::LastLook, out) }
+    }
+
+    fn join(&mut self, out: &mut Vec<SyncEffect>) {
+        self.mode = Mode::Deciding(Doubt::None);
+        self.restart_window();
+        out.push(SyncEffect::JoinConsensus);
+    }
+
+    /// All peers of this round answered, or one did and the others had their time. A peer whose blocks begin above what
+    /// we need has not answered: it cannot help, and its word proves nothing.
+    fn round_is_complete(&self, now: Elapsed) -> bool {
+        let next = self.window.next();
+        let asked = || self.peers.iter().filter(|(id, _)| self.is_usable(now, **id)).map(|(_, peer)| peer);
+        let answered =
+            asked().filter(|peer| peer.answered_since(self.round.asked_at) && peer.height_within_reach(next).is_some());
+        match answered.count() {
+            0 => false,
+            some if some == asked().count() => true,
+            _ => self.round.first_answer.is_some_and(|first| now >= first + STATUS_GRACE),
+        }
+    }
+
+    /// With 1/3 of the power or more in our hands, the others have decided nothing without us: waiting for their blocks
+    /// would stop the chain (localNodeBlocksTheChain; bug class 044).
+    fn chain_waits_for_us(&self) -> bool {
+        let (Some(state), Some(own)) = (&self.state, &self.own) else { return false };
+        state.validators.by_address(own).is_some_and(|(_, member)| {
+            u128::from(member.power.get()) * 3 >= u128::from(state.validators.total_power().get())
+        })
+    }
+
+    // ------------------------------------------------------------------------------------------------------- doubt
+
+    /// Consensus heard of a height it cannot reach.
+    pub(super) fn on_behind(&mut self, now: Elapsed, height: Height, out: &mut Vec<SyncEffect>) {
+        if matches!(self.mode, Mode::Deciding(Doubt::None))
+            && self.role == super::Role::OneOfMany
+            && height > self.window.next()
+        {
+            self.mode = Mode::Deciding(Doubt::Heard);
+            self.look_into_it(now, out);
+        }
+    }
+
+    fn look_into_it(&mut self, now: Elapsed, out: &mut Vec<SyncEffect>) {
+        if self.mode == Mode::Deciding(Doubt::Heard) && now >= self.round.asked_at + PROBE_INTERVAL {
+            self.mode = Mode::Deciding(Doubt::Probing { since: now });
+            self.restart_window();
+            self.peers.values_mut().for_each(|peer| peer.begin_waiting(now));
+            self.ask_everybody(now, Purpose::Learn, out);
+        }
+    }
+
+    /// Consensus steps aside only for a proven block of the height it is at: claims alone move nothing.
+    pub(super) fn settle_doubt(&mut self, now: Elapsed, out: &mut Vec<SyncEffect>) {
+        self.look_into_it(now, out);
+        let Mode::Deciding(Doubt::Probing { since }) = self.mode else { return };
+        if self.proven_next(now, out).is_some() {
+            out.push(SyncEffect::LeaveConsensus);
+            self.begin_fetching(now, out);
+        } else if now >= since + PROBE_TIME || (self.best() <= self.window.next() && self.round_is_complete(now)) {
+            self.mode = Mode::Deciding(Doubt::None);
+            self.restart_window();
+        }
+    }
+
+    /// When joining or doubting may take a turn by itself.
+    pub(super) fn moments_to_join(&self) -> Vec<Elapsed> {
+        let StatusRound { asked_at, first_answer, .. } = self.round;
+        let grace = first_answer.map(|first| first + STATUS_GRACE);
+        match self.mode {
+            Mode::Fetching { since } => [Some(asked_at + STATUS_INTERVAL), Some(since + BLOCKER_PATIENCE), grace]
+                .into_iter()
+                .flatten()
+                .collect(),
+            Mode::Deciding(Doubt::Heard) => vec![asked_at + PROBE_INTERVAL],
+            Mode::Deciding(Doubt::Probing { since }) => {
+                [Some(since + PROBE_TIME), grace].into_iter().flatten().collect()
+            }
+            Mode::Deciding(Doubt::None) | Mode::Paused => Vec::new(),
+        }
+    }
+}
