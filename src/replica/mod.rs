@@ -6,11 +6,13 @@
 //! Reading order: this file → `route` → `start`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+mod listen;
 mod route;
 mod start;
 #[cfg(test)]
 mod tests;
 
+pub use listen::{Elsewhere, LISTEN_MAX, LISTEN_MIN, Listening, Verdict, listen_for};
 pub use start::Resume;
 
 use crate::consensus::tendermint::{Message, Tendermint, View};

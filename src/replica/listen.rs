@@ -1,0 +1,169 @@
+//! Listening for one's own key before signing: does another node sign with it? (A doppelgänger check.)
+//!
+//! A validator that rejoins, after a move, a restore or a restart by two supervisors at once, may have a twin. The guard
+//! knows only what this home signed, so for a moment consensus runs without signing and listens. A vote by our key,
+//! later than all this home ever signed, can only come from elsewhere. Votes up to there are our own, told again by
+//! peers, and mean nothing.
+//!
+//! Listening ends when a whole height was decided in front of us without our signature, or after one round's timeouts:
+//! where everybody restarts at once, nobody waits longer than that. What it cannot hear: a twin on a chain where nothing
+//! is decided meanwhile, or in a part of the network we are not connected with. So it goes on while we sign: whatever
+//! comes by our key and was not signed here stops the node.
+
+use crate::consensus::{Tick, Timeouts};
+use crate::crypto::Verified;
+use crate::types::{Address, ExtendedCommit, Height, SignPosition, SignStep, Vote};
+use std::fmt;
+use std::time::Duration;
+
+/// Longest time a validator listens before it signs.
+pub const LISTEN_MAX: Duration = Duration::from_secs(10);
+/// Shortest time, however fast heights are decided: votes of a far node take a while to come here.
+pub const LISTEN_MIN: Duration = Duration::from_secs(1);
+const _: () = assert!(LISTEN_MIN.as_millis() < LISTEN_MAX.as_millis(), "listening ends");
+
+/// How long to listen: one full round, a proposal and two votes, as long as each may take.
+pub fn listen_for(timeouts: &Timeouts) -> Duration {
+    (timeouts.propose + timeouts.prevote + timeouts.precommit).clamp(LISTEN_MIN, LISTEN_MAX)
+}
+
+/// What listening found so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing: go on as before.
+    GoOn,
+    /// Nobody else signs with our key: signing begins. Said once.
+    Clear,
+    /// Somebody else signs with our key: stop.
+    Elsewhere(Elsewhere),
+}
+
+/// A signature of our key that was not made here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Where it stands.
+    pub heard: SignPosition,
+    /// The last that was made here.
+    pub last: SignPosition,
+}
+
+impl fmt::Display for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the network has {} by this validator's key, but the last signature made here is {}: another node signs with \
+             this key, or this home is an old copy",
+            self.heard, self.last
+        )
+    }
+}
+
+/// How far listening is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Consensus has not begun: blocks are fetched, or the application is not there.
+    Waiting,
+    /// Nothing is signed.
+    Listening { from: Tick, until: Tick, quiet: Quiet },
+    /// We sign, and still listen.
+    Signing,
+}
+
+/// Heights decided while we listened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quiet {
+    /// None from its beginning to its end. At the first we came in the middle.
+    NotYet { first: Height },
+    /// One at least, without our signature.
+    WholeHeight,
+}
+
+/// Listens for signatures of our own key.
+#[derive(Debug)]
+pub struct Listening {
+    own: Address,
+    /// The last signature made here.
+    last: SignPosition,
+    longest: Duration,
+    phase: Phase,
+}
+
+impl Listening {
+    /// For a validator that rejoins: nothing is signed until [`Verdict::Clear`]. `last` is what the sign state says;
+    /// `longest` is [`listen_for`].
+    pub fn before_signing(own: Address, last: SignPosition, longest: Duration) -> Listening {
+        Listening { own, last, longest, phase: Phase::Waiting }
+    }
+
+    /// For a validator of a new chain: it signs at once and listens beside.
+    pub fn while_signing(own: Address, last: SignPosition) -> Listening {
+        Listening { own, last, longest: LISTEN_MAX, phase: Phase::Signing }
+    }
+
+    /// True when our votes may be signed.
+    pub fn may_sign(&self) -> bool {
+        self.phase == Phase::Signing
+    }
+
+    /// Consensus takes up `height`; gives when to [`Listening::tick`] at the latest, while nothing may be signed.
+    pub fn begin(&mut self, now: Tick, height: Height) -> Option<Tick> {
+        match self.phase {
+            Phase::Signing => None,
+            Phase::Listening { until, .. } => Some(until),
+            Phase::Waiting => {
+                let until = now.plus(self.longest);
+                self.phase = Phase::Listening { from: now, until, quiet: Quiet::NotYet { first: height } };
+                Some(until)
+            }
+        }
+    }
+
+    /// Something was signed here: it may come back.
+    pub fn signed(&mut self, at: SignPosition) {
+        self.last = self.last.max(at);
+    }
+
+    /// A vote came from the network, its signature checked.
+    pub fn heard(&self, vote: &Verified<Vote>) -> Verdict {
+        self.judge(vote.get().validator_address, SignPosition::of_vote(vote.get()))
+    }
+
+    /// A block was decided by these precommits.
+    pub fn decided(&mut self, now: Tick, commit: &ExtendedCommit) -> Verdict {
+        let at = SignPosition { height: commit.height, round: commit.round, step: SignStep::Precommit };
+        for part in commit.signatures.iter().filter_map(|entry| entry.sig.signed()) {
+            if let found @ Verdict::Elsewhere(_) = self.judge(part.validator_address, at) {
+                return found;
+            }
+        }
+        if let Phase::Listening { quiet, .. } = &mut self.phase
+            && let Quiet::NotYet { first } = *quiet
+            && commit.height > first
+        {
+            *quiet = Quiet::WholeHeight;
+        }
+        self.tick(now)
+    }
+
+    /// Time went by.
+    pub fn tick(&mut self, now: Tick) -> Verdict {
+        let Phase::Listening { from, until, quiet } = self.phase else { return Verdict::GoOn };
+        let heard_enough = quiet == Quiet::WholeHeight && now >= from.plus(LISTEN_MIN);
+        if now < until && !heard_enough {
+            return Verdict::GoOn;
+        }
+        self.phase = Phase::Signing;
+        Verdict::Clear
+    }
+
+    fn judge(&self, signer: Address, at: SignPosition) -> Verdict {
+        if signer == self.own && at > self.last {
+            return Verdict::Elsewhere(Elsewhere { heard: at, last: self.last });
+        }
+        Verdict::GoOn
+    }
+}
+
+#[cfg(test)]
+#[path = "listen/tests.rs"]
+mod tests;
