@@ -14,6 +14,7 @@ pub(crate) enum Kind {
     Int,
     Uint,
     Text,
+    Texts,
     Bytes,
     HexBytes,
     Bool,
@@ -25,6 +26,7 @@ pub(crate) enum Kind {
 pub(crate) enum Value {
     Int(i64),
     Text(String),
+    Texts(Vec<String>),
     Bytes(Vec<u8>),
     Bool(bool),
     Evidence(Box<Evidence>),
@@ -48,6 +50,14 @@ impl Args {
         match self.0.get(index) {
             Some(Some(Value::Text(text))) => text,
             _ => "",
+        }
+    }
+
+    /// A list of texts; empty when missing.
+    pub(crate) fn texts(&self, index: usize) -> &[String] {
+        match self.0.get(index) {
+            Some(Some(Value::Texts(texts))) => texts,
+            _ => &[],
         }
     }
 
@@ -130,6 +140,7 @@ fn json_value(kind: Kind, raw: &str) -> Result<Option<Value>, String> {
     match kind {
         Kind::Int | Kind::Uint => integer(kind, raw).map(|number| Some(Value::Int(number))),
         Kind::Text => Ok(Some(Value::Text(text("string")?))),
+        Kind::Texts => texts(raw).map(|texts| Some(Value::Texts(texts))),
         Kind::Bool => Ok(Some(Value::Bool(serde_json::from_str(raw).map_err(|_| cannot("bool"))?))),
         Kind::Bytes => match serde_json::from_str::<Vec<u8>>(raw) {
             Ok(numbers) => Ok(Some(Value::Bytes(numbers))),
@@ -145,6 +156,15 @@ fn json_value(kind: Kind, raw: &str) -> Result<Option<Value>, String> {
             Ok(Some(Value::Evidence(Box::new(evidence))))
         }
     }
+}
+
+/// A list of texts, read as Go does: first as a list of anything, then each as text.
+fn texts(raw: &str) -> Result<Vec<String>, String> {
+    let cannot =
+        |raw: &str, go_type: &str| format!("json: cannot unmarshal {} into Go value of type {go_type}", json_type(raw));
+    let items: Vec<&RawValue> = serde_json::from_str(raw).map_err(|_| cannot(raw, "[]json.RawMessage"))?;
+    let text = |item: &&RawValue| serde_json::from_str(item.get()).map_err(|_| cannot(item.get(), "string"));
+    items.iter().map(text).collect()
 }
 
 /// A 64-bit number, which CometBFT's JSON writes in quotes.
@@ -201,6 +221,7 @@ fn from_hex(kind: Kind, digits: &str) -> Result<Value, String> {
         Kind::Text => Ok(Value::Text(String::from_utf8_lossy(&bytes?).into_owned())),
         Kind::Int => Err("got a hex string arg, but expected 'int64'".to_owned()),
         Kind::Uint => Err("got a hex string arg, but expected 'uint'".to_owned()),
+        Kind::Texts => Err("got a hex string arg, but expected 'slice'".to_owned()),
         Kind::Bool => Err("got a hex string arg, but expected 'bool'".to_owned()),
         Kind::Evidence => Err("got a hex string arg, but expected 'interface'".to_owned()),
     }

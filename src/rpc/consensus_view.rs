@@ -3,6 +3,7 @@
 use super::Shared;
 use super::call::Outcome;
 use super::info::shown;
+use super::network::{PeerStateAnswer, peer_state};
 use crate::codec::json::chain::Proposer;
 use crate::codec::json::{Hex, Int, Shown, View, to_bytes};
 use crate::ports::{ConsensusView, Node, RoundVotes};
@@ -15,9 +16,9 @@ struct Answer<T> {
 }
 
 #[derive(Serialize)]
-struct DumpAnswer<T> {
+struct DumpAnswer<'a, T> {
     round_state: T,
-    peers: [u8; 0],
+    peers: Vec<PeerStateAnswer<'a>>,
 }
 
 #[derive(Serialize)]
@@ -152,7 +153,7 @@ fn simple(view: &ConsensusView) -> Vec<u8> {
     })
 }
 
-fn full(view: &ConsensusView) -> Vec<u8> {
+fn full(view: &ConsensusView, peers: Vec<PeerStateAnswer<'_>>) -> Vec<u8> {
     // Only the block of this round is at hand; a lock on another one shows its round alone.
     let block_of = |held: &Option<(Round, crate::types::BlockId)>| {
         view.proposal_block.as_ref().filter(|block| held.as_ref().is_some_and(|(_, id)| *id == block.id()))
@@ -185,7 +186,7 @@ fn full(view: &ConsensusView) -> Vec<u8> {
             last_validators: None,
             triggered_timeout_precommit: false,
         },
-        peers: [],
+        peers,
     })
 }
 
@@ -195,6 +196,8 @@ impl<N: Node> Shared<N> {
     }
 
     pub(super) async fn dump_consensus_state(&self) -> Outcome {
-        Ok(full(&self.node.consensus().await))
+        let (view, states) = (self.node.consensus().await, self.node.peer_states().await);
+        let peers = self.node.peers();
+        Ok(full(&view, states.iter().map(|state| peer_state(state, &peers)).collect()))
     }
 }

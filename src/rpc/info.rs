@@ -1,4 +1,4 @@
-//! Routes about the node itself: status, network, genesis, mempool, application, evidence.
+//! Routes about the node itself: status, genesis, mempool, application, evidence.
 
 use super::Shared;
 use super::args::Args;
@@ -21,28 +21,29 @@ const P2P_PROTOCOL: u64 = 8;
 const ABCI_VERSION: &str = "2.0.0";
 
 #[derive(Serialize)]
-struct ProtocolVersion {
-    p2p: Int<u64>,
-    block: Int<u64>,
-    app: Int<u64>,
+pub(super) struct ProtocolVersion {
+    pub(super) p2p: Int<u64>,
+    pub(super) block: Int<u64>,
+    pub(super) app: Int<u64>,
 }
 
 #[derive(Serialize)]
-struct Other<'a> {
-    tx_index: &'a str,
-    rpc_address: &'a str,
+pub(super) struct Other<'a> {
+    pub(super) tx_index: &'a str,
+    pub(super) rpc_address: &'a str,
 }
 
+/// What a node says about itself, in `status` and `net_info`.
 #[derive(Serialize)]
-struct NodeInfo<'a> {
-    protocol_version: ProtocolVersion,
-    id: String,
-    listen_addr: &'a str,
-    network: &'a str,
-    version: &'a str,
-    channels: Hex<'a>,
-    moniker: &'a str,
-    other: Other<'a>,
+pub(super) struct NodeInfoAnswer<'a> {
+    pub(super) protocol_version: ProtocolVersion,
+    pub(super) id: String,
+    pub(super) listen_addr: &'a str,
+    pub(super) network: &'a str,
+    pub(super) version: &'a str,
+    pub(super) channels: Hex<'a>,
+    pub(super) moniker: &'a str,
+    pub(super) other: Other<'a>,
 }
 
 #[derive(Serialize)]
@@ -75,17 +76,9 @@ struct ValidatorInfo<'a> {
 
 #[derive(Serialize)]
 struct StatusAnswer<'a> {
-    node_info: NodeInfo<'a>,
+    node_info: NodeInfoAnswer<'a>,
     sync_info: SyncInfo<'a>,
     validator_info: ValidatorInfo<'a>,
-}
-
-#[derive(Serialize)]
-struct NetInfoAnswer {
-    listening: bool,
-    listeners: [&'static str; 1],
-    n_peers: Int<u64>,
-    peers: [u8; 0],
 }
 
 #[derive(Serialize)]
@@ -145,7 +138,7 @@ impl<N: Node> Shared<N> {
             let time =
                 |meta: &Option<BlockMeta>| Time3339(meta.as_ref().map_or(Time::UNIX_EPOCH, |meta| meta.header.time));
             Ok(to_bytes(&StatusAnswer {
-                node_info: NodeInfo {
+                node_info: NodeInfoAnswer {
                     protocol_version: ProtocolVersion {
                         p2p: Int(P2P_PROTOCOL),
                         block: Int(Version::BLOCK),
@@ -178,11 +171,6 @@ impl<N: Node> Shared<N> {
             }))
         })
         .await
-    }
-
-    pub(super) fn net_info(&self) -> Outcome {
-        let listening = !self.node.facts().listen_addr.is_empty();
-        Ok(to_bytes(&NetInfoAnswer { listening, listeners: ["Listener(@)"], n_peers: Int(0), peers: [] }))
     }
 
     /// The genesis document as compact JSON.

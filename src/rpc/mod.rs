@@ -2,7 +2,7 @@
 //! (reference §8). Parse → ask the [`Node`] → render; no state but the count of subscriptions.
 //!
 //! Reading order: `routes` (what can be called) → `args` (how arguments are read) → `wire` (requests and answers) →
-//! `call` (dispatch) → `chain`, `info`, `txs` (the answers) → `http` → `websocket` → `listen`.
+//! `call` (dispatch) → `chain`, `info`, `network`, `txs` (the answers) → `http` → `websocket` → `listen`.
 
 mod args;
 mod call;
@@ -13,6 +13,7 @@ mod http;
 mod info;
 mod limits;
 mod listen;
+mod network;
 mod raw_urls;
 mod routes;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What can be called, with which arguments, and what may be cached (reference §8.3).
+//! What can be called, with which arguments, and what may be cached (reference §8.3). `network` is ours.
 
 use super::args::Kind;
 
@@ -65,6 +65,7 @@ routes! {
     Health "health" () Never Everybody;
     Status "status" () Never Everybody;
     NetInfo "net_info" () Never Everybody;
+    Network "network" () Never Everybody;
     Blockchain "blockchain" ("minHeight": Int, "maxHeight": Int) Always Everybody;
     Genesis "genesis" () Always Everybody;
     GenesisChunked "genesis_chunked" ("chunk": Uint) Always Everybody;
@@ -90,6 +91,8 @@ routes! {
     AbciQuery "abci_query" ("path": Text, "data": HexBytes, "height": Int, "prove": Bool) Never Everybody;
     AbciInfo "abci_info" () Always Everybody;
     BroadcastEvidence "broadcast_evidence" ("evidence": Evidence) Never Everybody;
+    DialSeeds "dial_seeds" ("seeds": Texts) Never Unsafe;
+    DialPeers "dial_peers" ("peers": Texts, "persistent": Bool, "unconditional": Bool, "private": Bool) Never Unsafe;
     UnsafeFlushMempool "unsafe_flush_mempool" () Never Unsafe;
 }
 

@@ -229,12 +229,23 @@ pub(super) struct FakeNode {
     pub(super) submitted: Submitted,
     /// Sizes of the batches submitted.
     pub(super) batches: Mutex<Vec<usize>>,
+    pub(super) network: FakeNetwork,
+}
+
+/// Whom the node knows.
+#[derive(Default)]
+pub(super) struct FakeNetwork {
+    pub(super) peers: Vec<PeerView>,
+    pub(super) states: Vec<PeerRoundState>,
+    pub(super) addresses: Vec<AddressView>,
+    /// What was asked to be called.
+    pub(super) dialed: Mutex<Vec<DialRequest>>,
 }
 
 impl FakeNode {
     pub(super) fn new(submitted: Submitted) -> FakeNode {
         let store = Arc::new(FakeStore::recorded());
-        FakeNode { store, bus: Bus::default(), submitted, batches: Mutex::default() }
+        FakeNode { store, bus: Bus::default(), submitted, batches: Mutex::default(), network: FakeNetwork::default() }
     }
 
     /// Publishes a block with these transactions.
@@ -350,19 +361,20 @@ impl Node for FakeNode {
         self.bus.subscribe()
     }
     fn peers(&self) -> Vec<PeerView> {
-        Vec::new()
+        self.network.peers.clone()
     }
     fn known_addresses(&self) -> Vec<AddressView> {
-        Vec::new()
+        self.network.addresses.clone()
     }
     fn listeners(&self) -> Vec<String> {
-        Vec::new()
+        vec![self.facts().listen_addr]
     }
     async fn peer_states(&self) -> Vec<PeerRoundState> {
-        Vec::new()
+        self.network.states.clone()
     }
-    fn dial(&self, _: DialRequest) -> Result<(), String> {
-        Err("this node has no network".to_owned())
+    fn dial(&self, request: DialRequest) -> Result<(), String> {
+        self.network.dialed.lock().expect("not poisoned").push(request);
+        Ok(())
     }
     async fn pending_evidence(&self) -> Vec<Evidence> {
         Vec::new()
