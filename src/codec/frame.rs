@@ -21,22 +21,39 @@ pub enum FrameError {
 /// Bytes in the longest length.
 const LENGTH_BYTES_MAX: usize = 10;
 
-/// Takes the first frame off `buffer`; `None` when it is not complete yet. The announced length is held against `max`
-/// before room is made for it.
-pub fn take(buffer: &mut BytesMut, max: usize) -> Result<Option<Bytes>, FrameError> {
+/// Appends `body` as one frame.
+pub fn append(out: &mut Vec<u8>, body: &[u8]) {
+    append_length(out, body.len());
+    out.extend_from_slice(body);
+}
+
+/// Appends a length as frames begin with it.
+pub(crate) fn append_length(out: &mut Vec<u8>, mut len: usize) {
+    while len >= 0x80 {
+        out.push(len as u8 | 0x80);
+        len >>= 7;
+    }
+    out.push(len as u8);
+}
+
+/// Where the body of the first frame lies: behind how many bytes, and how long it is. `None` when its length is not
+/// complete yet; the body may not be either.
+pub fn body(buffer: &[u8], max: usize) -> Result<Option<(usize, usize)>, FrameError> {
     let mut announced = 0u64;
     for (i, byte) in buffer.iter().take(LENGTH_BYTES_MAX).enumerate() {
         announced |= u64::from(byte & 0x7f) << (7 * i);
         if byte & 0x80 == 0 {
-            return take_body(buffer, i + 1, announced, max);
+            let len = usize::try_from(announced).ok().filter(|len| *len <= max);
+            return len.map(|len| Some((i + 1, len))).ok_or(FrameError::TooLarge { announced, max });
         }
     }
     if buffer.len() < LENGTH_BYTES_MAX { Ok(None) } else { Err(FrameError::BadLength) }
 }
 
-fn take_body(buffer: &mut BytesMut, head: usize, announced: u64, max: usize) -> Result<Option<Bytes>, FrameError> {
-    let len = usize::try_from(announced).ok().filter(|len| *len <= max);
-    let Some(len) = len else { return Err(FrameError::TooLarge { announced, max }) };
+/// Takes the first frame off `buffer`; `None` when it is not complete yet. The announced length is held against `max`
+/// before room is made for it.
+pub fn take(buffer: &mut BytesMut, max: usize) -> Result<Option<Bytes>, FrameError> {
+    let Some((head, len)) = body(buffer, max)? else { return Ok(None) };
     if buffer.len() - head < len {
         buffer.reserve(head + len - buffer.len());
         return Ok(None);

@@ -59,6 +59,11 @@ impl PublicKey {
         sha256(&self.0)
     }
 
+    /// True for a key of small order: by ZIP-215 one signature under it is valid for every message, so it names nobody.
+    pub fn is_weak(&self) -> bool {
+        ed25519_dalek::VerifyingKey::from_bytes(&self.0).is_ok_and(|key| key.is_weak())
+    }
+
     /// True when `signature` over `message` is valid by ZIP-215, which every replica decides alike.
     pub fn verifies(&self, message: &[u8], signature: &Signature) -> bool {
         let Ok(key) = ed25519_zebra::VerificationKey::try_from(self.0) else { return false };
@@ -149,6 +154,12 @@ impl PrivateKey {
     /// Signs. Only `privval` calls this for anything consensus sees: it remembers what was signed before.
     pub fn sign(&self, message: &[u8]) -> Signature {
         Signature(self.0.sign(message).to_bytes())
+    }
+
+    /// Proves to the other end of a connection that it talks to the holder of this key. Only 32 bytes that both ends
+    /// computed together are ever signed so: no peer can slip in a vote, whose sign bytes are longer.
+    pub fn prove(&self, challenge: &[u8; 32]) -> Signature {
+        self.sign(challenge)
     }
 }
 

@@ -4,7 +4,14 @@
 //! Whoever uses it gives it a [`Receiver`] and gets a [`Network`]. Messages are whole and still encoded on both sides;
 //! only addresses of peers (channel 0x00) are understood here.
 
+mod aead;
+mod channels;
+mod compatible;
+mod handshake;
+mod mux;
 mod network;
+mod secret;
+mod wire;
 
 pub use network::{BindError, Network, NetworkOptions, NotSent, PeerAddress, Settings, bind, start};
 

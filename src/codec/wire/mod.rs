@@ -7,6 +7,7 @@ pub mod connection;
 pub mod consensus;
 pub mod evidence;
 pub mod mempool;
+mod node_info;
 mod peer;
 pub mod pex;
 pub mod privval;
