@@ -31,9 +31,15 @@ impl Driver {
                 self.sync_journal()?;
                 self.have_signed(request)?;
             }
-            // There are no peers yet: nothing is said, so nothing has to be durable first. With peers, the barrier
-            // stands here too.
-            Effect::Send(..) | Effect::Broadcast(_) => {}
+            Effect::Tell { .. }
+            | Effect::TellAll(_)
+            | Effect::Drop { .. }
+            | Effect::Good(_)
+            | Effect::Signers(_)
+            | Effect::LoadDecided(_)
+            | Effect::VerifyCommits { .. }
+            | Effect::WakeAt { .. }
+            | Effect::Fetching => {}
             Effect::SetTimer { timer, at } => self.inner.timers.set(timer, at),
             Effect::Call { call, request } => self.call(call, request),
             Effect::Mempool(effect) => self.execute_mempool(now, effect),

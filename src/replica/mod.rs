@@ -3,29 +3,36 @@
 //! The machines know nothing of one another. Everything that crosses from one to another crosses here, in order: an
 //! order of consensus to the pipeline is handed over only when all orders before it have gone out.
 //!
-//! Reading order: this file → `route` → `start`.
+//! Reading order: this file → `route` → `start` → `peers` → `catch_up`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+mod catch_up;
 mod listen;
+mod peers;
 mod route;
 mod start;
 #[cfg(test)]
 mod tests;
 
 pub use listen::{Elsewhere, LISTEN_MAX, LISTEN_MIN, Listening, Verdict, listen_for};
+pub use peers::PeerInput;
 pub use start::Resume;
 
-use crate::consensus::tendermint::{Message, Tendermint, View};
+use crate::consensus::tendermint::{Tendermint, View};
 use crate::consensus::{Now, RoundNote, Signed, Tick, Timeouts};
 use crate::crypto::Hash;
 use crate::evidence;
+use crate::evidence::gossip::EvidenceGossip;
+use crate::gossip::{ConsensusGossip, Decided, GossipInput, Signers};
+use crate::mempool::gossip::TxGossip;
 use crate::mempool::{Mempool, MempoolEffect, MempoolInput};
 use crate::pipeline::check::ClockRule;
 use crate::pipeline::{CallId, Pipeline, PipelineError, PipelineInput, PipelineNote};
+use crate::sync::{CommitCheck, Progress, Sync, SyncInput};
 use crate::types::abci::{FinalizeBlockResponse, Request};
 use crate::types::{
-    Address, AppliedBlock, CandidateBlock, ChainState, Evidence, ExtendedCommit, Height, JournalRecord, NodeId, Round,
-    SignRequest, TimerId,
+    Address, AppliedBlock, CandidateBlock, ChainState, Evidence, ExtendedCommit, Height, JournalRecord, NodeId,
+    PeerMessage, PeerRoundState, Round, SignRequest, TimerId,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -64,10 +71,32 @@ pub enum Input {
         /// What the store knows about the height of the offence.
         facts: Option<evidence::Facts>,
     },
+    /// A peer came, went, spoke, or took what it was told.
+    Peer(NodeId, PeerInput),
+    /// About fetching blocks.
+    Sync(SyncInput),
+    /// The answer to [`Effect::LoadDecided`].
+    DecidedLoaded {
+        /// Which.
+        height: Height,
+        /// The block and its commit; none when the store has none.
+        decided: Option<Decided>,
+    },
+    /// The time given by [`Effect::WakeAt`] has come.
+    Woken(Waker),
 }
 
-/// An order to the driver. Orders run in their order; nothing after [`Effect::Persist`] that promises anything
-/// (`Sign`, `Send`, `Broadcast`, `SaveBlock`) happens before the record is durable.
+/// Who wants to be woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Waker {
+    /// The consensus gossip.
+    Gossip,
+    /// Block sync.
+    Sync,
+}
+
+/// An order to the driver. Orders run in their order; nothing after [`Effect::Persist`] that promises anything (`Sign`,
+/// `SaveBlock`) happens before the record is durable. What is told to peers needs no barrier of its own: see `peers`.
 #[derive(Debug)]
 pub enum Effect {
     /// Write to the journal.
@@ -75,9 +104,44 @@ pub enum Effect {
     /// Have the signer sign; answered by [`Input::Signed`].
     Sign(SignRequest),
     /// Say to one peer.
-    Send(NodeId, Message),
+    Tell {
+        /// Whom.
+        peer: NodeId,
+        /// What.
+        message: PeerMessage,
+    },
     /// Say to all peers.
-    Broadcast(Message),
+    TellAll(PeerMessage),
+    /// End the connection to a peer: only a faulty one does this.
+    Drop {
+        /// Whom.
+        peer: NodeId,
+        /// What it did.
+        why: String,
+    },
+    /// Remember a peer as good.
+    Good(NodeId),
+    /// From now on these signatures count; none while consensus stands still.
+    Signers(Option<Arc<Signers>>),
+    /// Read a decided block and its commit for a peer; answered by [`Input::DecidedLoaded`].
+    LoadDecided(Height),
+    /// Check commits beside the loop; answered by [`SyncInput::Verified`].
+    VerifyCommits {
+        /// Comes back.
+        ticket: u64,
+        /// In order of height.
+        checks: Vec<CommitCheck>,
+    },
+    /// Wake me; replaces what this waker ordered before.
+    WakeAt {
+        /// Who.
+        waker: Waker,
+        /// When.
+        at: Tick,
+    },
+    /// The application is there, but others have blocks that are fetched first: consensus stands still until
+    /// [`Effect::Begin`].
+    Fetching,
     /// Wake me.
     SetTimer {
         /// Which timer.
@@ -194,7 +258,15 @@ pub struct Replica {
     pipeline: Pipeline,
     mempool: Mempool,
     evidence: evidence::Pool,
+    gossip: ConsensusGossip,
+    tx_gossip: TxGossip,
+    evidence_gossip: EvidenceGossip,
+    sync: Sync,
     state: Arc<ChainState>,
+    /// Where consensus stood when the driver was told whose signatures count.
+    signers_at: Option<(Height, Round)>,
+    /// [`Effect::Begin`] is out and not answered.
+    beginning: bool,
     /// A Commit that waits until no CheckTx is on its way (reference §3.8).
     held_commit: Option<CallId>,
     /// When the block being applied was decided; none for one that a handshake applied.
@@ -206,13 +278,20 @@ impl Replica {
     /// A replica that waits for its application.
     pub fn new(settings: Settings, state: Arc<ChainState>, pipeline: Pipeline, mempool: Mempool) -> Replica {
         let evidence = evidence::Pool::new(&state);
+        let own = settings.own;
         Replica {
             settings,
             consensus: None,
             pipeline,
             mempool,
             evidence,
+            gossip: ConsensusGossip::new(),
+            tx_gossip: TxGossip::new(),
+            evidence_gossip: EvidenceGossip::new(),
+            sync: Sync::new(own),
             state,
+            signers_at: None,
+            beginning: false,
             held_commit: None,
             decided_at: None,
             work: VecDeque::new(),
@@ -233,10 +312,18 @@ impl Replica {
                 self.check_with_facts(now, height, round, block, facts)
             }
             Input::Evidence { request, evidence, facts } => self.add_evidence(request, *evidence, facts, out),
+            Input::Peer(peer, input) => self.step_peer(now, peer, input, out),
+            Input::Sync(input) => self.sync(now, input, out),
+            Input::DecidedLoaded { height, decided } => {
+                self.gossip(now, GossipInput::DecidedLoaded { height, decided }, out);
+            }
+            Input::Woken(Waker::Gossip) => self.gossip(now, GossipInput::Woken, out),
+            Input::Woken(Waker::Sync) => self.sync(now, SyncInput::Woken, out),
         }
         while let Some(work) = self.work.pop_front() {
             match work {
-                Work::Consensus(input) => self.step_consensus(now, input, out),
+                // What a peer does wrong is judged where its message comes in; this is our own.
+                Work::Consensus(input) => drop(self.step_consensus(now, input, out)),
                 Work::Pipeline(input) => self.step_pipeline(now, input, out),
                 Work::Mempool(input) => self.step_mempool(input, out),
             }
@@ -251,6 +338,21 @@ impl Replica {
     /// What waits in the mempool.
     pub fn mempool(&self) -> &Mempool {
         &self.mempool
+    }
+
+    /// What waits for a block.
+    pub fn pending_evidence(&self) -> impl Iterator<Item = &Evidence> {
+        self.evidence.iter()
+    }
+
+    /// Where peers stand, as far as they said.
+    pub fn peer_states(&self) -> Vec<PeerRoundState> {
+        self.gossip.peer_states()
+    }
+
+    /// How far fetching blocks is; none while consensus runs.
+    pub fn progress(&self) -> Option<Progress> {
+        self.sync.progress()
     }
 
     /// Where consensus stands; none before the first handshake.

@@ -2,30 +2,32 @@
 
 use super::{Effect, Now, Replica, Work};
 use crate::consensus::tendermint::Tendermint;
-use crate::consensus::{self, BlockVerdict, BuildOrder, Decision, Protocol, Reaction};
+use crate::consensus::{self, BlockVerdict, BuildOrder, Decision, RoundNote};
+use crate::evidence::gossip::EvidenceGossipInput;
 use crate::evidence::{self, Facts};
+use crate::mempool::gossip::TxGossipInput;
 use crate::mempool::{MempoolEffect, MempoolInput};
 use crate::pipeline::{BuildJob, CallId, Outcome, PipelineEffect, PipelineError, PipelineInput};
+use crate::sync::SyncInput;
 use crate::types::abci::Request;
 use crate::types::{CandidateBlock, ChainState, ExtendedCommit, Height, JournalRecord, Round};
 use std::sync::Arc;
 
 impl Replica {
-    pub(super) fn step_consensus(&mut self, now: Now, input: consensus::Input<Tendermint>, out: &mut Vec<Effect>) {
-        let Some(machine) = &mut self.consensus else { return };
-        let mut effects = Vec::new();
-        // What a peer does wrong is the network's business, which is not here yet: all inputs are our own.
-        let _: Reaction = machine.step(now, input, &mut effects);
-        self.route_consensus(now, effects, out);
-    }
-
-    pub(super) fn route_consensus(&mut self, now: Now, effects: consensus::Effects<Tendermint>, out: &mut Vec<Effect>) {
+    /// Hands out the orders of one step, in order; gives back what it said about itself.
+    pub(super) fn route_consensus(
+        &mut self,
+        now: Now,
+        effects: consensus::Effects<Tendermint>,
+        out: &mut Vec<Effect>,
+    ) -> Vec<RoundNote> {
+        let mut notes = Vec::new();
         for effect in effects {
             match effect {
                 consensus::Effect::Persist(record) => out.push(Effect::Persist(record)),
                 consensus::Effect::Sign(request) => out.push(Effect::Sign(request)),
-                consensus::Effect::Send(peer, message) => out.push(Effect::Send(peer, message)),
-                consensus::Effect::Broadcast(message) => out.push(Effect::Broadcast(message)),
+                // Gossip gives each peer what it lacks, ours like anybody's.
+                consensus::Effect::Send(..) | consensus::Effect::Broadcast(_) => {}
                 consensus::Effect::SetTimer { timer, at, .. } => out.push(Effect::SetTimer { timer, at }),
                 consensus::Effect::BuildBlock(order) => self.build(order),
                 consensus::Effect::CheckBlock { height, round, block } => {
@@ -44,11 +46,14 @@ impl Replica {
                 consensus::Effect::Accuse(accusation) => {
                     self.evidence.report_conflict(accusation.first, accusation.second);
                 }
-                // There are no peers to sync from yet.
-                consensus::Effect::RequestSync(_) => {}
-                consensus::Effect::Note(note) => out.push(Effect::Round(note)),
+                consensus::Effect::RequestSync(height) => self.sync(now, SyncInput::Behind(height), out),
+                consensus::Effect::Note(note) => {
+                    out.push(Effect::Round(note.clone()));
+                    notes.push(note);
+                }
             }
         }
+        notes
     }
 
     /// Fills an order for a block with what mempool and evidence pool offer.
@@ -113,16 +118,19 @@ impl Replica {
                 // At once, not later: `Applied` follows and tells consensus whether transactions are left.
                 self.step_mempool(MempoolInput::Committed { height, txs, limits }, out);
             }
-            PipelineEffect::EvidenceUpdate { block, state } => self.evidence.update(&state, &block.block().evidence),
+            PipelineEffect::EvidenceUpdate { block, state } => {
+                self.evidence.update(&state, &block.block().evidence);
+                self.tell_evidence(EvidenceGossipInput::Changed, out);
+            }
             PipelineEffect::Publish(applied) => out.push(Effect::Publish(applied)),
             PipelineEffect::Index(applied) => out.push(Effect::Index(applied)),
             PipelineEffect::Prune { retain, state } => out.push(Effect::Prune { retain, state }),
             PipelineEffect::LoadBlock(height) => out.push(Effect::LoadBlock(height)),
             PipelineEffect::Note(note) => out.push(Effect::Note(note)),
-            PipelineEffect::WaitForApp { why } => self.lose_app(why, out),
-            PipelineEffect::Halt(error) => self.halt(error, out),
-            PipelineEffect::Ready(state) => self.app_ready(state, out),
-            PipelineEffect::Applied { state, block, commit } => self.applied(now, state, &block, commit),
+            PipelineEffect::WaitForApp { why } => self.lose_app(now, why, out),
+            PipelineEffect::Halt(error) => self.halt(now, error, out),
+            PipelineEffect::Ready(state) => self.app_ready(now, state, out),
+            PipelineEffect::Applied { state, block, commit } => self.applied(now, state, &block, commit, out),
             PipelineEffect::BlockBuilt { height, round, block } => {
                 self.tell_consensus(consensus::Input::BlockBuilt { height, round, block });
             }
@@ -150,6 +158,7 @@ impl Replica {
             match effect {
                 MempoolEffect::TxsAvailable => self.tell_consensus(consensus::Input::TxsAvailable),
                 MempoolEffect::Held => self.commit_held(out),
+                MempoolEffect::Gossip { .. } => self.offer_txs(TxGossipInput::Changed, out),
                 outward => out.push(Effect::Mempool(outward)),
             }
         }
@@ -179,43 +188,62 @@ impl Replica {
 
     /// Nothing is decided any more, so transactions are refused too: the application may go away unnoticed now, and a
     /// CheckTx nobody answers would hold up the first Commit of a mended one.
-    fn halt(&mut self, error: PipelineError, out: &mut Vec<Effect>) {
+    fn halt(&mut self, now: Now, error: PipelineError, out: &mut Vec<Effect>) {
         self.held_commit = None;
         self.work.push_back(Work::Mempool(MempoolInput::AppDown { why: format!("consensus stopped: {error}") }));
         out.push(Effect::Halt(error));
+        self.pause_sync(now, out);
     }
 
-    fn lose_app(&mut self, why: String, out: &mut Vec<Effect>) {
+    /// Beside a running consensus the planner only watches for others that are ahead; that does not end.
+    fn pause_sync(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.consensus.is_none() {
+            self.sync(now, SyncInput::Paused, out);
+        }
+    }
+
+    fn lose_app(&mut self, now: Now, why: String, out: &mut Vec<Effect>) {
         self.held_commit = None;
         self.work.push_back(Work::Mempool(MempoolInput::AppDown { why: why.clone() }));
         out.push(Effect::WaitForApp { why });
+        self.pause_sync(now, out);
     }
 
-    fn app_ready(&mut self, state: Arc<ChainState>, out: &mut Vec<Effect>) {
+    fn app_ready(&mut self, now: Now, state: Arc<ChainState>, out: &mut Vec<Effect>) {
         self.state = Arc::clone(&state);
         self.work.push_back(Work::Mempool(MempoolInput::AppUp));
         if self.consensus.is_some() {
             out.push(Effect::GoOn(state));
         } else {
             self.evidence = evidence::Pool::new(&state);
-            out.push(Effect::Begin(state));
+            self.beginning = false;
+            out.push(Effect::Fetching);
+            self.sync(now, SyncInput::Begin(state), out);
         }
     }
 
-    fn applied(&mut self, now: Now, state: Arc<ChainState>, block: &CandidateBlock, commit: ExtendedCommit) {
+    fn applied(
+        &mut self,
+        now: Now,
+        state: Arc<ChainState>,
+        block: &CandidateBlock,
+        commit: ExtendedCommit,
+        out: &mut Vec<Effect>,
+    ) {
         // From the decision, not from here: executing the block is part of the wait (reference §6.2).
         let begin_at = self.decided_at.take().unwrap_or(now.tick).plus(self.settings.timeouts.commit);
         let app_hash_recorded = block.block().header.app_hash == state.app_hash;
         let start = self.start(&state, Some(commit), app_hash_recorded, begin_at);
-        self.state = state;
+        self.state = Arc::clone(&state);
         self.tell_consensus(consensus::Input::BlockApplied(Box::new(start)));
+        self.sync(now, SyncInput::Applied(state), out);
     }
 
     fn tell_consensus(&mut self, input: consensus::Input<Tendermint>) {
         self.work.push_back(Work::Consensus(input));
     }
 
-    fn tell_pipeline(&mut self, input: PipelineInput) {
+    pub(super) fn tell_pipeline(&mut self, input: PipelineInput) {
         self.work.push_back(Work::Pipeline(input));
     }
 }

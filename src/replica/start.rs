@@ -4,7 +4,7 @@ use super::{Effect, Now, Replica};
 use crate::consensus::tendermint::Tendermint;
 use crate::consensus::{Protocol, Start, Tick};
 use crate::crypto::Hash;
-use crate::evidence;
+use crate::evidence::{self, gossip::EvidenceGossipInput};
 use crate::types::{ChainState, Evidence, ExtendedCommit, Height, JournalRecord};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -25,13 +25,15 @@ pub struct Resume {
 impl Replica {
     /// Begins consensus after the first handshake.
     pub(super) fn begin(&mut self, now: Now, resume: Resume, out: &mut Vec<Effect>) {
+        self.beginning = false;
         resume.proven.iter().for_each(|evidence| self.evidence.mark_committed(evidence));
         let state = Arc::clone(&self.state);
         let app_hash_recorded = resume.last_header_app_hash.as_ref() == Some(&state.app_hash);
         let start = self.start(&state, resume.last_commit, app_hash_recorded, now.tick);
         let mut effects = Vec::new();
         self.consensus = Some(Tendermint::recover(now, start, &resume.records, &mut effects));
-        self.route_consensus(now, effects, out);
+        let notes = self.route_consensus(now, effects, out);
+        self.consensus_advanced(now, notes, out);
     }
 
     pub(super) fn start(
@@ -73,6 +75,7 @@ impl Replica {
             }
         };
         let outcome: Result<Hash, String> = outcome;
+        self.tell_evidence(EvidenceGossipInput::Changed, out);
         out.push(Effect::EvidenceAnswer { request, outcome });
     }
 }

@@ -1,0 +1,176 @@
+//! Peers: what they say goes to the machine it concerns, what the machines want said goes out.
+//!
+//! A vote may leave without a further sync of the journal: whatever it rests on was durable before it was signed, and
+//! the signer remembers the vote itself before it gives the signature away (docs/CRASH_WINDOWS.md).
+
+use super::{Effect, Now, Replica, Waker, Work};
+use crate::consensus::tendermint::{Message, Tendermint};
+use crate::consensus::{self, Protocol, Reaction, RoundNote};
+use crate::evidence::gossip::EvidenceGossipInput;
+use crate::evidence::{self, Facts};
+use crate::gossip::{GossipEffect, GossipInput, Heard, Signers, Useful};
+use crate::mempool::gossip::TxGossipInput;
+use crate::mempool::{MempoolInput, Origin};
+use crate::types::{Channel, ConsensusMessage, Evidence, NodeId, PeerMessage, Source, Tx};
+use std::sync::Arc;
+
+/// What a peer is or does, as far as a replica is concerned.
+#[derive(Debug)]
+pub enum PeerInput {
+    /// It is there.
+    Up,
+    /// It is gone.
+    Down,
+    /// It spoke about consensus.
+    Heard(Box<Heard>),
+    /// It offers transactions.
+    Txs(Vec<Tx>),
+    /// It tells of misbehaviour; with each piece what the store knows about the height of the offence.
+    Evidence(Vec<(Evidence, Option<Facts>)>),
+    /// This many bytes for it have been written on a channel.
+    Written(Channel, u64),
+}
+
+impl Replica {
+    /// Takes in what a peer is or does.
+    pub(super) fn step_peer(&mut self, now: Now, peer: NodeId, input: PeerInput, out: &mut Vec<Effect>) {
+        match input {
+            PeerInput::Up => {
+                self.gossip(now, GossipInput::PeerUp(peer), out);
+                self.offer_txs(TxGossipInput::PeerUp(peer), out);
+                self.tell_evidence(EvidenceGossipInput::PeerUp(peer), out);
+                self.sync(now, crate::sync::SyncInput::PeerUp(peer), out);
+            }
+            PeerInput::Down => {
+                self.gossip(now, GossipInput::PeerDown(peer), out);
+                self.offer_txs(TxGossipInput::PeerDown(peer), out);
+                self.tell_evidence(EvidenceGossipInput::PeerDown(peer), out);
+                self.sync(now, crate::sync::SyncInput::PeerDown(peer), out);
+            }
+            PeerInput::Heard(heard) => self.heard(now, peer, *heard, out),
+            PeerInput::Txs(txs) => {
+                self.work.push_back(Work::Mempool(MempoolInput::Submit { origin: Origin::Peer(peer), txs }));
+            }
+            PeerInput::Evidence(list) => self.take_evidence(peer, list, out),
+            PeerInput::Written(Channel::Mempool, bytes) => self.offer_txs(TxGossipInput::Written(peer, bytes), out),
+            PeerInput::Written(channel, bytes) => self.gossip(now, GossipInput::Written { peer, channel, bytes }, out),
+        }
+    }
+
+    fn heard(&mut self, now: Now, peer: NodeId, heard: Heard, out: &mut Vec<Effect>) {
+        let (said, message) = match heard {
+            Heard::Said(said, message) => (Some(said), message),
+            Heard::Told(message) => (None, message),
+        };
+        let stands_at = match &message {
+            ConsensusMessage::NewRoundStep(step) => Some(step.height),
+            _ => None,
+        };
+        self.gossip(now, GossipInput::Heard { peer, message }, out);
+        if let Some(height) = stands_at {
+            self.offer_txs(TxGossipInput::PeerAt(peer, height), out);
+            self.tell_evidence(EvidenceGossipInput::PeerAt(peer, height), out);
+        }
+        if let Some(said) = said {
+            self.hand_to_consensus(now, peer, said, out);
+        }
+    }
+
+    /// A proposal, a part or a vote, its signatures checked.
+    fn hand_to_consensus(&mut self, now: Now, peer: NodeId, said: Message, out: &mut Vec<Effect>) {
+        let useful = match &said {
+            Message::Proposal(_) => None,
+            Message::Part { .. } => Some(Useful::Part),
+            Message::Vote(_) => Some(Useful::Vote),
+        };
+        let input = consensus::Input::Received { source: Source::Peer(peer), message: said };
+        match (self.step_consensus(now, input, out), useful) {
+            (Reaction::Accepted, Some(what)) => self.gossip(now, GossipInput::Useful { peer, what }, out),
+            (Reaction::PeerFault(why), _) => out.push(Effect::Drop { peer, why: why.to_owned() }),
+            (Reaction::Accepted, None) | (Reaction::Ignored(_), _) => {}
+        }
+    }
+
+    /// Steps consensus and, when anything came of it, tells gossip.
+    pub(super) fn step_consensus(
+        &mut self,
+        now: Now,
+        input: consensus::Input<Tendermint>,
+        out: &mut Vec<Effect>,
+    ) -> Reaction {
+        let Some(machine) = &mut self.consensus else { return Reaction::Ignored("consensus has not begun") };
+        let mut effects = Vec::new();
+        let reaction = machine.step(now, input, &mut effects);
+        if reaction == Reaction::Accepted || !effects.is_empty() {
+            let notes = self.route_consensus(now, effects, out);
+            self.consensus_advanced(now, notes, out);
+        }
+        reaction
+    }
+
+    /// Whose signatures count may have changed, and peers may lack something new.
+    pub(super) fn consensus_advanced(&mut self, now: Now, notes: Vec<RoundNote>, out: &mut Vec<Effect>) {
+        if let Some(machine) = &self.consensus {
+            let at = Some((machine.height(), machine.round()));
+            if self.signers_at != at {
+                self.signers_at = at;
+                out.push(Effect::Signers(Some(Arc::new(Signers::of(&self.state.chain_id, machine)))));
+            }
+        }
+        self.gossip(now, GossipInput::Advanced(notes), out);
+    }
+
+    /// Consensus stops until [`Replica::begin`]: nobody's votes count meanwhile.
+    pub(super) fn stop_consensus(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.consensus = None;
+        self.signers_at = None;
+        out.push(Effect::Signers(None));
+        self.gossip(now, GossipInput::Paused, out);
+    }
+
+    /// Steps the consensus gossip.
+    pub(super) fn gossip(&mut self, now: Now, input: GossipInput, out: &mut Vec<Effect>) {
+        let mut effects = Vec::new();
+        self.gossip.step(now, input, self.consensus.as_ref(), &mut effects);
+        out.extend(effects.into_iter().map(|effect| match effect {
+            GossipEffect::Send(peer, message) => Effect::Tell { peer, message: PeerMessage::Consensus(message) },
+            GossipEffect::Broadcast(message) => Effect::TellAll(PeerMessage::Consensus(message)),
+            GossipEffect::LoadDecided(height) => Effect::LoadDecided(height),
+            GossipEffect::WakeAt(at) => Effect::WakeAt { waker: Waker::Gossip, at },
+            GossipEffect::Drop(peer, why) => Effect::Drop { peer, why },
+            GossipEffect::Good(peer) => Effect::Good(peer),
+        }));
+    }
+
+    pub(super) fn offer_txs(&mut self, input: TxGossipInput, out: &mut Vec<Effect>) {
+        let mut offers = Vec::new();
+        self.tx_gossip.step(input, &self.mempool, &mut offers);
+        let tell = |offer: crate::mempool::gossip::Offer| Effect::Tell {
+            peer: offer.peer,
+            message: PeerMessage::Txs(offer.txs),
+        };
+        out.extend(offers.into_iter().map(tell));
+    }
+
+    pub(super) fn tell_evidence(&mut self, input: EvidenceGossipInput, out: &mut Vec<Effect>) {
+        let mut tellings = Vec::new();
+        self.evidence_gossip.step(input, &self.evidence, &self.state, &mut tellings);
+        let tell = |telling: evidence::gossip::Telling| Effect::Tell {
+            peer: telling.peer,
+            message: PeerMessage::Evidence(telling.evidence),
+        };
+        out.extend(tellings.into_iter().map(tell));
+    }
+
+    /// Evidence from a peer: what is wrong with it is the peer's fault, what we cannot check is nobody's.
+    fn take_evidence(&mut self, peer: NodeId, list: Vec<(Evidence, Option<Facts>)>, out: &mut Vec<Effect>) {
+        for (evidence, facts) in list {
+            let Some(facts) = facts else { continue };
+            if let Err(error) = self.evidence.add(evidence, &facts, &self.state) {
+                out.push(Effect::Drop { peer, why: format!("sent invalid evidence: {error}") });
+                return;
+            }
+        }
+        self.tell_evidence(EvidenceGossipInput::Changed, out);
+    }
+}
