@@ -27,7 +27,7 @@ async fn run_node(plan: StartPlan) -> Result<(), NodeError> {
     let StartPlan { config, node_key, genesis, signer, lock: _lock, .. } = plan;
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
-    let options = node::assemble(&config, genesis, node_key.id(), Box::new(signer)).await?;
+    let options = node::assemble(&config, genesis, node_key, Box::new(signer)).await?;
     let metrics = config.metrics.as_ref().map(|metrics| metrics.listen.clone());
     write_run_file(&config.home, options.facts.rpc_address.clone(), metrics);
     let running = node::start(options, stop)?;

@@ -55,8 +55,8 @@ impl NodeKey {
     }
 
     /// The key itself, for the handshake with peers.
-    pub fn private_key(&self) -> &PrivateKey {
-        &self.key
+    pub fn into_private_key(self) -> PrivateKey {
+        self.key
     }
 
     /// Reads a key file.

@@ -1,10 +1,12 @@
 //! From a checked configuration to a node that can start: opens the store and the sockets.
 
 use super::app_link::AppSource;
-use super::{NodeError, NodeOptions};
+use super::{NodeError, NodeOptions, network};
 use crate::abci::{self, KvStore, LocalApp, Noop};
 use crate::codec::json::genesis;
-use crate::config::{self, Application, Builtin, Config, ConsensusSettings, Genesis, MempoolSettings, RpcSettings};
+use crate::config::{
+    self, Application, Builtin, Config, ConsensusSettings, Genesis, MempoolSettings, NodeKey, RpcSettings,
+};
 use crate::consensus::{EmptyBlocks, Timeouts};
 use crate::mempool::{FailedTxs, MempoolConfig, Recheck};
 use crate::metrics::{self, Metrics};
@@ -12,7 +14,7 @@ use crate::pipeline::requests::SOFTWARE_VERSION;
 use crate::ports::{NodeFacts, Signer, Store};
 use crate::rpc::{self, RpcConfig};
 use crate::storage::{self, Backend, Indexing};
-use crate::types::{Address, Height, NodeId};
+use crate::types::{Address, Height};
 use std::num::NonZeroU16;
 use std::path::Path;
 use std::time::Duration;
@@ -24,7 +26,7 @@ const BLOCK_TIME_TOLERANCE: Duration = Duration::from_secs(60);
 pub async fn assemble(
     config: &Config,
     genesis: Genesis,
-    node_id: NodeId,
+    node_key: NodeKey,
     signer: Box<dyn Signer>,
 ) -> Result<NodeOptions, NodeError> {
     let indexing = match config.storage.indexing {
@@ -49,18 +51,22 @@ pub async fn assemble(
     };
     let addresses: Vec<String> = config.rpc.listen.iter().map(ToString::to_string).collect();
     let listeners = rpc::bind(&addresses.join(",")).await.map_err(|why| NodeError::Listen(why.to_string()))?;
+    let peers_call = network::listen(&config.p2p).await?;
     let facts = NodeFacts {
-        node_id,
-        listen_addr: config.p2p.listen.first().map(ToString::to_string).unwrap_or_default(),
+        node_id: node_key.id(),
+        listen_addr: network::listen_addr(&config.p2p, &peers_call),
         network: genesis.doc.chain_id.clone(),
         version: SOFTWARE_VERSION.to_owned(),
         moniker: config.moniker.clone(),
         tx_index: if store.indexes() { "on" } else { "off" },
         rpc_address: listeners.first().map(|listener| listener.address().to_owned()).unwrap_or_default(),
-        channels: CHANNELS.to_vec(),
+        channels: network::channels(&config.p2p),
         validator: Some(signer.public_key()),
     };
+    let (book, max_tx_bytes) = (&config.files.addr_book, config.mempool.max_tx_bytes);
+    let network = network::options(&config.p2p, book, max_tx_bytes, node_key, &facts, peers_call);
     Ok(NodeOptions {
+        network: Some(network),
         genesis: genesis.doc,
         genesis_json: genesis.json,
         store,
@@ -78,9 +84,6 @@ pub async fn assemble(
 }
 
 const METRICS_REMEDY: &str = "Choose another port with prometheus_listen_addr under [instrumentation] in config.toml";
-
-/// The channels CometBFT's node info lists (reference §5.2).
-const CHANNELS: [u8; 10] = [0x40, 0x20, 0x21, 0x22, 0x23, 0x30, 0x38, 0x60, 0x61, 0x00];
 
 /// The genesis document the chain began with: the store's, once there is one (reference §2.5).
 fn stored_genesis(store: &dyn Store, file: Genesis) -> Result<Genesis, NodeError> {

@@ -6,6 +6,7 @@
 use super::app_link::{AnyApp, Job, Pump};
 use super::indexer::Indexer;
 use super::report::Report;
+use super::talk::Talk;
 use super::timers::Timers;
 use super::{NodeError, SharedStatus};
 use crate::consensus::tendermint::View;
@@ -16,9 +17,9 @@ use crate::mempool::{BatchId, MempoolInput, Origin, RequestId};
 use crate::metrics::Metrics;
 use crate::pipeline::{CallId, PipelineInput};
 use crate::ports::{AppError, Connection, Journal, MempoolError, MempoolView, Signer, Store};
-use crate::replica::{Effect, Input, Replica};
+use crate::replica::{Effect, Input, PeerInput, Replica};
 use crate::types::abci::{CheckTxResponse, InfoResponse, Request, Response};
-use crate::types::{ChainState, Evidence, GenesisDoc, Height, Time, Tx};
+use crate::types::{ChainState, Evidence, GenesisDoc, Height, PeerRoundState, Time, Tx};
 use crate::wal::Recovered;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -37,8 +38,20 @@ pub(super) enum Fact {
     AppLost { why: String },
     /// Answers on the consensus connection of one generation of connections.
     Answered { generation: u64, calls: Vec<CallId>, answer: Result<Vec<Response>, AppError> },
+    /// Work beside the loop is done.
+    Worked(Input),
     /// Answers on the mempool connection.
     Checked { generation: u64, batches: Vec<(BatchId, usize)>, answer: Result<Vec<Response>, AppError> },
+}
+
+/// Where facts come in.
+pub(super) struct Inlets {
+    /// From the application and from work beside the loop.
+    pub(super) facts: mpsc::UnboundedReceiver<Fact>,
+    /// From clients.
+    pub(super) commands: mpsc::Receiver<Command>,
+    /// From peers.
+    pub(super) peers: mpsc::Receiver<Input>,
 }
 
 /// What clients ask the driver.
@@ -49,6 +62,8 @@ pub(super) enum Command {
     Mempool { limit: usize, reply: oneshot::Sender<MempoolView> },
     FlushMempool { reply: oneshot::Sender<()> },
     Evidence { evidence: Box<Evidence>, reply: oneshot::Sender<Result<Hash, String>> },
+    PendingEvidence { reply: oneshot::Sender<Vec<Evidence>> },
+    PeerStates { reply: oneshot::Sender<Vec<PeerRoundState>> },
 }
 
 /// Clients that wait for an answer of the replica.
@@ -88,6 +103,8 @@ pub(super) struct Driver {
     pub(super) report: Report,
     pub(super) status: Arc<SharedStatus>,
     pub(super) facts: mpsc::UnboundedSender<Fact>,
+    /// Peers.
+    pub(super) talk: Talk,
     /// The newest connection given up on.
     pub(super) given_up: watch::Sender<u64>,
     pub(super) begun: Instant,
@@ -120,12 +137,9 @@ pub(super) struct Inner {
 
 impl Driver {
     /// Runs until `stop`, or until going on could do harm.
-    pub(super) async fn run(
-        mut self,
-        mut facts: mpsc::UnboundedReceiver<Fact>,
-        mut commands: mpsc::Receiver<Command>,
-        stop: CancellationToken,
-    ) -> Result<(), NodeError> {
+    pub(super) async fn run(mut self, inlets: Inlets, stop: CancellationToken) -> Result<(), NodeError> {
+        let Inlets { mut facts, mut commands, mut peers } = inlets;
+        let mut taken_peers = Vec::with_capacity(TAKEN_AT_ONCE);
         let mut taken_facts = Vec::with_capacity(TAKEN_AT_ONCE);
         let mut taken_commands = Vec::with_capacity(TAKEN_AT_ONCE);
         loop {
@@ -133,6 +147,7 @@ impl Driver {
                 biased;
                 () = stop.cancelled() => break,
                 _ = facts.recv_many(&mut taken_facts, TAKEN_AT_ONCE) => {}
+                _ = peers.recv_many(&mut taken_peers, TAKEN_AT_ONCE) => {}
                 _ = commands.recv_many(&mut taken_commands, TAKEN_AT_ONCE) => {}
                 () = sleep_until(self.begun, self.next_timer()) => {}
                 () = sleep_until_instant(self.report.due()) => {}
@@ -146,6 +161,9 @@ impl Driver {
             for fact in taken_facts.drain(..) {
                 self.take_fact(fact)?;
             }
+            for input in taken_peers.drain(..) {
+                self.take_from_peer(input)?;
+            }
             for command in taken_commands.drain(..) {
                 self.take_command(command)?;
             }
@@ -158,6 +176,8 @@ impl Driver {
         // Emptied to the end, so that no client waits for an answer that will never come.
         commands.close();
         while commands.recv().await.is_some() {}
+        peers.close();
+        while peers.recv().await.is_some() {}
         self.finish()
     }
 
@@ -177,13 +197,16 @@ impl Driver {
 
     fn next_timer(&self) -> Option<Tick> {
         let recheck = self.inner.recheck_timer.map(|(at, _)| at);
-        self.inner.timers.next().into_iter().chain(recheck).min()
+        self.inner.timers.next().into_iter().chain(recheck).chain(self.talk.next_wake()).min()
     }
 
     fn fire_timers(&mut self) -> Result<(), NodeError> {
         let now = self.now().tick;
         for timer in self.inner.timers.take_due(now) {
             self.step(Input::TimerFired(timer))?;
+        }
+        for waker in self.talk.take_due(now) {
+            self.step(Input::Woken(waker))?;
         }
         if let Some((_, height)) = self.inner.recheck_timer.take_if(|(at, _)| *at <= now) {
             self.step(Input::Mempool(MempoolInput::RecheckTimer { height }))?;
@@ -210,6 +233,7 @@ impl Driver {
         match fact {
             Fact::AppUp { app, info, number } => self.app_up(&app, info, number),
             Fact::AppLost { why } => self.app_lost(why),
+            Fact::Worked(input) => self.step(input),
             Fact::Answered { generation, .. } | Fact::Checked { generation, .. }
                 if generation != self.inner.generation =>
             {
@@ -228,6 +252,15 @@ impl Driver {
                 Ok(())
             }
         }
+    }
+
+    fn take_from_peer(&mut self, input: Input) -> Result<(), NodeError> {
+        match &input {
+            Input::Peer(peer, PeerInput::Up) => self.talk.joined(*peer),
+            Input::Peer(peer, PeerInput::Down) => self.talk.left(peer),
+            _ => {}
+        }
+        self.step(input)
     }
 
     fn app_up(&mut self, app: &AnyApp, info: InfoResponse, number: u64) -> Result<(), NodeError> {
@@ -307,6 +340,14 @@ impl Driver {
                 let mempool = self.replica.mempool();
                 let txs = mempool.first(limit);
                 let _ = reply.send(MempoolView { count: mempool.count(), bytes: mempool.bytes(), txs });
+                Ok(())
+            }
+            Command::PendingEvidence { reply } => {
+                let _ = reply.send(self.replica.pending_evidence().cloned().collect());
+                Ok(())
+            }
+            Command::PeerStates { reply } => {
+                let _ = reply.send(self.replica.peer_states());
                 Ok(())
             }
             Command::FlushMempool { reply } => {

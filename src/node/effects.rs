@@ -5,6 +5,7 @@ use super::{NodeError, sign_state};
 use crate::consensus::{Now, Signed};
 use crate::crypto::Hash;
 use crate::evidence::is_expired;
+use crate::gossip::Decided;
 use crate::mempool::MempoolEffect;
 use crate::pipeline::{PipelineInput, StoredBlock};
 use crate::ports::{MempoolError, SignError, Store};
@@ -31,15 +32,21 @@ impl Driver {
                 self.sync_journal()?;
                 self.have_signed(request)?;
             }
-            Effect::Tell { .. }
-            | Effect::TellAll(_)
-            | Effect::Drop { .. }
-            | Effect::Good(_)
-            | Effect::Signers(_)
-            | Effect::LoadDecided(_)
-            | Effect::VerifyCommits { .. }
-            | Effect::WakeAt { .. }
-            | Effect::Fetching => {}
+            Effect::Tell { peer, message } => self.talk.tell(peer, &message),
+            Effect::TellAll(message) => self.talk.tell_all(&message),
+            Effect::Drop { peer, why } => self.talk.drop_peer(peer, why),
+            Effect::Good(peer) => self.talk.good(peer),
+            Effect::Signers(signers) => self.talk.count_signatures_of(signers),
+            Effect::LoadDecided(height) => {
+                let decided = self.load_decided(height)?;
+                self.inner.answers.push_back(Input::DecidedLoaded { height, decided });
+            }
+            Effect::VerifyCommits { ticket, checks } => {
+                let chain_id = self.genesis.chain_id.clone();
+                super::talk::verify_beside(chain_id, ticket, checks, self.facts.clone());
+            }
+            Effect::WakeAt { waker, at } => self.talk.wake_at(waker, at),
+            Effect::Fetching => self.status.fetching(),
             Effect::SetTimer { timer, at } => self.inner.timers.set(timer, at),
             Effect::Call { call, request } => self.call(call, request),
             Effect::Mempool(effect) => self.execute_mempool(now, effect),
@@ -187,6 +194,19 @@ impl Driver {
         Ok(Some(StoredBlock { block: Arc::new(block), last_validators, results }))
     }
 
+    /// A decided block and its commit, for a peer that lags behind.
+    fn load_decided(&self, height: Height) -> Result<Option<Decided>, NodeError> {
+        let Some(block) = load_candidate(&*self.store, height)? else { return Ok(None) };
+        let commit = match self.store.extended_commit(height)? {
+            Some(commit) => Some(commit),
+            None => match self.store.commit(height)? {
+                Some(commit) => Some(ExtendedCommit::from(commit)),
+                None => self.store.seen_commit(height)?.map(ExtendedCommit::from),
+            },
+        };
+        Ok(commit.map(|commit| Decided { block: Arc::new(block), commit: Arc::new(commit) }))
+    }
+
     /// Reads what consensus needs to take up the next height.
     fn begin(&mut self, state: &ChainState) -> Result<(), NodeError> {
         sign_state::refuse_stale(self.signer.as_deref(), &*self.store, &self.recovered)?;
@@ -196,6 +216,7 @@ impl Driver {
             None => self.store.seen_commit(last)?.map(ExtendedCommit::from),
         };
         let last_header_app_hash = self.store.block_meta(last)?.map(|meta| meta.header.app_hash);
+        self.sync_journal()?;
         let records = self.recovered.records_since(state.next_height())?;
         let proven = proven_evidence(&*self.store, state)?;
         self.ready(state);

@@ -6,6 +6,7 @@ use super::driver::Command;
 use crate::consensus::tendermint::View;
 use crate::crypto::Hash;
 use crate::events::{Bus, Subscription};
+use crate::p2p::Network;
 use crate::ports::{
     AddressView, App, AppError, Connection, ConsensusView, DialRequest, HealthCheck, MempoolError, MempoolView, Node,
     NodeFacts, PeerView, RoundVotes, Store,
@@ -30,6 +31,7 @@ pub struct Handle {
     pub(super) app: watch::Receiver<Option<AnyApp>>,
     pub(super) bus: Bus,
     pub(super) status: Arc<SharedStatus>,
+    pub(super) network: Option<Network>,
     pub(super) began: Time,
 }
 
@@ -119,23 +121,36 @@ impl Node for Handle {
     }
 
     fn peers(&self) -> Vec<PeerView> {
-        Vec::new()
+        self.network.as_ref().map(Network::peers).unwrap_or_default()
     }
+
     fn known_addresses(&self) -> Vec<AddressView> {
-        Vec::new()
+        self.network.as_ref().map(Network::known).unwrap_or_default()
     }
+
     fn listeners(&self) -> Vec<String> {
-        Vec::new()
+        if self.facts.listen_addr.is_empty() {
+            Vec::new()
+        } else {
+            vec![format!("Listener(@{})", self.facts.listen_addr)]
+        }
     }
+
     async fn peer_states(&self) -> Vec<PeerRoundState> {
-        Vec::new()
+        self.ask_driver(|reply| Command::PeerStates { reply }).await.unwrap_or_default()
     }
-    fn dial(&self, _: DialRequest) -> Result<(), String> {
-        Err("this node has no network".to_owned())
+
+    fn dial(&self, request: DialRequest) -> Result<(), String> {
+        match &self.network {
+            Some(network) => network.dial(request),
+            None => Err("this node has no network: it validates alone. Give it p2p.laddr in config.toml".to_owned()),
+        }
     }
+
     async fn pending_evidence(&self) -> Vec<Evidence> {
-        Vec::new()
+        self.ask_driver(|reply| Command::PendingEvidence { reply }).await.unwrap_or_default()
     }
+
     async fn health(&self) -> Vec<HealthCheck> {
         self.status.checks()
     }

@@ -1,7 +1,8 @@
 //! The asynchronous driver around the replica: tasks, wiring, start and stop.
 //!
-//! Reading order: this file → `assemble` (from the configuration) → `driver` (the loop) → `effects` (what each order does) → `app_link` (the application) →
-//! `handle` (clients) → `indexer`, `timers`, `status`, `report`.
+//! Reading order: this file → `assemble` (from the configuration) → `network` (its part about peers) → `driver` (the
+//! loop) → `effects` (what each order does) → `app_link` (the application) → `inbox`, `seen` and `talk` (peers) →
+//! `serve_blocks`, `fetch` (old blocks) → `handle` (clients) → `indexer`, `timers`, `status`, `report`.
 
 mod app_link;
 mod assemble;
@@ -9,11 +10,15 @@ mod driver;
 mod effects;
 mod fetch;
 mod handle;
+mod inbox;
 mod indexer;
+mod network;
 mod report;
+mod seen;
 mod serve_blocks;
 mod sign_state;
 mod status;
+mod talk;
 mod timers;
 
 pub use app_link::AppSource;
@@ -27,6 +32,7 @@ use crate::events::Bus;
 use crate::evidence::{Facts, trusted_height};
 use crate::mempool::{Mempool, MempoolConfig, MempoolInput};
 use crate::metrics::Metrics;
+use crate::p2p::{self, NetworkOptions};
 use crate::pipeline::{Pipeline, build, recover};
 use crate::ports::{JournalError, NodeFacts, SignError, Signer, Store, StoreError};
 use crate::replica::{Replica, Settings};
@@ -37,13 +43,16 @@ use crate::types::{
 };
 use crate::wal;
 use driver::Driver;
+use inbox::Inbox;
 use indexer::Indexer;
 use report::Report;
+use seen::Seen;
 use status::SharedStatus;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot, watch};
+use talk::Talk;
+use tokio::sync::{SetOnce, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -72,6 +81,8 @@ pub struct NodeOptions {
     pub mempool: MempoolConfig,
     /// What the node says about itself.
     pub facts: NodeFacts,
+    /// The network; none for a node that stays alone.
+    pub network: Option<NetworkOptions>,
     /// Listening RPC sockets and their settings.
     pub rpc: Option<(Vec<rpc::Listener>, RpcConfig)>,
     /// Where metrics are served, and how many may ask at once.
@@ -138,6 +149,7 @@ pub struct Running {
     driver: oneshot::Receiver<Result<(), NodeError>>,
     link: JoinHandle<()>,
     servers: JoinHandle<()>,
+    network: Option<p2p::Network>,
     stop: CancellationToken,
 }
 
@@ -160,6 +172,9 @@ impl Running {
         self.stop.cancel();
         self.link.abort();
         let _ = tokio::time::timeout(STOP_WITHIN, self.servers).await;
+        if let Some(network) = self.network {
+            let _ = tokio::time::timeout(STOP_WITHIN, network.stopped()).await;
+        }
         outcome
     }
 }
@@ -180,6 +195,20 @@ pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, N
     let pipeline = Pipeline::new(Arc::clone(&genesis), stored, own, MedianRule::CommitAndNil);
     let status = Arc::new(SharedStatus::new(Arc::clone(&state), &app.to_string()));
     let (facts, facts_in) = mpsc::unbounded_channel();
+    let (peer_facts, peer_facts_in) = mpsc::channel(inbox::PEER_FACTS_MAX);
+    let (signers, signers_now) = watch::channel(None);
+    let inbox = Arc::new(Inbox {
+        facts: peer_facts,
+        store: Arc::clone(&store),
+        signers: signers_now,
+        network: SetOnce::new(),
+        seen: Seen::default(),
+    });
+    let network = options.network.map(|network| p2p::start(network, Arc::clone(&inbox), stop.clone()));
+    if let Some(network) = &network {
+        // Set once, here: nothing else can have set it.
+        let _ = inbox.network.set(network.clone());
+    }
     let (commands, commands_in) = mpsc::channel(handle::COMMANDS_WAITING_MAX);
     let (current_app, app_now) = watch::channel(None);
     let (given_up, watch_given_up) = watch::channel(0);
@@ -191,6 +220,7 @@ pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, N
         app: app_now,
         bus: bus.clone(),
         status: Arc::clone(&status),
+        network: network.clone(),
         began: Time::from(std::time::SystemTime::now()),
     });
     let driver = Driver {
@@ -207,14 +237,19 @@ pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, N
         report: Report::new(own, options.facts.rpc_address),
         status,
         facts: facts.clone(),
+        talk: Talk::new(network.clone(), signers),
         given_up,
         begun: Instant::now(),
         inner: driver::Inner::default(),
     };
-    let driver = spawn_driver(driver, facts_in, commands_in, stop.clone())?;
+    let driver = spawn_driver(
+        driver,
+        driver::Inlets { facts: facts_in, commands: commands_in, peers: peer_facts_in },
+        stop.clone(),
+    )?;
     let link = tokio::spawn(app_link::keep_connected(app, facts, current_app, watch_given_up));
     let servers = serve(Arc::clone(&handle), options.rpc, options.metrics_listener, options.metrics, &stop);
-    Ok(Running { handle, driver, link, servers: tokio::spawn(servers), stop })
+    Ok(Running { handle, driver, link, servers: tokio::spawn(servers), network, stop })
 }
 
 /// A mempool that knows that nobody can be asked yet.
@@ -250,8 +285,7 @@ fn serve(
 /// Runs the driver on a thread of its own, so that its waits for the disk hold up nobody else.
 fn spawn_driver(
     driver: Driver,
-    facts: mpsc::UnboundedReceiver<driver::Fact>,
-    commands: mpsc::Receiver<driver::Command>,
+    inlets: driver::Inlets,
     stop: CancellationToken,
 ) -> Result<oneshot::Receiver<Result<(), NodeError>>, NodeError> {
     let runtime = tokio::runtime::Handle::current();
@@ -259,7 +293,7 @@ fn spawn_driver(
     std::thread::Builder::new()
         .name("replica".to_owned())
         .spawn(move || {
-            let _ = done.send(runtime.block_on(driver.run(facts, commands, stop)));
+            let _ = done.send(runtime.block_on(driver.run(inlets, stop)));
         })
         .map_err(NodeError::Thread)?;
     Ok(outcome)

@@ -43,6 +43,12 @@ impl SharedStatus {
         *self.lock() = Standing { application: Ok(()), consensus: Ok(()) };
     }
 
+    /// The application is there; blocks are fetched from peers before consensus begins.
+    pub(super) fn fetching(&self) {
+        let consensus = Err("fetching blocks that others have decided".to_owned());
+        *self.lock() = Standing { application: Ok(()), consensus };
+    }
+
     /// The application is there, and that is where the trouble comes from.
     pub(super) fn halted(&self, why: &str) {
         *self.lock() = Standing { application: Ok(()), consensus: Err(why.to_owned()) };

@@ -76,6 +76,7 @@ fn options(dir: &Path, store: Arc<dyn Store>, app: LocalApp) -> NodeOptions {
         block_time_tolerance: None,
         mempool: MempoolConfig::default(),
         facts,
+        network: None,
         rpc: None,
         metrics_listener: None,
         metrics,

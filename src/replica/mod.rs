@@ -28,7 +28,7 @@ use crate::mempool::gossip::TxGossip;
 use crate::mempool::{Mempool, MempoolEffect, MempoolInput};
 use crate::pipeline::check::ClockRule;
 use crate::pipeline::{CallId, Pipeline, PipelineError, PipelineInput, PipelineNote};
-use crate::sync::{CommitCheck, Progress, Sync, SyncInput};
+use crate::sync::{CommitCheck, Progress, Role, Sync, SyncInput};
 use crate::types::abci::{FinalizeBlockResponse, Request};
 use crate::types::{
     Address, AppliedBlock, CandidateBlock, ChainState, Evidence, ExtendedCommit, Height, JournalRecord, NodeId,
@@ -288,7 +288,7 @@ impl Replica {
             gossip: ConsensusGossip::new(),
             tx_gossip: TxGossip::new(),
             evidence_gossip: EvidenceGossip::new(),
-            sync: Sync::new(own),
+            sync: Sync::new(Role::OneOfMany, own),
             state,
             signers_at: None,
             beginning: false,
@@ -350,8 +350,8 @@ impl Replica {
         self.gossip.peer_states()
     }
 
-    /// How far fetching blocks is; none while consensus runs.
-    pub fn progress(&self) -> Option<Progress> {
+    /// How far fetching blocks is.
+    pub fn progress(&self) -> Progress {
         self.sync.progress()
     }
 

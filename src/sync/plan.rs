@@ -218,6 +218,9 @@ impl Sync {
     // --------------------------------------------------------------------------------------------------- the chain
 
     fn on_begin(&mut self, now: Elapsed, state: Arc<ChainState>, out: &mut Vec<SyncEffect>) {
+        if self.own.is_some_and(|own| state.validators.len() == 1 && state.validators.by_address(&own).is_some()) {
+            self.role = Role::Alone;
+        }
         self.state = Some(state);
         match self.role {
             Role::Alone => {

@@ -1,0 +1,141 @@
+//! Where peers' messages come in: decoded, checked and answered in the peer's own task as far as that goes without the
+//! replica. What is left for the replica waits in one bounded queue; while it is full, nothing more is read from
+//! whoever has something for it.
+
+use super::seen::Seen;
+use super::{fetch, serve_blocks};
+use crate::gossip::{Heard, Signers, hear};
+use crate::p2p::{Fault, Network, PeerUp, Receiver};
+use crate::ports::Store;
+use crate::replica::{Input, PeerInput};
+use crate::sync::SyncInput;
+use crate::types::{BlocksyncMessage, Channel, ConsensusMessage, Evidence, NodeId, PeerMessage, Tx};
+use bytes::Bytes;
+use std::sync::Arc;
+use tokio::sync::{SetOnce, mpsc, watch};
+
+/// Facts from peers that may wait for the replica, as many as CometBFT lets wait (reference §5.6).
+pub(super) const PEER_FACTS_MAX: usize = 1000;
+
+/// The node's end of all connections.
+pub(super) struct Inbox {
+    pub(super) facts: mpsc::Sender<Input>,
+    pub(super) store: Arc<dyn Store>,
+    /// Whose signatures count now.
+    pub(super) signers: watch::Receiver<Option<Arc<Signers>>>,
+    /// For answers that the replica has no part in. Set as soon as the network runs.
+    pub(super) network: SetOnce<Network>,
+    pub(super) seen: Seen,
+}
+
+impl std::fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inbox").finish_non_exhaustive()
+    }
+}
+
+impl Receiver for Inbox {
+    async fn up(&self, peer: PeerUp) {
+        tracing::info!(peer = %peer.id, moniker = peer.info.moniker, direction = ?peer.direction, "peer connected");
+        self.tell(peer.id, PeerInput::Up).await;
+        let status = PeerMessage::Blocksync(serve_blocks::status(&*self.store)).encode();
+        let _ = self.network.wait().await.send(peer.id, Channel::Blocksync, status);
+    }
+
+    async fn message(&self, peer: NodeId, channel: Channel, message: Bytes) -> Result<(), Fault> {
+        if channel == Channel::Vote && self.seen.contains(&message) {
+            // Another peer was quicker. That this one has the vote as well still counts.
+            if let Ok(PeerMessage::Consensus(message)) = PeerMessage::decode(channel, message) {
+                self.tell(peer, PeerInput::Heard(Box::new(Heard::Told(message)))).await;
+            }
+            return Ok(());
+        }
+        let bytes = message.len();
+        let decoded = PeerMessage::decode(channel, message.clone())
+            .map_err(|error| Fault(format!("sent a message on channel {channel:?} that cannot be read: {error}")))?;
+        match decoded {
+            PeerMessage::Consensus(decoded) => self.consensus(peer, decoded, message).await,
+            PeerMessage::Txs(txs) => {
+                let txs = txs.into_iter().map(Tx::new).collect();
+                self.tell(peer, PeerInput::Txs(txs)).await;
+                Ok(())
+            }
+            PeerMessage::Evidence(list) => self.evidence(peer, list).await,
+            PeerMessage::Blocksync(message) => self.blocksync(peer, message, bytes).await,
+        }
+    }
+
+    async fn written(&self, peer: NodeId, channel: Channel, bytes: u64) {
+        if channel != Channel::Blocksync {
+            self.tell(peer, PeerInput::Written(channel, bytes)).await;
+        }
+    }
+
+    async fn down(&self, peer: NodeId, why: String) {
+        tracing::info!(%peer, why, "peer gone");
+        self.tell(peer, PeerInput::Down).await;
+    }
+}
+
+impl Inbox {
+    /// An error means that the node is stopping.
+    async fn tell(&self, peer: NodeId, input: PeerInput) {
+        let _ = self.facts.send(Input::Peer(peer, input)).await;
+    }
+
+    async fn consensus(&self, peer: NodeId, message: ConsensusMessage, bytes: Bytes) -> Result<(), Fault> {
+        let signers = self.signers.borrow().clone();
+        let heard = hear(signers.as_deref(), message).map_err(|why| Fault(why.to_owned()))?;
+        if let (Some(signers), Heard::Said(_, ConsensusMessage::Vote(vote))) = (&signers, &heard) {
+            self.seen.insert(signers, vote, bytes);
+        }
+        self.tell(peer, PeerInput::Heard(Box::new(heard))).await;
+        Ok(())
+    }
+
+    async fn evidence(&self, peer: NodeId, list: Vec<Evidence>) -> Result<(), Fault> {
+        let mut with_facts = Vec::with_capacity(list.len());
+        for evidence in list {
+            match super::evidence_facts(&*self.store, &evidence) {
+                Ok(facts) => with_facts.push((evidence, facts)),
+                Err(error) => tracing::error!("cannot read the block an offence is about: {error}"),
+            }
+        }
+        self.tell(peer, PeerInput::Evidence(with_facts)).await;
+        Ok(())
+    }
+
+    async fn blocksync(&self, peer: NodeId, message: BlocksyncMessage, bytes: usize) -> Result<(), Fault> {
+        let input = match message {
+            BlocksyncMessage::BlockRequest(_) | BlocksyncMessage::StatusRequest => {
+                return self.serve(peer, message).await;
+            }
+            BlocksyncMessage::StatusResponse { height, base } => SyncInput::Status { peer, base, height },
+            BlocksyncMessage::NoBlockResponse(height) => SyncInput::NoBlock { peer, height },
+            BlocksyncMessage::BlockResponse { block, extended_commit } => {
+                let fetch::FetchedBlock { block, extended_commit } =
+                    fetch::read_block(bytes, block, extended_commit).map_err(Fault)?;
+                SyncInput::Block { peer, block, extended_commit }
+            }
+        };
+        let _ = self.facts.send(Input::Sync(input)).await;
+        Ok(())
+    }
+
+    /// Reads and sends what a peer asks for. It waits while the peer does not take it, and so does whatever else the
+    /// peer has to say.
+    async fn serve(&self, peer: NodeId, request: BlocksyncMessage) -> Result<(), Fault> {
+        let answer = match serve_blocks::answer(&*self.store, &request) {
+            Ok(Some(answer)) => answer,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                tracing::error!(%peer, "cannot read what a peer asks for: {error}");
+                return Ok(());
+            }
+        };
+        let network = self.network.wait().await;
+        let answer = PeerMessage::Blocksync(answer).encode();
+        let _ = network.send_when_possible(peer, Channel::Blocksync, answer).await;
+        Ok(())
+    }
+}

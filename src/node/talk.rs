@@ -1,0 +1,109 @@
+//! What the driver says to peers, and who they are.
+
+use super::fetch;
+use crate::consensus::Tick;
+use crate::gossip::Signers;
+use crate::p2p::{Fault, Network, NotSent};
+use crate::replica::{Input, Waker};
+use crate::sync::{CommitCheck, SyncInput};
+use crate::types::{ChainId, NodeId, PeerMessage};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+
+/// The driver's end of all connections.
+pub(super) struct Talk {
+    network: Option<Network>,
+    peers: BTreeSet<NodeId>,
+    /// Whose signatures count now, for the inbox.
+    signers: watch::Sender<Option<Arc<Signers>>>,
+    /// Who wants to be woken when.
+    wakers: BTreeMap<Waker, Tick>,
+}
+
+impl Talk {
+    pub(super) fn new(network: Option<Network>, signers: watch::Sender<Option<Arc<Signers>>>) -> Talk {
+        Talk { network, peers: BTreeSet::new(), signers, wakers: BTreeMap::new() }
+    }
+
+    pub(super) fn joined(&mut self, peer: NodeId) {
+        self.peers.insert(peer);
+    }
+
+    pub(super) fn left(&mut self, peer: &NodeId) {
+        self.peers.remove(peer);
+    }
+
+    /// What cannot be sent is lost with the connection, except that a full queue means that our accounts are wrong or
+    /// the peer does not read: it is dropped, so that no account waits for ever.
+    pub(super) fn tell(&self, peer: NodeId, message: &PeerMessage) {
+        self.send(peer, message.channel(), message.encode());
+    }
+
+    pub(super) fn tell_all(&self, message: &PeerMessage) {
+        if self.peers.is_empty() {
+            return;
+        }
+        let (channel, encoded) = (message.channel(), message.encode());
+        for peer in &self.peers {
+            self.send(*peer, channel, encoded.clone());
+        }
+    }
+
+    fn send(&self, peer: NodeId, channel: crate::types::Channel, message: bytes::Bytes) {
+        let Some(network) = &self.network else { return };
+        match network.send(peer, channel, message) {
+            Ok(()) | Err(NotSent::Gone | NotSent::NotSpoken) => {}
+            Err(error @ (NotSent::Full | NotSent::TooLarge { .. })) => {
+                network.drop_peer(peer, Fault(format!("cannot be told anything on channel {channel:?}: {error}")));
+            }
+        }
+    }
+
+    pub(super) fn drop_peer(&self, peer: NodeId, why: String) {
+        tracing::warn!(%peer, why, "peer dropped");
+        if let Some(network) = &self.network {
+            network.drop_peer(peer, Fault(why));
+        }
+    }
+
+    pub(super) fn good(&self, peer: NodeId) {
+        if let Some(network) = &self.network {
+            network.useful(peer);
+        }
+    }
+
+    pub(super) fn count_signatures_of(&self, signers: Option<Arc<Signers>>) {
+        self.signers.send_replace(signers);
+    }
+
+    pub(super) fn wake_at(&mut self, waker: Waker, at: Tick) {
+        self.wakers.insert(waker, at);
+    }
+
+    pub(super) fn next_wake(&self) -> Option<Tick> {
+        self.wakers.values().min().copied()
+    }
+
+    /// Takes those to be woken at `now`.
+    pub(super) fn take_due(&mut self, now: Tick) -> Vec<Waker> {
+        let due: Vec<Waker> = self.wakers.iter().filter(|(_, at)| **at <= now).map(|(waker, _)| *waker).collect();
+        self.wakers.retain(|_, at| *at > now);
+        due
+    }
+}
+
+/// Checks commits on other threads; the answer comes back as a fact.
+pub(super) fn verify_beside(
+    chain_id: ChainId,
+    ticket: u64,
+    checks: Vec<CommitCheck>,
+    answer: mpsc::UnboundedSender<super::driver::Fact>,
+) {
+    tokio::spawn(async move {
+        let outcomes = fetch::verify(chain_id, checks).await;
+        let input = Input::Sync(SyncInput::Verified { ticket, outcomes });
+        // An error means that the node is stopping.
+        let _ = answer.send(super::driver::Fact::Worked(input));
+    });
+}
