@@ -144,23 +144,6 @@ impl StateMetrics {
     }
 }
 
-/// Peers.
-#[derive(Debug, Clone)]
-pub struct P2pMetrics {
-    peers: IntGauge,
-}
-
-impl P2pMetrics {
-    pub(super) fn new(of: &Register<'_>) -> Result<P2pMetrics, Error> {
-        Ok(P2pMetrics { peers: of.gauge("peers", "Connected peers")? })
-    }
-
-    /// So many peers are connected.
-    pub fn connected(&self, peers: u64) {
-        self.peers.set(signed(peers));
-    }
-}
-
 /// Catching up.
 #[derive(Debug, Clone)]
 pub struct BlocksyncMetrics {

@@ -4,15 +4,17 @@
 //! metric has the label `chain_id`. Metrics without further labels exist at 0 from the start, so that an alert can tell
 //! "none yet" from "not there".
 //!
-//! Reading order: `consensus`, `groups` (what is counted) → `server` (who may ask).
+//! Reading order: `consensus`, `groups`, `p2p` (what is counted) → `server` (who may ask).
 
 mod consensus;
 mod groups;
+mod p2p;
 mod register;
 mod server;
 
 pub use consensus::{BlockFacts, ConsensusMetrics, PartUse, Verdict, VotersFacts};
-pub use groups::{AppCall, BlocksyncMetrics, MempoolMetrics, P2pMetrics, StateMetrics};
+pub use groups::{AppCall, BlocksyncMetrics, MempoolMetrics, StateMetrics};
+pub use p2p::{P2pMetrics, PeerMetrics};
 pub use server::{bind, serve};
 
 use crate::types::ChainId;
@@ -31,7 +33,7 @@ pub struct Metrics {
     pub app: AppCall,
     /// Executing blocks.
     pub state: StateMetrics,
-    /// Peers.
+    /// Peers and messages.
     pub p2p: P2pMetrics,
     /// Catching up.
     pub blocksync: BlocksyncMetrics,

@@ -46,6 +46,10 @@ impl Register<'_> {
         self.keep(IntCounterVec::new(self.opts(name, help), &[label])?)
     }
 
+    pub(super) fn counter_by_all(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, Error> {
+        self.keep(IntCounterVec::new(self.opts(name, help), labels)?)
+    }
+
     pub(super) fn histogram(&self, name: &str, help: &str, buckets: Vec<f64>) -> Result<Histogram, Error> {
         self.keep(Histogram::with_opts(self.histogram_opts(name, help, buckets))?)
     }

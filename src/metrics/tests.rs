@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
 
-/// Name, type and labels besides `chain_id`, as CometBFT v0.38 has them. 46 metrics.
+/// Name, type and labels besides `chain_id`, as CometBFT v0.38 has them. 52 metrics.
 const PROMISED: &[(&str, &str, &[&str])] = &[
     ("abci_connection_method_timing_seconds", "histogram", &["method", "type"]),
     ("blocksync_syncing", "gauge", &[]),
@@ -50,6 +50,12 @@ const PROMISED: &[(&str, &str, &[&str])] = &[
     ("mempool_size", "gauge", &[]),
     ("mempool_size_bytes", "gauge", &[]),
     ("mempool_tx_size_bytes", "histogram", &[]),
+    ("p2p_message_receive_bytes_total", "counter", &["message_type"]),
+    ("p2p_message_send_bytes_total", "counter", &["message_type"]),
+    ("p2p_num_txs", "gauge", &["peer_id"]),
+    ("p2p_peer_pending_send_bytes", "gauge", &["peer_id"]),
+    ("p2p_peer_receive_bytes_total", "counter", &["peer_id", "chID"]),
+    ("p2p_peer_send_bytes_total", "counter", &["peer_id", "chID"]),
     ("p2p_peers", "gauge", &[]),
     ("state_block_processing_time", "histogram", &[]),
     ("state_consensus_param_updates", "counter", &[]),
@@ -116,6 +122,7 @@ fn record_everything(metrics: &Metrics) {
 fn names_types_and_labels_are_cometbfts() {
     let metrics = metrics();
     record_everything(&metrics);
+    let _connected = metrics.p2p.peer(&NodeId::new(Address::new([1; 20])));
     let mut found = BTreeMap::new();
     for family in metrics.registry.gather() {
         let labels: BTreeSet<String> = family.get_metric()[0].get_label().iter().map(|l| l.name().to_owned()).collect();
