@@ -133,4 +133,37 @@ impl CandidateBlock {
         let block = Block::decode(encoded)?;
         Ok(CandidateBlock { id: BlockId { hash: block.header.hash(), parts: parts.header() }, block, parts })
     }
+
+    /// Reads a whole encoded block, as block sync gets it, and cuts the received bytes into parts. Block and parts share
+    /// them.
+    ///
+    /// # Panics
+    /// As [`PartSet::cut`]: the caller checks the size first.
+    pub fn from_encoded(encoded: &Bytes) -> Result<CandidateBlock, DecodeError> {
+        let block = Block::decode(encoded.clone())?;
+        let parts = PartSet::cut(encoded);
+        Ok(CandidateBlock { id: BlockId { hash: block.header.hash(), parts: parts.header() }, block, parts })
+    }
+}
+
+/// What a block has many of, counted without reading it: a list in memory can be fifty times as large as on the wire,
+/// so whoever reads a stranger's block looks here first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockEntries {
+    /// Transactions.
+    pub txs: usize,
+    /// Signatures in the last commit.
+    pub signatures: usize,
+}
+
+impl BlockEntries {
+    /// Counts.
+    pub fn count(encoded: &Bytes) -> Result<BlockEntries, DecodeError> {
+        let counted = Fields::parse(encoded).and_then(|m| {
+            let txs = m.nested(2, "data", |m| Ok(m.count(1)))?.unwrap_or(0);
+            let signatures = m.nested(4, "last_commit", |m| Ok(m.count(4)))?.unwrap_or(0);
+            Ok(BlockEntries { txs, signatures })
+        });
+        counted.map_err(|error| error.within(Block::NAME))
+    }
 }

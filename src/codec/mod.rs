@@ -42,6 +42,7 @@ mod validator;
 mod vote;
 pub mod wire;
 
+pub use block::BlockEntries;
 pub use error::DecodeError;
 pub use hashes::last_results_hash;
 

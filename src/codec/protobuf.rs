@@ -424,7 +424,7 @@ impl<'a> Fields<'a> {
     }
 
     /// How often the field stands in the message; its elements are in memory already, so this may size a list.
-    fn count(&self, field: u32) -> usize {
+    pub(crate) fn count(&self, field: u32) -> usize {
         self.slots.get(field as usize).map_or(0, |slot| slot.count as usize)
     }
 

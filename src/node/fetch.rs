@@ -1,13 +1,15 @@
 //! Work of block sync that runs beside the replica's loop: reading a block a peer sent, and checking signatures.
 
+use crate::codec::{BlockEntries, DecodeError};
 use crate::sync::{CheckFault, CommitCheck};
-use crate::types::{CandidateBlock, ChainId, CommitError, ExtendedCommit, Extensions, PartSet};
+use crate::types::{CandidateBlock, ChainId, Commit, CommitError, ExtendedCommit, Extensions, PartSet, Tx};
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
-/// Signatures in one commit: `MaxVotesCount` of CometBFT.
-pub(super) const SIGNATURES_MAX: usize = 10_000;
+/// Bytes the lists of a block may take in memory: 1 GiB. The largest block fits as long as its transactions have four
+/// bytes on average.
+const LIST_BYTES_MAX: usize = 1 << 30;
 
 /// Bytes a message may have around its block and extended commit: tags and lengths.
 const MESSAGE_OVERHEAD_MAX: usize = 32;
@@ -42,14 +44,13 @@ pub(super) fn read_block(
     if message_bytes > wrapped + MESSAGE_OVERHEAD_MAX {
         return Err(format!("it sent a block of {wrapped} bytes in a message of {message_bytes} bytes"));
     }
-    let block = CandidateBlock::from_parts(PartSet::cut(&encoded)).map_err(|error| format!("it sent {error}"))?;
-    let height = block.block().header.height;
-    let signatures = block.block().last_commit.as_ref().map_or(0, |commit| commit.signatures.len());
-    let extended = extended_commit.as_ref().map_or(0, |commit| commit.signatures.len());
-    if signatures.max(extended) > SIGNATURES_MAX {
-        let got = signatures.max(extended);
-        return Err(format!("block {height} has a commit of {got} signatures, more than {SIGNATURES_MAX}"));
+    let wrong = |error: DecodeError| format!("it sent a block that cannot be read: {error}");
+    let BlockEntries { txs, signatures } = BlockEntries::count(&encoded).map_err(wrong)?;
+    if signatures > Commit::SIGNATURES_MAX || txs.saturating_mul(size_of::<Tx>()) > LIST_BYTES_MAX {
+        return Err(format!("it sent a block of {txs} transactions and {signatures} signatures: too many to read"));
     }
+    let block = CandidateBlock::from_encoded(&encoded).map_err(wrong)?;
+    let height = block.block().header.height;
     block.block().validate_basic().map_err(|error| format!("block {height} is wrong in itself: {error}"))?;
     Ok(FetchedBlock { block: Arc::new(block), extended_commit: extended_commit.map(Box::new) })
 }
@@ -106,3 +107,6 @@ pub(super) fn check(chain_id: &ChainId, check: &CommitCheck) -> Result<(), Check
         Err(error) => Err(CheckFault::Commit(error.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,3 +57,6 @@ fn stored_bytes(store: &dyn Store, height: Height) -> Result<Option<Bytes>, Stor
     }
     Ok(Some(block.freeze()))
 }
+
+#[cfg(test)]
+mod tests;

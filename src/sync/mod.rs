@@ -201,6 +201,8 @@ pub struct Sync {
     /// Who lied or dawdled, and until when it is asked nothing.
     barred: BTreeMap<NodeId, Elapsed>,
     window: Window,
+    /// Bytes of blocks it may keep.
+    room: u64,
     /// The order for checks that is on its way.
     checking: Option<Order>,
     /// Orders given so far.

@@ -1,6 +1,6 @@
 //! What each fact changes. After every fact the planner does what has become possible, in a fixed order.
 
-use super::limits::{BAR_TIME, BARRED_MAX};
+use super::limits::{BAR_TIME, BARRED_MAX, HELD_BYTES_MAX};
 use super::peer::{Answer, Peer};
 use super::window::{Held, Window};
 use super::{Doubt, Elapsed, Meter, Mode, Progress, Role, Stage, StatusRound, Sync, SyncEffect, SyncInput};
@@ -24,7 +24,8 @@ impl Sync {
             set_hashes: None,
             peers: BTreeMap::new(),
             barred: BTreeMap::new(),
-            window: Window::new(Height::FIRST, 0),
+            window: Window::new(Height::FIRST, 0, HELD_BYTES_MAX),
+            room: HELD_BYTES_MAX,
             checking: None,
             tickets: 0,
             applying: None,
@@ -248,7 +249,7 @@ impl Sync {
             .state
             .as_ref()
             .map_or((Height::FIRST, 0), |state| (state.next_height(), state.consensus_params.block.bytes_limit()));
-        self.window = Window::new(next, bytes);
+        self.window = Window::new(next, bytes, self.room);
         self.set_hashes = None;
         self.checking = None;
         self.applying = None;

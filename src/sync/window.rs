@@ -1,7 +1,6 @@
 //! The blocks between ours and theirs: what is here, what is asked for, what is wanted.
 
 use super::Elapsed;
-use super::limits::HELD_BYTES_MAX;
 use crate::types::{BlockId, CandidateBlock, Commit, CommitSig, ExtendedCommit, ExtendedCommitSig, Height, NodeId, Tx};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -66,10 +65,12 @@ pub(super) struct Window {
     fresh: Height,
     /// The size of blocks lately: the largest, slowly forgotten. Begins at the largest the chain allows.
     typical: u64,
+    /// Bytes that may be kept.
+    room: u64,
 }
 
 impl Window {
-    pub(super) fn new(next: Height, block_bytes_max: u64) -> Window {
+    pub(super) fn new(next: Height, block_bytes_max: u64, room: u64) -> Window {
         Window {
             next,
             held: BTreeMap::new(),
@@ -78,6 +79,7 @@ impl Window {
             wanted: BTreeSet::new(),
             fresh: next,
             typical: block_bytes_max,
+            room,
         }
     }
 
@@ -95,6 +97,7 @@ impl Window {
     }
 
     /// Bytes kept now.
+    #[cfg(test)]
     pub(super) fn held_bytes(&self) -> u64 {
         self.held_bytes
     }
@@ -111,7 +114,7 @@ impl Window {
     /// Whether one more block may be asked for. The two lowest always may: without them nothing can be verified.
     pub(super) fn has_room_for(&self, height: Height) -> bool {
         let coming = self.asked.values().map(Vec::len).sum::<usize>() as u64 + 1;
-        height <= self.next.next() || self.held_bytes.saturating_add(coming * self.typical) <= HELD_BYTES_MAX
+        height <= self.next.next() || self.held_bytes.saturating_add(coming * self.typical) <= self.room
     }
 
     /// Who is asked for a height now, oldest first.
@@ -149,7 +152,7 @@ impl Window {
         self.held_bytes += held.bytes;
         self.held.insert(height, held);
         let needed = self.next.next();
-        while self.held_bytes > HELD_BYTES_MAX {
+        while self.held_bytes > self.room {
             let idle = |(height, held): &(&Height, &Held)| **height > needed && matches!(held.proof, Proof::None);
             let Some(highest) = self.held.iter().rev().find(idle).map(|(height, _)| *height) else { break };
             self.discard(highest);

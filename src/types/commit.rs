@@ -73,6 +73,11 @@ pub struct ExtendedCommit {
     pub signatures: Vec<ExtendedCommitSig>,
 }
 
+impl Commit {
+    /// Most signatures a peer's commit may have: `MaxVotesCount` of CometBFT.
+    pub const SIGNATURES_MAX: usize = 10_000;
+}
+
 impl ExtendedCommit {
     /// The commit without extensions, as the next block carries it.
     pub fn to_commit(&self) -> Commit {

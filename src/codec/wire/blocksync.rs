@@ -2,7 +2,7 @@
 
 use crate::codec::DecodeError;
 use crate::codec::protobuf::{Fields, Message, Writer};
-use crate::types::BlocksyncMessage;
+use crate::types::{BlocksyncMessage, Commit, ExtendedCommit};
 
 encodings!(BlocksyncMessage);
 
@@ -32,7 +32,10 @@ impl Message for BlocksyncMessage {
                 m.member(2, "no_block_response", |m| m.number(1, "height")).map(BlocksyncMessage::NoBlockResponse)
             }
             Some(3) => m.member(3, "block_response", |m| {
-                let extended_commit = m.optional(2, "ext_commit")?;
+                let extended_commit = m.nested(2, "ext_commit", |m| match m.count(4) {
+                    0..=Commit::SIGNATURES_MAX => ExtendedCommit::read(m),
+                    more => Err(DecodeError::new(format_args!("has {more} signatures"))),
+                })?;
                 Ok(BlocksyncMessage::BlockResponse { block: m.bytes(1, "block")?, extended_commit })
             }),
             Some(4) => m.member(4, "status_request", |_| Ok(BlocksyncMessage::StatusRequest)),

@@ -1,1 +1,6 @@
-//! Stories of block sync.
+//! Block sync in a world of model peers: one clock, one seed, no threads.
+
+mod chain;
+mod seeds;
+mod stories;
+mod world;
