@@ -65,6 +65,12 @@ pub trait Signer: Send {
 
     /// Signs a proposal.
     fn sign_proposal(&mut self, chain_id: &ChainId, proposal: UnsignedProposal) -> Result<Proposal, SignError>;
+
+    /// A second vote for something else, which a validator that misbehaves signed along with the last one.
+    #[cfg(feature = "misbehave")]
+    fn second_vote(&mut self) -> Option<Vote> {
+        None
+    }
 }
 
 // ------------------------------------------------------------------------------------------------------ store

@@ -213,7 +213,7 @@ const fn dashed(name: &'static str, alias: &'static str, help: &'static str) -> 
     StartFlag { name, alias: Some(alias), key: name, help }
 }
 
-/// All flags of `start` (reference §1.3). 25 flags.
+/// All flags of `start` (reference §1.3), and ours. 26 flags.
 const START_FLAGS: &[StartFlag] = &[
     dashed(
         "proxy_app",
@@ -244,6 +244,12 @@ const START_FLAGS: &[StartFlag] = &[
     flag("p2p.seed_mode", "Only collect and give addresses"),
     flag("p2p.private_peer_ids", "Peers whose addresses are not told: ID,…"),
     flag("consensus.double_sign_check_height", "Refuse to start when the own key signed one of so many last blocks"),
+    StartFlag {
+        name: "skip-doppelganger-check",
+        alias: Some("skip_doppelganger_check"),
+        key: "consensus.skip_doppelganger_check",
+        help: "Sign at once, without listening for the own key first; only when no other node can have it",
+    },
     flag("consensus.create_empty_blocks", "Make blocks without transactions"),
     flag("consensus.create_empty_blocks_interval", "Longest silence before an empty block"),
     flag("consensus.timeout_commit", "Pause after each block"),

@@ -27,11 +27,22 @@ async fn run_node(plan: StartPlan) -> Result<(), NodeError> {
     let StartPlan { config, node_key, genesis, signer, lock: _lock, .. } = plan;
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
+    #[cfg(feature = "misbehave")]
+    let signer = two_faced(signer)?;
     let options = node::assemble(&config, genesis, node_key, Box::new(signer)).await?;
     let metrics = config.metrics.as_ref().map(|metrics| metrics.listen.clone());
     write_run_file(&config.home, options.facts.rpc_address.clone(), metrics);
     let running = node::start(options, stop)?;
     running.ended().await
+}
+
+/// This build is for showing that a validator that signs twice is caught.
+#[cfg(feature = "misbehave")]
+fn two_faced(signer: crate::privval::FileSigner) -> Result<crate::privval::TwoFaced, NodeError> {
+    use crate::privval::{HEIGHTS_VARIABLE, TwoFaced};
+    let heights = std::env::var(HEIGHTS_VARIABLE).unwrap_or_default();
+    tracing::warn!(heights, "this build signs twice on purpose, at the heights {HEIGHTS_VARIABLE} names");
+    TwoFaced::new(signer, &heights).map_err(NodeError::Signer)
 }
 
 /// Without the file `status` has to be told where the node is; that is no reason not to run.

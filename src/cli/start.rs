@@ -95,7 +95,7 @@ fn card(plan: &StartPlan) -> String {
     let mut line = |name: &str, value: String| {
         let _ = writeln!(card, "{name:<12} {value}");
     };
-    line("quorate", format!("{}  {}  {}", env!("CARGO_PKG_VERSION"), config.moniker, plan.node_key.id()));
+    line("quorate", format!("{}  {}  {}", super::version::short(), config.moniker, plan.node_key.id()));
     line("chain", format!("{}  tendermint, from height {}", document.chain_id, document.initial_height));
     line("validator", format!("{}  {role}", Address::from(&key)));
     line("application", config.application.to_string());

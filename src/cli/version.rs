@@ -19,11 +19,28 @@ pub(super) fn run(args: &VersionArgs, out: &Output) -> Result<(), CliError> {
         "abci": ABCI,
         "block_protocol": BLOCK_PROTOCOL,
         "p2p_protocol": P2P_PROTOCOL,
+        "features": features(),
     });
     if args.verbose {
         out.line(&format!("{all:#}"));
     } else {
-        out.give(version, &all);
+        out.give(&short(), &all);
     }
     Ok(())
+}
+
+/// What this build has that others may not have.
+fn features() -> Vec<&'static str> {
+    let built = [("rocksdb", cfg!(feature = "rocksdb")), ("misbehave", cfg!(feature = "misbehave"))];
+    built.into_iter().filter_map(|(name, there)| there.then_some(name)).collect()
+}
+
+/// The version as everything that names it in one line shows it; a build that must not hold a real key says so.
+pub(super) fn short() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    if cfg!(feature = "misbehave") {
+        format!("{version}+misbehave (signs twice on purpose)")
+    } else {
+        version.to_owned()
+    }
 }

@@ -169,6 +169,7 @@ pub const KEYS: &[Key] = &[
     key("consensus.timeout_precommit_delta", TIMEOUT, "500ms", Used),
     key("consensus.timeout_commit", TIMEOUT, "0s", Used),
     key("consensus.double_sign_check_height", Number(0, BYTES_MAX), "0", Used),
+    key("consensus.skip_doppelganger_check", Bool, "false", Used),
     key("consensus.skip_timeout_commit", Bool, "false", Used),
     key("consensus.create_empty_blocks", Bool, "true", Used),
     key("consensus.create_empty_blocks_interval", Duration(0, CENTURY), "10s", Used),

@@ -219,6 +219,7 @@ impl ConsensusSettings {
             skip_timeout_commit: values.bool("consensus.skip_timeout_commit"),
             empty_blocks: empty_blocks(values),
             double_sign_check_height: values.limit("consensus.double_sign_check_height"),
+            skip_doppelganger_check: values.bool("consensus.skip_doppelganger_check"),
         }
     }
 }

@@ -299,6 +299,8 @@ pub struct ConsensusSettings {
     pub empty_blocks: EmptyBlocks,
     /// Refuse to start when the own key signed one of so many last blocks; none to not look.
     pub double_sign_check_height: Option<u64>,
+    /// Sign at once, without listening for the own key first.
+    pub skip_doppelganger_check: bool,
 }
 
 /// Metrics.

@@ -131,6 +131,12 @@ impl Driver {
             Err(error @ SignError::Failed(_)) => return Err(NodeError::Signer(error)),
         };
         self.inner.answers.push_back(Input::Signed(signed));
+        #[cfg(feature = "misbehave")]
+        if let Some(vote) = self.signer.as_mut().and_then(|signer| signer.second_vote()) {
+            tracing::warn!(height = %vote.height, round = %vote.round, "signed a second prevote, as this build is told to");
+            let message = crate::types::ConsensusMessage::Vote(vote);
+            self.talk.tell_all(&crate::types::PeerMessage::Consensus(message));
+        }
         Ok(())
     }
 

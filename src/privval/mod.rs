@@ -10,10 +10,14 @@
 mod file;
 mod files;
 mod guard;
+#[cfg(feature = "misbehave")]
+mod misbehave;
 mod shown;
 mod sign_bytes;
 
 pub use file::FileSigner;
 pub use files::KeyFileError;
 pub use guard::{Answer, LastSigned, Refusal, SignedBytes, check};
+#[cfg(feature = "misbehave")]
+pub use misbehave::{HEIGHTS_VARIABLE, TwoFaced};
 pub use shown::{HEIGHTS_SEARCHED_MAX, Shown, ShownBy, newest_shown};
