@@ -83,10 +83,11 @@ impl Recovered {
     /// of the height before that were counted after its end.
     ///
     /// Records say their height, so a missing end-of-height mark (after block sync, for one) changes nothing. Reads
-    /// backwards from the newest segment and stops at the first that holds the end of an earlier height.
+    /// backwards from the newest segment and stops at the first that holds the end of an earlier height. Sees what was
+    /// appended and synced since the log was opened: consensus may stop and begin again while the node runs.
     pub fn records_since(&self, height: Height) -> Result<Vec<JournalRecord>, JournalError> {
         let mut newest_first = Vec::new();
-        for path in self.segments.newest_first() {
+        for path in self.segments.listed_again()?.newest_first() {
             let found = Needed::read(&path, height)?;
             newest_first.push(found.records);
             if found.complete {

@@ -36,6 +36,11 @@ impl Segments {
         Ok(Segments { dir: dir.to_owned(), rotated })
     }
 
+    /// The same log as it is now: it may have been rotated since.
+    pub(super) fn listed_again(&self) -> Result<Segments, JournalError> {
+        Segments::open(&self.dir)
+    }
+
     pub(super) fn head(&self) -> PathBuf {
         self.dir.join(HEAD)
     }
