@@ -2,6 +2,7 @@
 
 use crate::types::Channel;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// What one channel is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,9 +19,44 @@ pub(super) struct ChannelLimits {
     pub(super) queue_bytes_max: usize,
 }
 
-/// The channels this node speaks on. Cheap to clone.
+/// Bytes that the large unfinished messages of all peers together may take. A block is at most 100 MiB.
+const UNFINISHED_ALL_PEERS: usize = 256 * MIB;
+
+/// The channels this node speaks on, and the memory all its connections share. Cheap to clone: one is made for a
+/// network, each connection gets a clone.
 #[derive(Debug, Clone)]
-pub struct ChannelTable(Arc<[ChannelLimits]>);
+pub struct ChannelTable {
+    limits: Arc<[ChannelLimits]>,
+    budget: Arc<UnfinishedBudget>,
+}
+
+/// Memory for unfinished messages, shared by all connections.
+#[derive(Debug)]
+pub(super) struct UnfinishedBudget {
+    left: AtomicUsize,
+}
+
+impl UnfinishedBudget {
+    fn new(bytes: usize) -> UnfinishedBudget {
+        UnfinishedBudget { left: AtomicUsize::new(bytes) }
+    }
+
+    /// Takes bytes out; the error says how many are out already.
+    pub(super) fn take(&self, bytes: usize) -> Result<(), usize> {
+        let taken = self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes));
+        taken.map(|_| ()).map_err(|left| UNFINISHED_ALL_PEERS.saturating_sub(left))
+    }
+
+    /// Puts bytes back.
+    pub(super) fn give_back(&self, bytes: usize) {
+        self.left.fetch_add(bytes, Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(super) fn left(&self) -> usize {
+        self.left.load(Relaxed)
+    }
+}
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -32,11 +68,18 @@ impl ChannelTable {
     /// The table of the channels a node lists in its node info. `max_tx_bytes` is the mempool's: its channel takes a
     /// message of one such transaction, so it must be the same on all nodes of a chain.
     pub fn new(speaks: &[Channel], max_tx_bytes: u64) -> ChannelTable {
-        ChannelTable(speaks.iter().map(|channel| limits(*channel, max_tx_bytes)).collect())
+        ChannelTable {
+            limits: speaks.iter().map(|channel| limits(*channel, max_tx_bytes)).collect(),
+            budget: Arc::new(UnfinishedBudget::new(UNFINISHED_ALL_PEERS)),
+        }
+    }
+
+    pub(super) fn budget(&self) -> Arc<UnfinishedBudget> {
+        self.budget.clone()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &ChannelLimits> {
-        self.0.iter()
+        self.limits.iter()
     }
 }
 

@@ -10,7 +10,7 @@ use super::wire::{ReadError, Reader, Writer};
 use crate::codec::DecodeError;
 use crate::codec::frame::{self, FrameError};
 use crate::codec::wire::connection::{AuthSig, EphemeralKey};
-use crate::crypto::PrivateKey;
+use crate::crypto::{PrivateKey, PublicKey};
 use crate::types::{Address, NodeId, NodeInfo};
 use bytes::Bytes;
 use std::io;
@@ -121,8 +121,15 @@ pub enum HandshakeError {
     Incompatible(#[from] Incompatible),
 }
 
-/// Makes a peer of a socket. Both sides do the same, whoever called. `expected` is the node that was called, if we
-/// called; `timeout` is for the whole handshake.
+/// The other end of a socket, known by its key. It has not said yet what it runs, and we have not told it.
+#[derive(Debug)]
+pub(super) struct Authenticated<S> {
+    id: NodeId,
+    reader: Reader<ReadHalf<S>>,
+    writer: Writer<WriteHalf<S>>,
+}
+
+/// Makes a peer of a socket: [`authenticate`], then [`Authenticated::exchange`], within one deadline.
 pub(super) async fn upgrade<S: AsyncRead + AsyncWrite>(
     socket: S,
     key: &PrivateKey,
@@ -130,32 +137,17 @@ pub(super) async fn upgrade<S: AsyncRead + AsyncWrite>(
     expected: Option<NodeId>,
     timeout: Duration,
 ) -> Result<Upgraded<S>, HandshakeError> {
-    let handshake = async {
-        let (id, mut reader, mut writer) = authenticate(socket, key).await?;
-        match expected {
-            Some(expected) if expected != id => return Err(HandshakeError::Unexpected { expected, got: id }),
-            _ => {}
-        }
-        if id == ours.node_id {
-            return Err(HandshakeError::Ourselves);
-        }
-        let message =
-            exchange(&mut reader, &mut writer, ours.encode(), Limit(Stage::NodeInfo, NODE_INFO_BYTES_MAX)).await?;
-        let info =
-            NodeInfo::decode(message).map_err(|why| HandshakeError::Malformed { stage: Stage::NodeInfo, why })?;
-        if info.node_id != id {
-            return Err(HandshakeError::OtherName { proved: id, said: info.node_id });
-        }
-        compatible::check(ours, &info)?;
-        Ok(Upgraded { id, info, reader, writer })
-    };
+    let handshake = async { authenticate(socket, key, expected).await?.exchange(ours).await };
     tokio::time::timeout(timeout, handshake).await.unwrap_or(Err(HandshakeError::Timeout(timeout)))
 }
 
-type Secured<S> = (NodeId, Reader<ReadHalf<S>>, Writer<WriteHalf<S>>);
-
-/// Agrees on keys and learns who is there.
-async fn authenticate<S: AsyncRead + AsyncWrite>(socket: S, key: &PrivateKey) -> Result<Secured<S>, HandshakeError> {
+/// Agrees on keys and learns who is there. Both sides do the same, whoever called. `expected` is the node that was
+/// called, if we called. The caller sets the deadline.
+pub(super) async fn authenticate<S: AsyncRead + AsyncWrite>(
+    socket: S,
+    key: &PrivateKey,
+    expected: Option<NodeId>,
+) -> Result<Authenticated<S>, HandshakeError> {
     let (mut read_half, mut write_half) = tokio::io::split(socket);
     let mut secret = Zeroizing::new([0; 32]);
     rand::Rng::fill_bytes(&mut rand::rng(), &mut secret[..]);
@@ -169,8 +161,36 @@ async fn authenticate<S: AsyncRead + AsyncWrite>(socket: S, key: &PrivateKey) ->
     let (mut reader, mut writer) = (Reader::new(read_half, opener), Writer::new(write_half, sealer));
     let message = exchange(&mut reader, &mut writer, proof, Limit(Stage::Proof, AUTH_BYTES_MAX)).await?;
     let proof = AuthSig::decode(message).map_err(|why| HandshakeError::Malformed { stage: Stage::Proof, why })?;
-    let key = challenge.check(&proof)?;
-    Ok((NodeId::new(Address::from(&key)), reader, writer))
+    let id = node_id(&challenge.check(&proof)?);
+    match expected {
+        Some(expected) if expected != id => Err(HandshakeError::Unexpected { expected, got: id }),
+        _ if id == node_id(&key.public_key()) => Err(HandshakeError::Ourselves),
+        _ => Ok(Authenticated { id, reader, writer }),
+    }
+}
+
+fn node_id(key: &PublicKey) -> NodeId {
+    NodeId::new(Address::from(key))
+}
+
+impl<S: AsyncRead + AsyncWrite> Authenticated<S> {
+    /// Who it is.
+    pub(super) fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// Tells what we run, learns what it runs, and whether that fits. The caller sets the deadline.
+    pub(super) async fn exchange(self, ours: &NodeInfo) -> Result<Upgraded<S>, HandshakeError> {
+        const STAGE: Stage = Stage::NodeInfo;
+        let Authenticated { id, mut reader, mut writer } = self;
+        let message = exchange(&mut reader, &mut writer, ours.encode(), Limit(STAGE, NODE_INFO_BYTES_MAX)).await?;
+        let info = NodeInfo::decode(message).map_err(|why| HandshakeError::Malformed { stage: STAGE, why })?;
+        if info.node_id != id {
+            return Err(HandshakeError::OtherName { proved: id, said: info.node_id });
+        }
+        compatible::check(ours, &info)?;
+        Ok(Upgraded { id, info, reader, writer })
+    }
 }
 
 /// A socket's error: most often it only says that the other side hung up.

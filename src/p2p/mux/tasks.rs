@@ -107,9 +107,9 @@ impl<R: AsyncRead + Unpin> Inbound<'_, R> {
                     self.shared.pong_owed.store(true, Relaxed);
                     self.shared.wake.notify_one();
                 }
-                Received::Part(at) => self.shared.count_received(at, len),
-                Received::Message(at, channel, message) => {
-                    self.shared.count_received(at, len);
+                Received::Part(at, bytes) => self.shared.count_received(at, bytes),
+                Received::Message(at, bytes, channel, message) => {
+                    self.shared.count_received(at, bytes);
                     match channel {
                         Channel::Pex => pex(message)?,
                         _ => self.held(receiver.message(self.peer, channel, message)).await?,
