@@ -45,6 +45,8 @@ pub(super) enum Command {
     Start(StartFlags),
     /// Show how the running node is doing
     Status(StatusArgs),
+    /// Show the peers of the running node, how far behind they are, and the addresses it calls
+    Net(StatusArgs),
     /// Make the homes of a whole network: keys, one genesis for all, config.toml with everybody's address
     Testnet(TestnetArgs),
     /// Print the version

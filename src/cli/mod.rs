@@ -3,7 +3,7 @@
 //! Every command says what it did and what comes next; every error has at most three lines: what happened, why, the
 //! exact next command. Exit codes: 0 done, 1 it failed, 2 wrong usage, 78 the home's files cannot be used.
 //!
-//! Reading order: `args` → `error` → `output` → the commands, in the order of a first day: `init`, `start`, `status`, `testnet`.
+//! Reading order: `args` → `error` → `output` → the commands, in the order of a first day: `init`, `start`, `status`, `net`, `testnet`.
 
 mod advance;
 mod args;
@@ -12,6 +12,7 @@ mod http;
 mod init;
 mod keys;
 mod log;
+mod net;
 mod output;
 mod reset;
 mod run;
@@ -53,6 +54,7 @@ fn run(arguments: Arguments, out: &Output) -> Result<(), CliError> {
         Command::Init(args) => init::run(&common, &args, out),
         Command::Start(flags) => start::run(&common, flags, out),
         Command::Status(args) => status::run(&common, &args, out),
+        Command::Net(args) => net::run(&common, &args, out),
         Command::Testnet(args) => testnet::run(&args, out),
         Command::Version(args) => version::run(&args, out),
         Command::ShowNodeId => keys::show_node_id(&common, out),

@@ -71,3 +71,24 @@ pub(super) fn human_seconds(seconds: u64) -> String {
         _ => format!("{} days", seconds / 86_400),
     }
 }
+
+/// Text of somebody else's as it may stand on a terminal: nothing that moves the cursor, and cut to a length.
+pub(super) fn plain(text: &str, chars_max: usize) -> String {
+    text.chars().take(chars_max).map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// Rows below a head, each column as wide as its widest cell.
+pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain(head.get(column).map(|cell| cell.chars().count())).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let padded: Vec<String> = cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        format!("{}\n", padded.join("  ").trim_end())
+    };
+    let mut table = line(&mut head.iter().copied());
+    rows.iter().for_each(|row| table += &line(&mut row.iter().map(String::as_str)));
+    table
+}

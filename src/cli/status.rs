@@ -15,8 +15,8 @@ use std::time::SystemTime;
 const DEFAULT_RPC: &str = "tcp://127.0.0.1:26657";
 
 /// A place where the node may be, and why it may be there.
-struct Candidate {
-    address: Address,
+pub(super) struct Candidate {
+    pub(super) address: Address,
     because: String,
 }
 
@@ -47,7 +47,7 @@ pub(super) fn run(common: &Common, args: &StatusArgs, out: &Output) -> Result<()
 }
 
 /// Most likely first: what was asked for, what the running node wrote down, the configuration, the usual port.
-fn candidates(
+pub(super) fn candidates(
     common: &Common,
     args: &StatusArgs,
     home: &Home,
@@ -107,7 +107,7 @@ fn show(answers: &Answers, home: &Home, run_file: Option<&RunFile>, out: &Output
 }
 
 /// The text at a path such as `/sync_info/latest_block_height`; a dash when there is none.
-fn text(value: &Value, path: &str) -> String {
+pub(super) fn text(value: &Value, path: &str) -> String {
     match value.pointer(path) {
         Some(Value::String(text)) if !text.is_empty() => text.clone(),
         Some(Value::Number(number)) => number.to_string(),
@@ -203,7 +203,12 @@ fn machine_form(answers: &Answers, home: &Home, run: Option<&RunFile>) -> Value 
 
 // ------------------------------------------------------------------------------------------------- nobody who answers
 
-fn nobody_there(home: &Home, run_file: Option<&RunFile>, failures: &[(Candidate, AskError)], out: &Output) -> CliError {
+pub(super) fn nobody_there(
+    home: &Home,
+    run_file: Option<&RunFile>,
+    failures: &[(Candidate, AskError)],
+    out: &Output,
+) -> CliError {
     let tried = |(candidate, why): &(Candidate, AskError)| json!({ "address": candidate.address.to_string(), "because": candidate.because, "error": why.to_string() });
     if out.reader == Reader::Program {
         let tried: Vec<Value> = failures.iter().map(tried).collect();

@@ -7,7 +7,7 @@ use super::CliError;
 use super::args::TestnetArgs;
 use super::error::Exit;
 use super::init;
-use super::output::{Output, Reader};
+use super::output::{Output, Reader, table};
 use crate::config::atomic::{self, Access};
 use crate::config::write_genesis;
 use crate::config::{Config, ConfigError, Home, NodeKey, Overrides, Template, Value, check_file, read_text, set_keys};
@@ -364,45 +364,44 @@ fn machine_form(args: &TestnetArgs, genesis: &GenesisDoc, made: &[Made]) -> serd
 
 fn screen(args: &TestnetArgs, genesis: &GenesisDoc, made: &[Made]) -> String {
     let mut screen = String::new();
-    let homes: Vec<String> = made.iter().map(|node| node.plan.home.path().display().to_string()).collect();
-    let width = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or_default();
-    let home_width = width(&mut homes.iter().map(String::len)).max("home".len());
-    let hosts: Vec<String> = made.iter().map(|node| format!("{}:{}", node.plan.host, node.plan.port)).collect();
-    let host_width = width(&mut hosts.iter().map(String::len)).max("peers call".len());
+    let (validators, chain) = (genesis.validators.len(), &genesis.chain_id);
     let _ = writeln!(
         screen,
-        "made   {} homes of chain {} ({}), which {} validators decide\n",
+        "made   {} homes of chain {chain} ({}), which {validators} validators decide\n",
         made.len(),
-        genesis.chain_id,
-        args.algorithm,
-        genesis.validators.len(),
+        args.algorithm
     );
-    let ports = if args.single_host { "  rpc    application  metrics" } else { "" };
-    let _ = writeln!(
-        screen,
-        "{:<home_width$}  {:<9}  {:<host_width$}{ports}  {:<40}  validator address",
-        "home", "role", "peers call", "node id"
-    );
-    for ((node, home), host) in made.iter().zip(&homes).zip(&hosts) {
-        let role = if node.plan.role == Role::Validator { "validator" } else { "follower" };
-        let ports = node
-            .plan
-            .own
-            .map_or_else(String::new, |own| format!("  {:<5}  {:<11}  {:<7}", own.rpc, own.application, own.metrics));
-        let (id, address) = (node.plan.key.id(), Address::from(&node.validator));
-        let _ = writeln!(screen, "{home:<home_width$}  {role:<9}  {host:<host_width$}{ports}  {id}  {address}");
-    }
-    screen.push('\n');
-    if args.single_host {
-        screen += "next   in a terminal for each node (--proxy_app=kvstore is the built-in example; without it the node\n       \
-                   waits for your application at the port above):\n";
-    } else {
-        screen += "next   copy each directory to its machine, and there:\n";
-    }
+    let (id, address) = ("node id", "validator address");
+    screen += &match args.single_host {
+        true => table(&["home", "role", "peers call", "rpc", "application", "metrics", id, address], &rows(made)),
+        false => table(&["home", "role", "peers call", id, address], &rows(made)),
+    };
+    screen += match args.single_host {
+        true => {
+            "\nnext   in a terminal for each node (--proxy_app=kvstore is the built-in example; without it the node\n       \
+             waits for your application at the port above):\n"
+        }
+        false => "\nnext   copy each directory to its machine, and there:\n",
+    };
     for command in next_commands(args, made) {
         let _ = writeln!(screen, "       {command}");
     }
     screen
+}
+
+fn rows(made: &[Made]) -> Vec<Vec<String>> {
+    let row = |node: &Made| {
+        let plan = &node.plan;
+        let role = if plan.role == Role::Validator { "validator" } else { "follower" };
+        let host = format!("{}:{}", plan.host, plan.port);
+        let mut row = vec![plan.home.path().display().to_string(), role.to_owned(), host];
+        row.extend(
+            plan.own.iter().flat_map(|own| [own.rpc, own.application, own.metrics]).map(|port| port.to_string()),
+        );
+        row.extend([plan.key.id().to_string(), Address::from(&node.validator).to_string()]);
+        row
+    };
+    made.iter().map(row).collect()
 }
 
 #[cfg(test)]
