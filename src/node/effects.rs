@@ -1,6 +1,7 @@
 //! Executing orders, one by one, in their order.
 
 use super::driver::Driver;
+use super::talk::verify_beside;
 use super::{NodeError, sign_state};
 use crate::consensus::{Now, Signed};
 use crate::crypto::Hash;
@@ -42,8 +43,7 @@ impl Driver {
                 self.inner.answers.push_back(Input::DecidedLoaded { height, decided });
             }
             Effect::VerifyCommits { ticket, checks } => {
-                let chain_id = self.genesis.chain_id.clone();
-                super::talk::verify_beside(chain_id, ticket, checks, self.facts.clone());
+                verify_beside(self.genesis.chain_id.clone(), ticket, checks, self.facts.clone());
             }
             Effect::WakeAt { waker, at } => self.talk.wake_at(waker, at),
             Effect::Fetching => self.status.fetching(),
@@ -79,10 +79,7 @@ impl Driver {
             }
             Effect::Note(note) => tracing::warn!("{note}"),
             Effect::WaitForApp { why } => self.wait_for_app(&why),
-            Effect::Halt(error) => {
-                tracing::error!("consensus stopped: {error}");
-                self.status.halted(&error.to_string());
-            }
+            Effect::Halt(error) => self.halt(&error.to_string()),
             Effect::GoOn(state) => self.ready(&state),
             Effect::EvidenceAnswer { request, outcome } => {
                 if let Some(reply) = self.inner.waiting.evidence.remove(&request) {
@@ -235,6 +232,11 @@ impl Driver {
     fn ready(&mut self, state: &ChainState) {
         self.status.ready();
         self.report.ready(state);
+    }
+
+    fn halt(&self, why: &str) {
+        tracing::error!("consensus stopped: {why}");
+        self.status.halted(why);
     }
 
     fn wait_for_app(&mut self, why: &str) {

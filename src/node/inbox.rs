@@ -3,6 +3,7 @@
 //! whoever has something for it.
 
 use super::seen::Seen;
+use super::traffic::Traffic;
 use super::{fetch, serve_blocks};
 use crate::gossip::{Heard, Signers, hear};
 use crate::p2p::{Fault, Network, PeerUp, Receiver};
@@ -26,6 +27,7 @@ pub(super) struct Inbox {
     /// For answers that the replica has no part in. Set as soon as the network runs.
     pub(super) network: SetOnce<Network>,
     pub(super) seen: Seen,
+    pub(super) traffic: Arc<Traffic>,
 }
 
 impl std::fmt::Debug for Inbox {
@@ -37,23 +39,25 @@ impl std::fmt::Debug for Inbox {
 impl Receiver for Inbox {
     async fn up(&self, peer: PeerUp) {
         tracing::info!(peer = %peer.id, moniker = peer.info.moniker, direction = ?peer.direction, "peer connected");
+        self.traffic.joined(peer.id);
         self.tell(peer.id, PeerInput::Up).await;
-        let status = PeerMessage::Blocksync(serve_blocks::status(&*self.store)).encode();
-        let _ = self.network.wait().await.send(peer.id, Channel::Blocksync, status);
+        let status = PeerMessage::Blocksync(serve_blocks::status(&*self.store));
+        let encoded = status.encode();
+        self.traffic.queued(&peer.id, &status, encoded.len() as u64);
+        let _ = self.network.wait().await.send(peer.id, Channel::Blocksync, encoded);
     }
 
     async fn message(&self, peer: NodeId, channel: Channel, message: Bytes) -> Result<(), Fault> {
-        if channel == Channel::Vote && self.seen.contains(&message) {
-            // Another peer was quicker. That this one has the vote as well still counts.
-            if let Ok(PeerMessage::Consensus(message)) = PeerMessage::decode(channel, message) {
-                self.tell(peer, PeerInput::Heard(Box::new(Heard::Told(message)))).await;
-            }
-            return Ok(());
-        }
         let bytes = message.len();
         let decoded = PeerMessage::decode(channel, message.clone())
             .map_err(|error| Fault(format!("sent a message on channel {channel:?} that cannot be read: {error}")))?;
+        self.traffic.received(&peer, &decoded, bytes as u64);
         match decoded {
+            // Another peer was quicker. That this one has the vote as well still counts.
+            PeerMessage::Consensus(decoded) if channel == Channel::Vote && self.seen.contains(&message) => {
+                self.tell(peer, PeerInput::Heard(Box::new(Heard::Told(decoded)))).await;
+                Ok(())
+            }
             PeerMessage::Consensus(decoded) => self.consensus(peer, decoded, message).await,
             PeerMessage::Txs(txs) => {
                 let txs = txs.into_iter().map(Tx::new).collect();
@@ -66,6 +70,7 @@ impl Receiver for Inbox {
     }
 
     async fn written(&self, peer: NodeId, channel: Channel, bytes: u64) {
+        self.traffic.written(&peer, channel, bytes);
         if channel != Channel::Blocksync {
             self.tell(peer, PeerInput::Written(channel, bytes)).await;
         }
@@ -73,6 +78,7 @@ impl Receiver for Inbox {
 
     async fn down(&self, peer: NodeId, why: String) {
         tracing::info!(%peer, why, "peer gone");
+        self.traffic.left(&peer);
         self.tell(peer, PeerInput::Down).await;
     }
 }
@@ -134,8 +140,10 @@ impl Inbox {
             }
         };
         let network = self.network.wait().await;
-        let answer = PeerMessage::Blocksync(answer).encode();
-        let _ = network.send_when_possible(peer, Channel::Blocksync, answer).await;
+        let answer = PeerMessage::Blocksync(answer);
+        let encoded = answer.encode();
+        self.traffic.queued(&peer, &answer, encoded.len() as u64);
+        let _ = network.send_when_possible(peer, Channel::Blocksync, encoded).await;
         Ok(())
     }
 }

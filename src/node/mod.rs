@@ -20,6 +20,7 @@ mod sign_state;
 mod status;
 mod talk;
 mod timers;
+mod traffic;
 
 pub use app_link::AppSource;
 pub use assemble::assemble;
@@ -35,7 +36,7 @@ use crate::metrics::Metrics;
 use crate::p2p::{self, NetworkOptions};
 use crate::pipeline::{Pipeline, build, recover};
 use crate::ports::{JournalError, NodeFacts, SignError, Signer, Store, StoreError};
-use crate::replica::{Replica, Settings};
+use crate::replica::{Input, Replica, Settings};
 use crate::rpc::{self, RpcConfig};
 use crate::types::abci::InitChainResponse;
 use crate::types::{
@@ -55,6 +56,7 @@ use talk::Talk;
 use tokio::sync::{SetOnce, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use traffic::Traffic;
 
 /// How long open RPC calls may take to end when the node stops.
 const STOP_WITHIN: Duration = Duration::from_secs(3);
@@ -195,20 +197,7 @@ pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, N
     let pipeline = Pipeline::new(Arc::clone(&genesis), stored, own, MedianRule::CommitAndNil);
     let status = Arc::new(SharedStatus::new(Arc::clone(&state), &app.to_string()));
     let (facts, facts_in) = mpsc::unbounded_channel();
-    let (peer_facts, peer_facts_in) = mpsc::channel(inbox::PEER_FACTS_MAX);
-    let (signers, signers_now) = watch::channel(None);
-    let inbox = Arc::new(Inbox {
-        facts: peer_facts,
-        store: Arc::clone(&store),
-        signers: signers_now,
-        network: SetOnce::new(),
-        seen: Seen::default(),
-    });
-    let network = options.network.map(|network| p2p::start(network, Arc::clone(&inbox), stop.clone()));
-    if let Some(network) = &network {
-        // Set once, here: nothing else can have set it.
-        let _ = inbox.network.set(network.clone());
-    }
+    let (network, talk, peer_facts_in) = open_network(options.network, &store, &options.metrics, &stop);
     let (commands, commands_in) = mpsc::channel(handle::COMMANDS_WAITING_MAX);
     let (current_app, app_now) = watch::channel(None);
     let (given_up, watch_given_up) = watch::channel(0);
@@ -237,7 +226,7 @@ pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, N
         report: Report::new(own, options.facts.rpc_address),
         status,
         facts: facts.clone(),
-        talk: Talk::new(network.clone(), signers),
+        talk,
         given_up,
         begun: Instant::now(),
         inner: driver::Inner::default(),
@@ -250,6 +239,32 @@ pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, N
     let link = tokio::spawn(app_link::keep_connected(app, facts, current_app, watch_given_up));
     let servers = serve(Arc::clone(&handle), options.rpc, options.metrics_listener, options.metrics, &stop);
     Ok(Running { handle, driver, link, servers: tokio::spawn(servers), network, stop })
+}
+
+/// Starts the network. Gives its handle, the driver's end of it, and where what peers say comes out.
+fn open_network(
+    options: Option<NetworkOptions>,
+    store: &Arc<dyn Store>,
+    metrics: &Metrics,
+    stop: &CancellationToken,
+) -> (Option<p2p::Network>, Talk, mpsc::Receiver<Input>) {
+    let (facts, facts_in) = mpsc::channel(inbox::PEER_FACTS_MAX);
+    let (signers, signers_now) = watch::channel(None);
+    let traffic = Arc::new(Traffic::new(metrics.clone()));
+    let inbox = Arc::new(Inbox {
+        facts,
+        store: Arc::clone(store),
+        signers: signers_now,
+        network: SetOnce::new(),
+        seen: Seen::default(),
+        traffic: Arc::clone(&traffic),
+    });
+    let network = options.map(|options| p2p::start(options, Arc::clone(&inbox), stop.clone()));
+    if let Some(network) = &network {
+        // Set once, here: nothing else can have set it.
+        let _ = inbox.network.set(network.clone());
+    }
+    (network.clone(), Talk::new(network, signers, traffic), facts_in)
 }
 
 /// A mempool that knows that nobody can be asked yet.

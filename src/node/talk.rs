@@ -1,12 +1,14 @@
 //! What the driver says to peers, and who they are.
 
 use super::fetch;
+use super::traffic::Traffic;
 use crate::consensus::Tick;
 use crate::gossip::Signers;
 use crate::p2p::{Fault, Network, NotSent};
 use crate::replica::{Input, Waker};
 use crate::sync::{CommitCheck, SyncInput};
 use crate::types::{ChainId, NodeId, PeerMessage};
+use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -19,11 +21,16 @@ pub(super) struct Talk {
     signers: watch::Sender<Option<Arc<Signers>>>,
     /// Who wants to be woken when.
     wakers: BTreeMap<Waker, Tick>,
+    traffic: Arc<Traffic>,
 }
 
 impl Talk {
-    pub(super) fn new(network: Option<Network>, signers: watch::Sender<Option<Arc<Signers>>>) -> Talk {
-        Talk { network, peers: BTreeSet::new(), signers, wakers: BTreeMap::new() }
+    pub(super) fn new(
+        network: Option<Network>,
+        signers: watch::Sender<Option<Arc<Signers>>>,
+        traffic: Arc<Traffic>,
+    ) -> Talk {
+        Talk { network, peers: BTreeSet::new(), signers, wakers: BTreeMap::new(), traffic }
     }
 
     pub(super) fn joined(&mut self, peer: NodeId) {
@@ -37,23 +44,25 @@ impl Talk {
     /// What cannot be sent is lost with the connection, except that a full queue means that our accounts are wrong or
     /// the peer does not read: it is dropped, so that no account waits for ever.
     pub(super) fn tell(&self, peer: NodeId, message: &PeerMessage) {
-        self.send(peer, message.channel(), message.encode());
+        self.send(peer, message, message.encode());
     }
 
     pub(super) fn tell_all(&self, message: &PeerMessage) {
         if self.peers.is_empty() {
             return;
         }
-        let (channel, encoded) = (message.channel(), message.encode());
+        let encoded = message.encode();
         for peer in &self.peers {
-            self.send(*peer, channel, encoded.clone());
+            self.send(*peer, message, encoded.clone());
         }
     }
 
-    fn send(&self, peer: NodeId, channel: crate::types::Channel, message: bytes::Bytes) {
+    fn send(&self, peer: NodeId, message: &PeerMessage, encoded: Bytes) {
         let Some(network) = &self.network else { return };
-        match network.send(peer, channel, message) {
-            Ok(()) | Err(NotSent::Gone | NotSent::NotSpoken) => {}
+        let (channel, bytes) = (message.channel(), encoded.len() as u64);
+        match network.send(peer, channel, encoded) {
+            Ok(()) => self.traffic.queued(&peer, message, bytes),
+            Err(NotSent::Gone | NotSent::NotSpoken) => {}
             Err(error @ (NotSent::Full | NotSent::TooLarge { .. })) => {
                 network.drop_peer(peer, Fault(format!("cannot be told anything on channel {channel:?}: {error}")));
             }
