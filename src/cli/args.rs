@@ -63,6 +63,9 @@ pub(super) enum Command {
     /// Print a new validator key, private part included; writes nothing
     #[command(alias = "gen_validator")]
     GenValidator,
+    /// Delete all blocks and states; what the validator signed is kept, so that it cannot sign twice
+    #[command(alias = "reset_state")]
+    ResetState,
     /// Delete all blocks and states and let the validator sign from height 0 again
     #[command(alias = "unsafe_reset_all")]
     UnsafeResetAll(ResetArgs),
@@ -215,7 +218,7 @@ const fn dashed(name: &'static str, alias: &'static str, help: &'static str) -> 
     StartFlag { name, alias: Some(alias), key: name, help }
 }
 
-/// All flags of `start` (reference §1.3), and ours. 26 flags.
+/// All flags of `start` (reference §1.3), and ours. 27 flags.
 const START_FLAGS: &[StartFlag] = &[
     dashed(
         "proxy_app",
@@ -245,6 +248,7 @@ const START_FLAGS: &[StartFlag] = &[
     flag("p2p.pex", "Exchange addresses of peers"),
     flag("p2p.seed_mode", "Only collect and give addresses"),
     flag("p2p.private_peer_ids", "Peers whose addresses are not told: ID,…"),
+    flag("p2p.peers_only", "The only peers that may connect: ID,…"),
     flag("consensus.double_sign_check_height", "Refuse to start when the own key signed one of so many last blocks"),
     StartFlag {
         name: "skip-doppelganger-check",

@@ -61,6 +61,7 @@ fn run(arguments: Arguments, out: &Output) -> Result<(), CliError> {
         Command::ShowValidator => keys::show_validator(&common, out),
         Command::GenNodeKey => keys::gen_node_key(&common, out),
         Command::GenValidator => keys::gen_validator(out),
+        Command::ResetState => reset::state(&common, out),
         Command::UnsafeResetAll(args) => reset::all(&common, &args, out),
         Command::AdvanceSignState(args) => advance::run(&common, &args, out),
         Command::UnsafeResetPrivValidator => reset::priv_validator(&common, out),

@@ -1,4 +1,4 @@
-//! `unsafe-reset-all` and `unsafe-reset-priv-validator`.
+//! `reset-state`, `unsafe-reset-all` and `unsafe-reset-priv-validator`.
 
 use super::CliError;
 use super::args::{Common, ResetArgs};
@@ -13,7 +13,7 @@ pub(super) fn all(common: &Common, args: &ResetArgs, out: &Output) -> Result<(),
     let (config, _lock) = take(common)?;
     let data = &config.storage.dir;
     refuse_to_delete_too_much(&config.home, data)?;
-    let mut removed = empty(data)?;
+    let mut removed = empty(data, &[])?;
     let addr_book = &config.files.addr_book;
     if !args.keep_addr_book && addr_book.exists() {
         fs::remove_file(addr_book).map_err(|why| ConfigError::io("remove", addr_book, why))?;
@@ -25,6 +25,23 @@ pub(super) fn all(common: &Common, args: &ResetArgs, out: &Output) -> Result<(),
     text += &format!("{signer} {}\n", config.files.priv_validator_state.display());
     text += &format!("next    quorate start --home {}", config.home.path().display());
     out.give(&text, &json!({ "removed": removed, "validator": signer }));
+    Ok(())
+}
+
+/// Forgets blocks, states and journal, but not what the validator signed: the node fetches the chain anew and cannot
+/// sign twice.
+pub(super) fn state(common: &Common, out: &Output) -> Result<(), CliError> {
+    let (config, _lock) = take(common)?;
+    let data = &config.storage.dir;
+    refuse_to_delete_too_much(&config.home, data)?;
+    let signed = &config.files.priv_validator_state;
+    let mut signed_lock = signed.clone().into_os_string();
+    signed_lock.push(".lock");
+    let removed = empty(data, &[signed, Path::new(&signed_lock)])?;
+    let mut text: String = removed.iter().map(|path| format!("removed {}\n", path.display())).collect();
+    text += &format!("kept    {}\n", signed.display());
+    text += &format!("next    quorate start --home {}", config.home.path().display());
+    out.give(&text, &json!({ "removed": removed, "kept": [signed] }));
     Ok(())
 }
 
@@ -68,13 +85,13 @@ fn refuse_to_delete_too_much(home: &Home, data: &Path) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Removes everything in the directory but our lock; gives what was removed.
-fn empty(data: &Path) -> Result<Vec<PathBuf>, CliError> {
+/// Removes everything in the directory but our lock and what is to be kept; gives what was removed.
+fn empty(data: &Path, keep: &[&Path]) -> Result<Vec<PathBuf>, CliError> {
     let Ok(entries) = fs::read_dir(data) else { return Ok(Vec::new()) };
     let mut removed = Vec::new();
     for entry in entries {
         let path = entry.map_err(|why| ConfigError::io("read", data, why))?.path();
-        if path.file_name().is_some_and(|name| name == HomeLock::NAME) {
+        if path.file_name().is_some_and(|name| name == HomeLock::NAME) || keep.contains(&path.as_path()) {
             continue;
         }
         let is_folder = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());

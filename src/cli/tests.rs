@@ -137,6 +137,22 @@ fn a_reset_removes_the_data_and_keeps_keys_configuration_and_genesis() {
 }
 
 #[test]
+fn reset_state_removes_blocks_and_keeps_what_was_signed() {
+    let home = initialised();
+    let path = |file: &str| home.path().join(file);
+    let signed = r#"{"height":"7","round":1,"step":2}"#;
+    fs::write(path("data/priv_validator_state.json"), signed).unwrap();
+    fs::create_dir_all(path("data/cs.wal")).unwrap();
+    fs::write(path("data/cs.wal/wal"), "x").unwrap();
+    fs::write(path("config/addrbook.json"), "{}").unwrap();
+    let printed = quorate(home.path(), &["reset-state"]).unwrap();
+    assert!(printed.contains("cs.wal") && printed.contains("kept    "), "{printed}");
+    assert!(!path("data/cs.wal").exists() && path("config/addrbook.json").exists());
+    assert_eq!(fs::read_to_string(path("data/priv_validator_state.json")).unwrap(), signed);
+    quorate(home.path(), &["reset_state", "--json"]).unwrap();
+}
+
+#[test]
 fn a_reset_refuses_a_data_directory_that_holds_the_configuration() {
     let home = initialised();
     for dir in [".", "", "config", "/"].iter().filter(|dir| !dir.is_empty()) {
@@ -257,6 +273,35 @@ fn flags_out_of_range_are_refused_with_code_2_and_the_range() {
     for good in ["--rpc.unsafe", "--p2p.pex=false", "--p2p.external-address=1.2.3.4:5", "--p2p.external_address=a:5"] {
         start(home.path(), &[good]).unwrap_or_else(|why| panic!("{good}: {why}"));
     }
+}
+
+#[test]
+fn the_flags_of_the_network_take_effect() {
+    let home = initialised();
+    let id = "f4e88b6d0f011ecc8836dcbfd1cbadc400a20aa1";
+    let peer = format!("{id}@10.0.0.1:26656");
+    let flags = [
+        "--p2p.laddr=tcp://127.0.0.1:1".to_owned(),
+        "--p2p.external-address=example.com:26656".to_owned(),
+        format!("--p2p.seeds={peer}"),
+        format!("--p2p.persistent_peers={peer},{peer}"),
+        format!("--p2p.unconditional_peer_ids={id}"),
+        format!("--p2p.private_peer_ids={id}"),
+        format!("--p2p.peers_only={id}"),
+        "--p2p.pex=false".to_owned(),
+        "--p2p.seed_mode".to_owned(),
+    ];
+    let given: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let p2p = start(home.path(), &given).unwrap().config.p2p;
+    assert_eq!(p2p.listen[0].to_string(), "tcp://127.0.0.1:1");
+    assert_eq!(p2p.external_address.as_deref(), Some("example.com:26656"));
+    assert_eq!((p2p.seeds.len(), p2p.persistent_peers.len()), (1, 2));
+    assert_eq!((p2p.seeds[0].id.to_string(), p2p.seeds[0].address.as_str()), (id.to_owned(), "10.0.0.1:26656"));
+    let ids = [&p2p.unconditional_peer_ids, &p2p.private_peer_ids, &p2p.peers_only];
+    assert!(ids.iter().all(|ids| ids.len() == 1 && ids[0].to_string() == id));
+    assert!(!p2p.pex && p2p.seed_mode);
+    let p2p = start(home.path(), &[]).unwrap().config.p2p;
+    assert!(p2p.pex && !p2p.seed_mode && p2p.persistent_peers.is_empty());
 }
 
 /// A file of the home, bad content, and what the message must contain. 24 cases.
