@@ -2,12 +2,12 @@
 //!
 //! Pure: what this node's own chain says about the height of an offence is told as [`Facts`].
 //!
-//! Reading order: `verify` → `pool`.
+//! Reading order: `verify` → `pool` → `gossip`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 pub mod gossip;
 mod pool;
 mod verify;
 
-pub use pool::Pool;
+pub use pool::{Pool, Receipt};
 pub use verify::{Facts, InvalidEvidence, is_expired, trusted_height, verify};

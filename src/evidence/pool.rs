@@ -1,41 +1,62 @@
 //! The pool: evidence that waits for a block, what blocks proved already, and contradictions that wait for the time
 //! of their block (CometBFT's evidence/pool.go).
+//!
+//! What waits is stored, so that it survives a restart: whoever steps the pool stores [`Pool::take_changes`]. What was
+//! proven is stored with the block that proves it.
 
-use super::verify::{Facts, InvalidEvidence, is_expired, verify};
+use super::verify::{Facts, InvalidEvidence, is_expired, trusted_height, verify};
 use crate::crypto::Hash;
-use crate::types::{ChainState, DuplicateVoteEvidence, Evidence, Height, Time, ValidatorSet, Vote};
+use crate::types::{
+    ChainState, DuplicateVoteEvidence, Evidence, EvidenceChange, EvidenceKey, Height, StoredEvidence, Time,
+    ValidatorSet, Vote,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Most bytes of evidence that wait for a block: 64 blocks full of it. Every piece was verified, but one offender can
+/// Most bytes of evidence that wait for a block: 16 blocks full of it. Every piece was verified, but one offender can
 /// make many.
-pub const PENDING_BYTES_MAX: u64 = 64 << 20;
+pub const PENDING_BYTES_MAX: u64 = 16 << 20;
+/// Most pieces that wait for a block: two blocks full of double votes. It bounds what is remembered for each peer.
+pub const PENDING_MAX: usize = 4096;
 /// Most contradicting pairs of votes that wait for their block. One pair an offender is enough to punish.
 pub const CONFLICTS_MAX: usize = 1024;
 /// Heights whose time and set are kept for contradictions that come late: precommits of the height before are taken
 /// while the next one is decided, so two would do.
 const RECENT_HEIGHTS: usize = 8;
 
-/// By height, then hash: the order in which evidence is proposed, the same on every node.
-type Key = (Height, Hash);
-
 /// The evidence of one node.
 #[derive(Debug, Clone)]
 pub struct Pool {
-    pending: BTreeMap<Key, Evidence>,
+    pending: BTreeMap<EvidenceKey, Evidence>,
     /// Of `pending`, each as it stands in a block.
     pending_bytes: u64,
     /// What blocks proved. Never forgotten: parameters can be changed so that old evidence counts again, and every
     /// node must still know that it was punished (bug class 054). It grows with proven offences only.
-    committed: BTreeSet<Key>,
+    committed: BTreeSet<EvidenceKey>,
     /// Pairs from consensus, whose block has no time yet.
     conflicts: Vec<(Vote, Vote)>,
     /// Time and set of the last heights.
     recent: BTreeMap<Height, (Time, Arc<ValidatorSet>)>,
+    /// Of `pending`, not stored yet, in order.
+    changes: Vec<EvidenceChange>,
+}
+
+/// What becomes of evidence from a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Receipt {
+    /// It is true and waits for a block now.
+    New(EvidenceKey),
+    /// It waits already, or a block proved it. The sender may only be behind.
+    Known(EvidenceKey),
+    /// It cannot be taken, and an honest peer may have sent it: we lack the block, are at another height, or have no
+    /// room.
+    Excused(InvalidEvidence),
+    /// It is false wherever one stands: the sender is dropped.
+    PeerFault(InvalidEvidence),
 }
 
 impl Pool {
-    /// An empty pool after `state`. On a restart, tell it what stored blocks proved with [`Pool::mark_committed`].
+    /// An empty pool after `state`. On a restart, give it what was stored with [`Pool::restore`].
     pub fn new(state: &ChainState) -> Pool {
         let mut pool = Pool {
             pending: BTreeMap::new(),
@@ -43,21 +64,69 @@ impl Pool {
             committed: BTreeSet::new(),
             conflicts: Vec::new(),
             recent: BTreeMap::new(),
+            changes: Vec::new(),
         };
         pool.remember(state);
         pool
     }
 
-    /// Takes evidence from a peer or a client, after verifying it. Gives its hash, also when it was known.
-    pub fn add(&mut self, evidence: Evidence, facts: &Facts, state: &ChainState) -> Result<Hash, InvalidEvidence> {
-        let key = key(&evidence);
-        // Committed evidence is no offence of the sender: it may only be behind.
-        if self.pending.contains_key(&key) || self.committed.contains(&key) {
-            return Ok(key.1);
+    /// Takes up what was stored before a restart. What expired meanwhile, or was proven by the block saved last, leaves.
+    pub fn restore(&mut self, stored: StoredEvidence, state: &ChainState) {
+        self.committed.extend(stored.committed.into_iter().map(|(key, _)| key));
+        for evidence in stored.pending {
+            let key = evidence.key();
+            let wanted = !self.committed.contains(&key) && !is_expired(key.height, evidence.time(), state);
+            if !wanted || self.insert(key, evidence).is_err() {
+                self.changes.push(EvidenceChange::Gone(key));
+            }
         }
-        verify(&evidence, facts, state)?;
-        self.insert(key, evidence)?;
-        Ok(key.1)
+    }
+
+    /// Takes evidence from a client, after verifying it. Gives its hash, also when it was known.
+    pub fn add(&mut self, evidence: Evidence, facts: &Facts, state: &ChainState) -> Result<Hash, InvalidEvidence> {
+        let key = evidence.key();
+        if !self.knows(&key) {
+            verify(&evidence, facts, state)?;
+            self.insert(key, evidence)?;
+        }
+        Ok(key.hash)
+    }
+
+    /// Takes evidence from a peer, after verifying it. `facts` is what our chain says about its height, none when it
+    /// has no such block; known evidence needs none.
+    pub fn receive(&mut self, evidence: Evidence, facts: Option<&Facts>, state: &ChainState) -> Receipt {
+        let key = evidence.key();
+        if self.knows(&key) {
+            return Receipt::Known(key);
+        }
+        let above_tip = trusted_height(&evidence).is_some_and(|height| height > state.last_block_height);
+        let checked = match facts {
+            Some(facts) => verify(&evidence, facts, state),
+            None => evidence
+                .validate_basic()
+                .map_err(InvalidEvidence::Basic)
+                .and(Err(InvalidEvidence::NoHeader(key.height))),
+        };
+        match checked.and_then(|()| self.insert(key, evidence)) {
+            Ok(()) => Receipt::New(key),
+            Err(error) if is_excused(&error, above_tip) => Receipt::Excused(error),
+            Err(error) => Receipt::PeerFault(error),
+        }
+    }
+
+    /// Whether this piece waits or was proven.
+    pub fn knows(&self, key: &EvidenceKey) -> bool {
+        self.pending.contains_key(key) || self.committed.contains(key)
+    }
+
+    /// Whether this piece waits.
+    pub fn waits(&self, key: &EvidenceKey) -> bool {
+        self.pending.contains_key(key)
+    }
+
+    /// What changed about what waits since the last call, in order, to be stored.
+    pub fn take_changes(&mut self) -> Vec<EvidenceChange> {
+        std::mem::take(&mut self.changes)
     }
 
     /// Takes two votes that one honest validator cannot both have signed; consensus verified both signatures. They
@@ -84,9 +153,14 @@ impl Pool {
         (list, bytes)
     }
 
-    /// All evidence that waits, oldest first, for gossip.
+    /// All evidence that waits, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Evidence> {
         self.pending.values()
+    }
+
+    /// All evidence that waits, oldest first, with its names.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (&EvidenceKey, &Evidence)> {
+        self.pending.iter()
     }
 
     /// Whether the evidence of a proposed block may be there: true, punishable, not punished before, not twice, and not
@@ -105,14 +179,14 @@ impl Pool {
         }
         let mut seen = BTreeSet::new();
         for evidence in list {
-            let (key, facts) = (key(evidence), facts(evidence));
+            let (key, facts) = (evidence.key(), facts(evidence));
             // A light-client attack is verified again even if it waits here: its hash does not cover the signatures.
             let known = matches!(evidence, Evidence::DuplicateVote(_)) && self.pending.contains_key(&key);
             if !known {
                 if self.committed.contains(&key) {
                     return Err(InvalidEvidence::Committed);
                 }
-                let facts = facts.ok_or(InvalidEvidence::NoHeader(key.0))?;
+                let facts = facts.ok_or(InvalidEvidence::NoHeader(key.height))?;
                 verify(evidence, &facts, state)?;
                 // A full pool does not make the block wrong.
                 let _kept = self.insert(key, evidence.clone());
@@ -131,10 +205,10 @@ impl Pool {
         for evidence in proven {
             self.mark_committed(evidence);
         }
-        let expired: Vec<Key> = self
+        let expired: Vec<EvidenceKey> = self
             .pending
             .iter()
-            .filter(|(_, evidence)| is_expired(evidence.height(), evidence.time(), state))
+            .filter(|(key, evidence)| is_expired(key.height, evidence.time(), state))
             .map(|(key, _)| *key)
             .collect();
         expired.iter().for_each(|key| self.remove(key));
@@ -142,7 +216,7 @@ impl Pool {
 
     /// Notes that a block of this chain proved `evidence`.
     pub fn mark_committed(&mut self, evidence: &Evidence) {
-        let key = key(evidence);
+        let key = evidence.key();
         self.remove(&key);
         self.committed.insert(key);
     }
@@ -166,35 +240,61 @@ impl Pool {
             let Some((time, set)) = self.recent.get(&first.height) else { continue };
             let Some(evidence) = DuplicateVoteEvidence::new(first, second, *time, set) else { continue };
             let evidence = Evidence::DuplicateVote(Box::new(evidence));
-            let key = key(&evidence);
+            let key = evidence.key();
             if !self.committed.contains(&key) {
                 let _kept = self.insert(key, evidence); // dropped when the pool is full, as any evidence is
             }
         }
     }
 
-    fn insert(&mut self, key: Key, evidence: Evidence) -> Result<(), InvalidEvidence> {
+    fn insert(&mut self, key: EvidenceKey, evidence: Evidence) -> Result<(), InvalidEvidence> {
         if self.pending.contains_key(&key) {
             return Ok(());
         }
-        let more = evidence.encoded_len();
-        if self.pending_bytes + more > PENDING_BYTES_MAX {
-            return Err(InvalidEvidence::PoolFull { bytes: self.pending_bytes });
+        let (pieces, bytes, more) = (self.pending.len(), self.pending_bytes, evidence.encoded_len());
+        if pieces >= PENDING_MAX || bytes + more > PENDING_BYTES_MAX {
+            return Err(InvalidEvidence::PoolFull { pieces, bytes });
         }
         self.pending_bytes += more;
+        self.changes.push(EvidenceChange::Waits(evidence.clone()));
         self.pending.insert(key, evidence);
         Ok(())
     }
 
-    fn remove(&mut self, key: &Key) {
+    fn remove(&mut self, key: &EvidenceKey) {
         if let Some(evidence) = self.pending.remove(key) {
             self.pending_bytes -= evidence.encoded_len();
+            self.changes.push(EvidenceChange::Gone(*key));
         }
     }
 }
 
-fn key(evidence: &Evidence) -> Key {
-    (evidence.height(), evidence.hash())
+/// Whether an honest peer may send what is refused for this reason. CometBFT drops the sender in every case, also when
+/// only the two chains are of different length. `above_tip`: the false block of a light-client attack is higher than our
+/// chain, so it was not held against the header an honest sender holds it against.
+fn is_excused(error: &InvalidEvidence, above_tip: bool) -> bool {
+    use InvalidEvidence as Why;
+    match error {
+        Why::NoHeader(_) | Why::Expired { .. } | Why::PoolFull { .. } | Why::Committed | Why::LaterThanOurs { .. } => {
+            true
+        }
+        Why::SameHeader(_) | Why::NobodyToBlame(_) | Why::WrongOffenders { .. } | Why::WrongOffender { .. } => {
+            above_tip
+        }
+        Why::Basic(_)
+        | Why::WrongTime { .. }
+        | Why::NotAValidator { .. }
+        | Why::DifferentSteps { .. }
+        | Why::DifferentVoters { .. }
+        | Why::WrongPower { .. }
+        | Why::WrongTotalPower { .. }
+        | Why::VoteSignature(_)
+        | Why::Skipping(_)
+        | Why::NotDerived
+        | Why::ConflictingCommit(_)
+        | Why::TooMuch { .. }
+        | Why::Duplicate => false,
+    }
 }
 
 #[cfg(test)]

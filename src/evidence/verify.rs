@@ -158,9 +158,14 @@ pub enum InvalidEvidence {
     #[error("duplicate evidence")]
     Duplicate,
     /// Nothing wrong with it, but there is no room.
-    #[error("the evidence pool is full ({bytes} bytes); evidence is taken again when some was committed or expired")]
+    #[error(
+        "the evidence pool is full ({pieces} pieces, {bytes} bytes); evidence is taken again when some was committed \
+         or expired"
+    )]
     PoolFull {
-        /// Bytes in it.
+        /// Pieces in it.
+        pieces: usize,
+        /// Their bytes.
         bytes: u64,
     },
 }

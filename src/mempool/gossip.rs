@@ -1,10 +1,31 @@
 //! Which peer is offered which transactions, when (reference §7.1): each transaction once, in batches, never to who
 //! sent it, to no peer that still fetches blocks. What was given to a peer and is not written yet is bounded; the rest
 //! waits in the pool, not in a queue.
+//!
+//! Each peer has a cursor into the pool's order and nothing else: a transaction that was committed or dropped meanwhile
+//! is simply not found behind it any more. While a connection is busy its cursor stands still, so under load a batch
+//! carries all that came in meanwhile, and on an idle connection a transaction leaves at once.
 
 use super::Mempool;
+use super::pool::Position;
 use crate::types::{Height, NodeId};
 use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Most messages given to a peer and not written yet: one is being written, the next is ready when it is. The
+/// connection must have room for this many messages of [`message_bytes_max`].
+pub const BATCHES_IN_FLIGHT: usize = 2;
+
+/// Most bytes of a message on channel 0x30: what a CometBFT peer takes is one `Txs` with one transaction of
+/// `max_tx_bytes`, as that peer has it configured, so it must be the same everywhere (reference §5.4, §5.8).
+pub fn message_bytes_max(max_tx_bytes: u64) -> u64 {
+    framed(framed(max_tx_bytes))
+}
+
+/// Tag, length and body of a protobuf field that is bytes or a message.
+fn framed(len: u64) -> u64 {
+    1 + u64::from((64 - (len | 1).leading_zeros()).div_ceil(7)) + len
+}
 
 /// A fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +38,7 @@ pub enum TxGossipInput {
     PeerAt(NodeId, Height),
     /// This many bytes given to a peer have been written.
     Written(NodeId, u64),
-    /// The pool took transactions.
+    /// The pool took transactions: [`Mempool::taken`] is higher than it was.
     Changed,
 }
 
@@ -26,20 +47,163 @@ pub enum TxGossipInput {
 pub struct Offer {
     /// Whom.
     pub peer: NodeId,
-    /// In order.
+    /// In order; one message.
     pub txs: Vec<Bytes>,
 }
 
+/// Whether transactions are gossiped at all: `mempool.broadcast`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broadcast {
+    /// They are.
+    On,
+    /// They wait here until we propose them ourselves.
+    Off,
+}
+
 /// Bookkeeping of the mempool channel.
+#[derive(Debug)]
+pub struct TxGossip {
+    broadcast: Broadcast,
+    max_tx_bytes: u64,
+    peers: BTreeMap<NodeId, Peer>,
+}
+
+/// A connection.
 #[derive(Debug, Default)]
-pub struct TxGossip {}
+struct Peer {
+    /// Behind the last transaction looked at for this peer.
+    next: Position,
+    /// The height it decides; none while it fetches blocks.
+    at: Option<Height>,
+    /// Bytes of each message that is not completely written, oldest first.
+    in_flight: VecDeque<u64>,
+}
 
 impl TxGossip {
-    /// Nobody is there yet.
-    pub fn new() -> TxGossip {
-        TxGossip::default()
+    /// Nobody is there yet. `max_tx_bytes` is the mempool's.
+    pub fn new(broadcast: Broadcast, max_tx_bytes: u64) -> TxGossip {
+        TxGossip { broadcast, max_tx_bytes, peers: BTreeMap::new() }
     }
 
-    /// Takes one fact into account.
-    pub fn step(&mut self, _input: TxGossipInput, _pool: &Mempool, _out: &mut Vec<Offer>) {}
+    /// Takes one fact into account. What is to be sent is appended to `out`.
+    pub fn step(&mut self, input: TxGossipInput, pool: &Mempool, out: &mut Vec<Offer>) {
+        if self.broadcast == Broadcast::Off {
+            return;
+        }
+        match input {
+            TxGossipInput::PeerUp(id) => {
+                self.peers.insert(id, Peer::default()); // a new connection begins with the first that waits
+            }
+            TxGossipInput::PeerDown(id) => {
+                self.peers.remove(&id);
+            }
+            TxGossipInput::PeerAt(id, height) => self.note(id, pool, out, |peer| peer.at = Some(height)),
+            TxGossipInput::Written(id, bytes) => self.note(id, pool, out, |peer| peer.written(bytes)),
+            TxGossipInput::Changed => {
+                for (id, peer) in &mut self.peers {
+                    peer.offer(*id, pool, self.max_tx_bytes, out);
+                }
+            }
+        }
+    }
+
+    /// Notes something about a peer, and offers what it may be offered now.
+    fn note(&mut self, id: NodeId, pool: &Mempool, out: &mut Vec<Offer>, change: impl FnOnce(&mut Peer)) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            change(peer);
+            peer.offer(id, pool, self.max_tx_bytes, out);
+        }
+    }
+}
+
+impl Peer {
+    fn written(&mut self, mut bytes: u64) {
+        while let Some(first) = self.in_flight.front_mut() {
+            if *first > bytes {
+                *first -= bytes;
+                break;
+            }
+            bytes -= *first;
+            self.in_flight.pop_front();
+        }
+    }
+
+    fn offer(&mut self, id: NodeId, pool: &Mempool, max_tx_bytes: u64, out: &mut Vec<Offer>) {
+        while self.in_flight.len() < BATCHES_IN_FLIGHT {
+            let (txs, bytes) = self.next_batch(id, pool, max_tx_bytes);
+            if txs.is_empty() {
+                break;
+            }
+            self.in_flight.push_back(bytes);
+            out.push(Offer { peer: id, txs });
+        }
+    }
+
+    /// The next transactions for this peer, and the bytes of their message. Both limits of a CometBFT peer hold: its
+    /// channel's for the message, and its filter's for the transactions without framing (mempool/filter.go).
+    fn next_batch(&mut self, id: NodeId, pool: &Mempool, max_tx_bytes: u64) -> (Vec<Bytes>, u64) {
+        let (mut txs, mut plain, mut encoded) = (Vec::new(), 0, 0);
+        let Some(at) = self.at else { return (txs, 0) };
+        for (position, entry) in pool.from(self.next) {
+            // broadcastTxRoutine: a peer may be one block behind the transaction's check. Positions and heights grow
+            // together, so nothing behind this one is due either.
+            if entry.height > at.next() {
+                break;
+            }
+            let len = entry.tx.bytes().len() as u64;
+            // A peer drops whoever sends an empty transaction, though applications may accept one from a client.
+            let wanted = len > 0 && len <= max_tx_bytes && !entry.senders.contains(&id);
+            if wanted {
+                let (plain_then, encoded_then) = (plain + len, encoded + entry.tx.encoded_len());
+                if plain_then > max_tx_bytes || framed(encoded_then) > message_bytes_max(max_tx_bytes) {
+                    break;
+                }
+                (plain, encoded) = (plain_then, encoded_then);
+                txs.push(entry.tx.bytes().clone());
+            }
+            self.next = position + 1;
+        }
+        (txs, framed(encoded))
+    }
+}
+
+/// What no correct node sends: its sender is dropped. Texts are CometBFT's (mempool/filter.go).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadBatch {
+    /// Nothing in it.
+    #[error("mempool message contains no transactions")]
+    NoTransactions,
+    /// An empty one: it costs the receiver more than the sender.
+    #[error("mempool batch contains an empty transaction")]
+    EmptyTransaction,
+    /// One is too large.
+    #[error("transaction size {got} exceeds max_tx_bytes {max}")]
+    TransactionTooLarge {
+        /// Its bytes.
+        got: u64,
+        /// `max_tx_bytes`.
+        max: u64,
+    },
+    /// All together are too large.
+    #[error("mempool batch exceeds {max} byte budget")]
+    TooLarge {
+        /// Bytes allowed.
+        max: u64,
+    },
+}
+
+/// Whether a peer may have sent these transactions in one message. Asked before any of them is hashed.
+pub fn check_batch(txs: &[Bytes], max_tx_bytes: u64) -> Result<(), BadBatch> {
+    if txs.is_empty() {
+        return Err(BadBatch::NoTransactions);
+    }
+    let mut sum = 0u64;
+    for tx in txs {
+        match tx.len() as u64 {
+            0 => return Err(BadBatch::EmptyTransaction),
+            got if got > max_tx_bytes => return Err(BadBatch::TransactionTooLarge { got, max: max_tx_bytes }),
+            len => sum = sum.saturating_add(len),
+        }
+    }
+    if sum > max_tx_bytes { Err(BadBatch::TooLarge { max: max_tx_bytes }) } else { Ok(()) }
 }

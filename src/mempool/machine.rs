@@ -1,7 +1,8 @@
 //! The machine: admission, answers of the application, commits, rechecks.
 
 use super::cache::{Cache, Seen};
-use super::pool::Pool;
+use super::in_flight::InFlight;
+use super::pool::{Entry, Pool, Position};
 use super::{BatchId, FailedTxs, MempoolConfig, MempoolEffect, MempoolInput, Origin, Recheck};
 use crate::crypto::Hash;
 use crate::types::abci::{CheckTxKind, CheckTxResponse};
@@ -19,20 +20,16 @@ pub struct Mempool {
     cache: Cache,
     /// Transactions not answered yet, sent or held back.
     batches: BTreeMap<BatchId, Batch>,
-    /// What they take, so that limits hold whatever the application answers.
-    in_flight: Load,
+    /// Their transactions.
+    in_flight: InFlight,
+    /// The last block; zero before this node applied one.
+    height: Height,
     next_batch: u64,
     recheck: Option<RecheckRun>,
     gate: Gate,
     app: Result<(), String>,
     /// Whether consensus knows of transactions at this height.
     told: Told,
-}
-
-#[derive(Debug, Default, Clone, Copy)]
-struct Load {
-    txs: u64,
-    bytes: u64,
 }
 
 /// New transactions of one submission.
@@ -109,7 +106,8 @@ impl Mempool {
             pool: Pool::default(),
             cache: Cache::new(config.cache_size),
             batches: BTreeMap::new(),
-            in_flight: Load::default(),
+            in_flight: InFlight::default(),
+            height: Height::ZERO,
             next_batch: 0,
             recheck: None,
             gate: Gate::Open,
@@ -141,6 +139,16 @@ impl Mempool {
     /// Peers that sent a waiting transaction: they need not be sent it.
     pub fn senders(&self, hash: &Hash) -> &[NodeId] {
         self.pool.senders(hash)
+    }
+
+    /// Grows with every transaction taken, and only then: when it is higher than it was, there is something to gossip.
+    pub fn taken(&self) -> u64 {
+        self.pool.next_position()
+    }
+
+    /// The transactions that wait at this position and behind, in order.
+    pub(super) fn from(&self, position: Position) -> impl Iterator<Item = (Position, &Entry)> {
+        self.pool.from(position)
     }
 
     /// Transactions for a block, in order, up to the first that does not fit. Bytes are counted as in a block. They
@@ -176,11 +184,14 @@ impl Mempool {
     fn on_submit(&mut self, origin: Origin, txs: Vec<Tx>, out: &mut Effects) {
         let mut admissions = Vec::with_capacity(txs.len());
         let mut admitted = Vec::with_capacity(txs.len());
+        let sender = match origin {
+            Origin::Peer(sender) => Some(sender),
+            Origin::Admission(_) | Origin::Check(_) => None,
+        };
         for (place, tx) in txs.into_iter().enumerate() {
-            let admission = self.admit(&tx, origin);
+            let admission = self.admit(&tx, sender);
             if admission.is_ok() {
-                self.in_flight.txs += 1;
-                self.in_flight.bytes += tx.bytes().len() as u64;
+                self.in_flight.add(&tx, sender);
                 admitted.push(Admitted { place, tx, fate: Fate::Waiting });
             }
             admissions.push(admission);
@@ -199,7 +210,7 @@ impl Mempool {
     }
 
     /// The rules of reference §7.1, in its order: the first that fails answers.
-    fn admit(&mut self, tx: &Tx, origin: Origin) -> Result<(), MempoolError> {
+    fn admit(&mut self, tx: &Tx, sender: Option<NodeId>) -> Result<(), MempoolError> {
         let len = tx.bytes().len() as u64;
         self.has_room_for(len)?;
         if len > self.config.max_tx_bytes {
@@ -212,8 +223,9 @@ impl Mempool {
         self.app.clone().map_err(MempoolError::App)?;
         let waits = self.pool.contains(&tx.hash()); // though a small cache may have forgotten it
         if self.cache.push(tx.hash()) == Seen::Before || waits {
-            if let Origin::Peer(sender) = origin {
+            if let Some(sender) = sender {
                 self.pool.add_sender(&tx.hash(), sender);
+                self.in_flight.add_sender(&tx.hash(), sender);
             }
             return Err(MempoolError::InCache);
         }
@@ -221,7 +233,7 @@ impl Mempool {
     }
 
     fn has_room_for(&self, len: u64) -> Result<(), MempoolError> {
-        let (txs, bytes) = (self.pool.len() + self.in_flight.txs, self.pool.bytes() + self.in_flight.bytes);
+        let (txs, bytes) = (self.pool.len() + self.in_flight.txs(), self.pool.bytes() + self.in_flight.bytes());
         let (txs_max, bytes_max) = (self.config.size, self.config.max_txs_bytes);
         if txs >= txs_max || bytes.saturating_add(len) > bytes_max {
             return Err(MempoolError::Full { txs, txs_max, bytes, bytes_max });
@@ -268,17 +280,13 @@ impl Mempool {
     }
 
     fn on_new(&mut self, mut batch: Batch, responses: Vec<CheckTxResponse>, out: &mut Effects) {
-        let sender = match batch.origin {
-            Origin::Peer(sender) => Some(sender),
-            Origin::Admission(_) | Origin::Check(_) => None,
-        };
-        let mut taken = Vec::new();
+        let before = self.taken();
         for (Admitted { place, tx, fate }, response) in std::mem::take(&mut batch.admitted).into_iter().zip(responses) {
-            self.release(&tx);
+            let senders = self.in_flight.remove(&tx);
             let result = self.judge(response);
             let gas = result.as_ref().ok().filter(|response| response.code == 0).map(gas_of);
             match (fate, gas) {
-                (Fate::Waiting, Some(gas)) => taken.extend(self.take(tx, gas, sender)),
+                (Fate::Waiting, Some(gas)) => self.take(tx, gas, senders),
                 (Fate::Waiting, None) => self.forget_failed(&tx.hash()),
                 (Fate::Committed, _) => {} // the block said what the cache shall know
             }
@@ -287,21 +295,16 @@ impl Mempool {
             }
         }
         reply(batch, out);
-        if !taken.is_empty() {
-            out.push(MempoolEffect::Gossip { txs: taken, except: sender });
-            if self.recheck.is_none() {
-                self.tell(out);
-            }
+        if self.taken() > before && self.recheck.is_none() {
+            self.tell(out);
         }
     }
 
     /// Appends a transaction, unless a small cache let it in twice.
-    fn take(&mut self, tx: Tx, gas: u64, sender: Option<NodeId>) -> Option<Tx> {
-        if self.pool.contains(&tx.hash()) {
-            return None;
+    fn take(&mut self, tx: Tx, gas: u64, senders: Vec<NodeId>) {
+        if !self.pool.contains(&tx.hash()) {
+            self.pool.append(tx, gas, self.height, senders);
         }
-        self.pool.append(tx.clone(), gas, sender);
-        Some(tx)
     }
 
     /// TxPostCheck: a transaction that wants more gas than any block has would wait for ever.
@@ -320,7 +323,7 @@ impl Mempool {
     fn on_failed(&mut self, id: BatchId, why: &str, out: &mut Effects) {
         if let Some(mut batch) = self.batches.remove(&id) {
             for Admitted { place, tx, fate } in std::mem::take(&mut batch.admitted) {
-                self.release(&tx);
+                self.in_flight.remove(&tx);
                 if fate == Fate::Waiting {
                     self.cache.forget(&tx.hash()); // nobody looked at it: it may come again
                 }
@@ -334,11 +337,6 @@ impl Mempool {
             self.tell(out);
         }
         self.maybe_held(out);
-    }
-
-    fn release(&mut self, tx: &Tx) {
-        self.in_flight.txs -= 1;
-        self.in_flight.bytes -= tx.bytes().len() as u64;
     }
 
     fn forget_failed(&mut self, hash: &Hash) {
@@ -375,6 +373,7 @@ impl Mempool {
 
     fn on_committed(&mut self, height: Height, txs: &[(Tx, u32)], limits: TxLimits, out: &mut Effects) {
         self.limits = limits;
+        self.height = height;
         self.told = Told::NotYet;
         self.gate = Gate::Open;
         self.recheck = None; // its answers are about an older state

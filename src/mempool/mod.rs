@@ -5,11 +5,12 @@
 //! bounded: waiting transactions and those on their way to the application together by `size` and `max_txs_bytes`, the
 //! cache of hashes by `cache_size`, senders by [`SENDERS_MAX`].
 //!
-//! Reading order: this file → `cache` → `pool` → `machine` → `gossip`.
+//! Reading order: this file → `cache` → `pool` → `in_flight` → `machine` → `gossip`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod cache;
 pub mod gossip;
+mod in_flight;
 mod machine;
 mod pool;
 #[cfg(test)]
@@ -175,13 +176,6 @@ pub enum MempoolEffect {
     },
     /// To consensus: there is something to propose. Once for each height.
     TxsAvailable,
-    /// Tell peers, but not `except`, about transactions just taken.
-    Gossip {
-        /// In order.
-        txs: Vec<Tx>,
-        /// Who sent them.
-        except: Option<NodeId>,
-    },
     /// Say [`MempoolInput::RecheckTimer`] after this long.
     SetRecheckTimer {
         /// Comes back.

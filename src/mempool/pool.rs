@@ -2,9 +2,9 @@
 //!
 //! Found by position and by hash; both maps are changed together, here and nowhere else (bug class 075).
 
-use super::SENDERS_MAX;
+use super::in_flight::note_sender;
 use crate::crypto::Hash;
-use crate::types::{NodeId, Tx};
+use crate::types::{Height, NodeId, Tx};
 use std::collections::BTreeMap;
 
 /// Position of a transaction: grows with each admission, never used twice.
@@ -12,10 +12,13 @@ pub(super) type Position = u64;
 
 /// A waiting transaction.
 #[derive(Debug)]
-struct Entry {
-    tx: Tx,
+pub(super) struct Entry {
+    pub(super) tx: Tx,
     gas: u64,
-    senders: Vec<NodeId>,
+    /// The last block when it was admitted; zero before this node applied one.
+    pub(super) height: Height,
+    /// Peers known to have it.
+    pub(super) senders: Vec<NodeId>,
 }
 
 /// Waiting transactions.
@@ -47,13 +50,13 @@ impl Pool {
     }
 
     /// Appends a transaction that is not there yet.
-    pub(super) fn append(&mut self, tx: Tx, gas: u64, sender: Option<NodeId>) {
+    pub(super) fn append(&mut self, tx: Tx, gas: u64, height: Height, senders: Vec<NodeId>) {
         let position = self.next;
         let before = self.by_hash.insert(tx.hash(), position);
         assert!(before.is_none(), "a transaction waits only once");
         self.next += 1;
         self.bytes += tx.bytes().len() as u64;
-        self.by_position.insert(position, Entry { tx, gas, senders: sender.into_iter().collect() });
+        self.by_position.insert(position, Entry { tx, gas, height, senders });
     }
 
     /// Removes a transaction, if it is there.
@@ -65,7 +68,17 @@ impl Pool {
         }
     }
 
-    /// Removes everything.
+    /// The position of the next transaction to come: it grows with each.
+    pub(super) fn next_position(&self) -> Position {
+        self.next
+    }
+
+    /// Those at this position and behind, in order.
+    pub(super) fn from(&self, position: Position) -> impl Iterator<Item = (Position, &Entry)> {
+        self.by_position.range(position..).map(|(position, entry)| (*position, entry))
+    }
+
+    /// Removes everything. Positions are not used again.
     pub(super) fn clear(&mut self) {
         self.by_position.clear();
         self.by_hash.clear();
@@ -74,11 +87,8 @@ impl Pool {
 
     /// Remembers that a peer has this transaction too.
     pub(super) fn add_sender(&mut self, hash: &Hash, sender: NodeId) {
-        if let Some(entry) = self.by_hash.get(hash).and_then(|position| self.by_position.get_mut(position))
-            && entry.senders.len() < SENDERS_MAX
-            && !entry.senders.contains(&sender)
-        {
-            entry.senders.push(sender);
+        if let Some(entry) = self.by_hash.get(hash).and_then(|position| self.by_position.get_mut(position)) {
+            note_sender(&mut entry.senders, sender);
         }
     }
 

@@ -166,8 +166,8 @@ impl Driver {
             MempoolEffect::SetRecheckTimer { height, after } => {
                 self.inner.recheck_timer = Some((now.tick.plus(after), height));
             }
-            // Gossip needs peers; the other two stay inside the replica.
-            MempoolEffect::Gossip { .. } | MempoolEffect::TxsAvailable | MempoolEffect::Held => {}
+            // They stay inside the replica.
+            MempoolEffect::TxsAvailable | MempoolEffect::Held => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! Provable misbehaviour (reference §4.12).
 
 use super::{Commit, Header, Height, Power, Time, Validator, ValidatorSet, Vote};
+use crate::crypto::Hash;
 
 /// One offence that anybody can check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +60,39 @@ pub struct LightClientAttackEvidence {
     pub timestamp: Time,
 }
 
+/// The name of a piece of evidence, in the order in which evidence is proposed: the same on every node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EvidenceKey {
+    /// [`Evidence::height`].
+    pub height: Height,
+    /// [`Evidence::hash`].
+    pub hash: Hash,
+}
+
+/// A change of what waits for a block, to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EvidenceChange {
+    /// It waits.
+    Waits(Evidence),
+    /// It waits no more: proven or expired.
+    Gone(EvidenceKey),
+}
+
+/// What a store knows of evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StoredEvidence {
+    /// What waits for a block, by key. It was verified before it was stored.
+    pub pending: Vec<Evidence>,
+    /// What blocks proved and at which height, by key; also of blocks that are pruned.
+    pub committed: Vec<(EvidenceKey, Height)>,
+}
+
 impl Evidence {
+    /// Its name: height, then hash.
+    pub fn key(&self) -> EvidenceKey {
+        EvidenceKey { height: self.height(), hash: self.hash() }
+    }
+
     /// The height at which the offence counts.
     pub fn height(&self) -> Height {
         match self {

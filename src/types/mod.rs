@@ -38,7 +38,10 @@ pub use basic::BasicError;
 pub use block::{Block, BlockId, BlockMeta, Header, PartSetHeader, Version};
 pub use candidate::CandidateBlock;
 pub use commit::{Commit, CommitSig, ExtendedCommit, ExtendedCommitSig, SignedPart};
-pub use evidence::{DuplicateVoteEvidence, Evidence, LightBlock, LightClientAttackEvidence, SignedHeader};
+pub use evidence::{
+    DuplicateVoteEvidence, Evidence, EvidenceChange, EvidenceKey, LightBlock, LightClientAttackEvidence, SignedHeader,
+    StoredEvidence,
+};
 pub use genesis::{GenesisDoc, GenesisValidator};
 pub use gossip::{BlocksyncMessage, ConsensusMessage, NewRoundStep, PeerMessage, PeerRoundState, VotesFor};
 pub use journal::{JournalMessage, JournalRecord, Source, Step, TimerId};

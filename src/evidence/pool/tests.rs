@@ -35,7 +35,7 @@ fn evidence_waits_in_the_order_of_height_and_hash_and_is_proposed_within_the_byt
         assert_eq!(pool.add(one.clone(), &facts, &state), Ok(one.hash()));
         assert_eq!(pool.add(one.clone(), &facts, &state), Ok(one.hash()), "a second time changes nothing");
     }
-    all.sort_by_key(|one| (one.height(), one.hash()));
+    all.sort_by_key(Evidence::key);
     assert_eq!(waiting(&pool), all);
     let size: u64 = all[..2].iter().map(Evidence::encoded_len).sum();
     assert_eq!(pool.pending(size), (all[..2].to_vec(), size));
@@ -188,8 +188,88 @@ fn the_pool_is_bounded() {
     pool.pending_bytes = PENDING_BYTES_MAX - 1;
     let one = evidence(&signers, 0, HEIGHT);
     let result = pool.add(one.clone(), &facts_at(HEIGHT, &signers), &state);
-    assert_eq!(result, Err(InvalidEvidence::PoolFull { bytes: PENDING_BYTES_MAX - 1 }));
+    assert_eq!(result, Err(InvalidEvidence::PoolFull { pieces: 0, bytes: PENDING_BYTES_MAX - 1 }));
     let list = [one];
     let result = pool.check_block_evidence(&list, &state, facts_of(&signers));
     assert_eq!(result, Ok(()), "a full pool does not make a block wrong");
+}
+
+/// What was stored is there after a restart, what was proven stays proven, and the stored pieces are always the waiting
+/// ones.
+#[test]
+fn what_waits_survives_a_restart() {
+    let signers = signers();
+    let state = state_after(8, &signers);
+    let mut pool = Pool::new(&state);
+    let [one, two, three] = [0, 1, 2].map(|index| evidence(&signers, index, HEIGHT));
+    for piece in [&one, &two, &three] {
+        pool.add(piece.clone(), &facts_at(HEIGHT, &signers), &state).unwrap();
+    }
+    pool.update(&state_after(9, &signers), std::slice::from_ref(&one));
+    let waits = |piece: &Evidence| EvidenceChange::Waits(piece.clone());
+    assert_eq!(pool.take_changes(), [waits(&one), waits(&two), waits(&three), EvidenceChange::Gone(one.key())]);
+    assert_eq!(pool.take_changes(), []);
+
+    // The block that proved the second was saved, and the node died before anything else was.
+    let proven = |piece: &Evidence| (piece.key(), Height::new(9));
+    let stored =
+        StoredEvidence { pending: vec![two.clone(), three.clone()], committed: vec![proven(&one), proven(&two)] };
+    let mut pool = Pool::new(&state);
+    pool.restore(stored, &state);
+    assert_eq!(waiting(&pool), std::slice::from_ref(&three));
+    assert_eq!(pool.take_changes(), [EvidenceChange::Gone(two.key()), waits(&three)]);
+    let result = pool.check_block_evidence(&[one], &state, facts_of(&signers));
+    assert_eq!(result, Err(InvalidEvidence::Committed));
+}
+
+#[test]
+fn what_expired_while_the_node_was_down_leaves() {
+    let signers = signers();
+    let mut params = ConsensusParams::default();
+    params.evidence.max_age_num_blocks = 3;
+    params.evidence.max_age_duration = Duration::from_secs(1);
+    let mut state = state_after(9, &signers);
+    state.consensus_params = Arc::new(params);
+    let old = evidence(&signers, 0, HEIGHT);
+    let mut pool = Pool::new(&state);
+    pool.restore(StoredEvidence { pending: vec![old.clone()], committed: vec![] }, &state);
+    assert_eq!(waiting(&pool), []);
+    assert_eq!(pool.take_changes(), [EvidenceChange::Gone(old.key())]);
+}
+
+#[test]
+fn a_peer_is_blamed_for_what_is_false_everywhere_and_for_nothing_else() {
+    let signers = signers();
+    let state = state_after(8, &signers);
+    let mut pool = Pool::new(&state);
+    let true_one = evidence(&signers, 0, HEIGHT);
+    let facts = facts_at(HEIGHT, &signers);
+    let blamed = |receipt: &Receipt| match receipt {
+        Receipt::PeerFault(_) => true,
+        Receipt::Excused(_) => false,
+        other => panic!("{other:?}"),
+    };
+    let receipt = pool.receive(true_one.clone(), None, &state);
+    assert!(!blamed(&receipt), "we do not have that block: {receipt:?}");
+    assert_eq!(pool.receive(true_one.clone(), Some(&facts), &state), Receipt::New(true_one.key()));
+    assert_eq!(pool.receive(true_one.clone(), None, &state), Receipt::Known(true_one.key()));
+
+    let mut forged = double_vote(&signers, 1, HEIGHT);
+    forged.vote_a.signature = forged.vote_b.signature;
+    let receipt = pool.receive(Evidence::DuplicateVote(Box::new(forged.clone())), Some(&facts), &state);
+    assert!(blamed(&receipt), "{receipt:?}");
+    std::mem::swap(&mut forged.vote_a, &mut forged.vote_b);
+    let receipt = pool.receive(Evidence::DuplicateVote(Box::new(forged)), None, &state);
+    assert!(blamed(&receipt), "wrong in itself, whatever blocks we have: {receipt:?}");
+
+    let mut old = state_after(9, &signers);
+    let mut params = ConsensusParams::default();
+    params.evidence.max_age_num_blocks = 3;
+    params.evidence.max_age_duration = Duration::from_secs(1);
+    old.consensus_params = Arc::new(params);
+    let receipt = pool.receive(evidence(&signers, 1, HEIGHT), Some(&facts), &old);
+    assert!(!blamed(&receipt), "it expired here: {receipt:?}");
+    pool.pending_bytes = PENDING_BYTES_MAX;
+    let receipt = pool.receive(evidence(&signers, 2, HEIGHT), Some(&facts), &state);
+    assert!(!blamed(&receipt), "there is no room: {receipt:?}");
 }

@@ -1,5 +1,6 @@
 //! Stories about the mempool, and a comparison with a dumb list.
 
+mod gossip;
 mod oracle;
 mod stories;
 

@@ -53,8 +53,7 @@ fn a_submission_becomes_one_batch_and_one_answer() {
     assert_eq!(out, [expected]);
     let out = step(&mut mempool, MempoolInput::Answered { batch: BatchId(1), responses: vec![ok(1), code(5)] });
     let results = vec![Ok(ok(1)), Ok(code(5)), Err(MempoolError::InCache)];
-    let taken = MempoolEffect::Gossip { txs: vec![tx("a")], except: None };
-    let expected = [MempoolEffect::Checked { request: RequestId(1), results }, taken, MempoolEffect::TxsAvailable];
+    let expected = [MempoolEffect::Checked { request: RequestId(1), results }, MempoolEffect::TxsAvailable];
     assert_eq!(out, expected);
     assert_eq!((mempool.count(), mempool.bytes()), (1, 1));
 }
