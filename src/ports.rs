@@ -6,8 +6,8 @@ use crate::types::abci::{CheckTxResponse, FinalizeBlockResponse, Request, Respon
 use crate::types::query::Query;
 use crate::types::{
     AppliedBlock, Block, BlockMeta, CandidateBlock, ChainId, ChainState, Commit, ConsensusParams, Direction, Evidence,
-    ExtendedCommit, Height, JournalRecord, NodeId, NodeInfo, Part, PeerRoundState, Proposal, Published, SignPosition,
-    Time, Tx, UnsignedProposal, UnsignedVote, ValidatorSet, Vote,
+    EvidenceChange, ExtendedCommit, Height, JournalRecord, NodeId, NodeInfo, Part, PeerRoundState, Proposal, Published,
+    SignPosition, StoredEvidence, Time, Tx, UnsignedProposal, UnsignedVote, ValidatorSet, Vote,
 };
 use std::future::Future;
 use std::path::PathBuf;
@@ -129,6 +129,8 @@ pub trait Store: Send + Sync {
     fn params(&self, height: Height) -> Result<Option<ConsensusParams>, StoreError>;
     /// What the application answered for `height`.
     fn results(&self, height: Height) -> Result<Option<FinalizeBlockResponse>, StoreError>;
+    /// What waits for a block, and what blocks proved, those that are pruned included.
+    fn evidence(&self) -> Result<StoredEvidence, StoreError>;
     /// The genesis document this store began with, as its JSON bytes.
     fn genesis(&self) -> Result<Option<Vec<u8>>, StoreError>;
 
@@ -155,12 +157,16 @@ pub trait Store: Send + Sync {
 
     /// Saves the genesis document and the state made of it, in one durable batch.
     fn save_genesis(&self, genesis_json: &[u8], state: &ChainState) -> Result<(), StoreError>;
-    /// Saves a decided block with its commit (and the extensions where `commit` has any), in one durable batch.
+    /// Saves a decided block with its commit (and the extensions where `commit` has any) and the names of the evidence it
+    /// proves, in one durable batch.
     fn save_block(&self, block: &CandidateBlock, commit: &ExtendedCommit) -> Result<(), StoreError>;
     /// Saves the application's answer for a block, durably: it must survive before the application commits.
     fn save_results(&self, height: Height, results: &FinalizeBlockResponse) -> Result<(), StoreError>;
     /// Saves the state after a block. Atomic; durable with the next durable batch at the latest.
     fn save_state(&self, state: &ChainState) -> Result<(), StoreError>;
+    /// Saves changes of what evidence waits for a block, in order. Atomic; durable with the next durable batch at the
+    /// latest.
+    fn save_evidence(&self, changes: &[EvidenceChange]) -> Result<(), StoreError>;
     /// Indexes an applied block. Atomic, idempotent; may lag behind the state.
     fn index(&self, applied: &AppliedBlock) -> Result<(), StoreError>;
     /// Removes blocks below `retain`, keeping what evidence younger than the limits in `state` needs. Returns how many.

@@ -6,8 +6,8 @@
 //! is simply not found behind it any more. While a connection is busy its cursor stands still, so under load a batch
 //! carries all that came in meanwhile, and on an idle connection a transaction leaves at once.
 
-use super::Mempool;
 use super::pool::Position;
+use super::{Broadcast, Mempool};
 use crate::types::{Height, NodeId};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
@@ -51,20 +51,9 @@ pub struct Offer {
     pub txs: Vec<Bytes>,
 }
 
-/// Whether transactions are gossiped at all: `mempool.broadcast`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Broadcast {
-    /// They are.
-    On,
-    /// They wait here until we propose them ourselves.
-    Off,
-}
-
 /// Bookkeeping of the mempool channel.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct TxGossip {
-    broadcast: Broadcast,
-    max_tx_bytes: u64,
     peers: BTreeMap<NodeId, Peer>,
 }
 
@@ -80,14 +69,14 @@ struct Peer {
 }
 
 impl TxGossip {
-    /// Nobody is there yet. `max_tx_bytes` is the mempool's.
-    pub fn new(broadcast: Broadcast, max_tx_bytes: u64) -> TxGossip {
-        TxGossip { broadcast, max_tx_bytes, peers: BTreeMap::new() }
+    /// Nobody is there yet.
+    pub fn new() -> TxGossip {
+        TxGossip::default()
     }
 
     /// Takes one fact into account. What is to be sent is appended to `out`.
     pub fn step(&mut self, input: TxGossipInput, pool: &Mempool, out: &mut Vec<Offer>) {
-        if self.broadcast == Broadcast::Off {
+        if pool.config().broadcast == Broadcast::Off {
             return;
         }
         match input {
@@ -101,7 +90,7 @@ impl TxGossip {
             TxGossipInput::Written(id, bytes) => self.note(id, pool, out, |peer| peer.written(bytes)),
             TxGossipInput::Changed => {
                 for (id, peer) in &mut self.peers {
-                    peer.offer(*id, pool, self.max_tx_bytes, out);
+                    peer.offer(*id, pool, out);
                 }
             }
         }
@@ -111,7 +100,7 @@ impl TxGossip {
     fn note(&mut self, id: NodeId, pool: &Mempool, out: &mut Vec<Offer>, change: impl FnOnce(&mut Peer)) {
         if let Some(peer) = self.peers.get_mut(&id) {
             change(peer);
-            peer.offer(id, pool, self.max_tx_bytes, out);
+            peer.offer(id, pool, out);
         }
     }
 }
@@ -128,9 +117,9 @@ impl Peer {
         }
     }
 
-    fn offer(&mut self, id: NodeId, pool: &Mempool, max_tx_bytes: u64, out: &mut Vec<Offer>) {
+    fn offer(&mut self, id: NodeId, pool: &Mempool, out: &mut Vec<Offer>) {
         while self.in_flight.len() < BATCHES_IN_FLIGHT {
-            let (txs, bytes) = self.next_batch(id, pool, max_tx_bytes);
+            let (txs, bytes) = self.next_batch(id, pool);
             if txs.is_empty() {
                 break;
             }
@@ -141,7 +130,8 @@ impl Peer {
 
     /// The next transactions for this peer, and the bytes of their message. Both limits of a CometBFT peer hold: its
     /// channel's for the message, and its filter's for the transactions without framing (mempool/filter.go).
-    fn next_batch(&mut self, id: NodeId, pool: &Mempool, max_tx_bytes: u64) -> (Vec<Bytes>, u64) {
+    fn next_batch(&mut self, id: NodeId, pool: &Mempool) -> (Vec<Bytes>, u64) {
+        let max_tx_bytes = pool.config().max_tx_bytes;
         let (mut txs, mut plain, mut encoded) = (Vec::new(), 0, 0);
         let Some(at) = self.at else { return (txs, 0) };
         for (position, entry) in pool.from(self.next) {

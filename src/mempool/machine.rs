@@ -116,6 +116,11 @@ impl Mempool {
         }
     }
 
+    /// Its limits and habits.
+    pub fn config(&self) -> &MempoolConfig {
+        &self.config
+    }
+
     /// How many transactions wait.
     pub fn count(&self) -> u64 {
         self.pool.len()

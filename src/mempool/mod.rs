@@ -41,6 +41,17 @@ pub struct MempoolConfig {
     pub failed: FailedTxs,
     /// Whether transactions are checked again after each block.
     pub recheck: Recheck,
+    /// Whether peers are offered transactions.
+    pub broadcast: Broadcast,
+}
+
+/// Whether peers are offered transactions: `mempool.broadcast`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broadcast {
+    /// They are.
+    On,
+    /// They are not: ours wait here until we propose them ourselves.
+    Off,
 }
 
 /// Whether a transaction that failed may come again.
@@ -73,6 +84,7 @@ impl Default for MempoolConfig {
             cache_size: 10_000,
             failed: FailedTxs::Forget,
             recheck: Recheck::On { timeout: Duration::from_secs(1) },
+            broadcast: Broadcast::On,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::config::{
     self, Application, Builtin, Config, ConsensusSettings, Genesis, MempoolSettings, NodeKey, RpcSettings,
 };
 use crate::consensus::{EmptyBlocks, Timeouts};
-use crate::mempool::{FailedTxs, MempoolConfig, Recheck};
+use crate::mempool::{Broadcast, FailedTxs, MempoolConfig, Recheck};
 use crate::metrics::{self, Metrics};
 use crate::pipeline::requests::SOFTWARE_VERSION;
 use crate::ports::{NodeFacts, Signer, Store};
@@ -168,6 +168,7 @@ fn mempool(settings: &MempoolSettings) -> MempoolConfig {
         cache_size: usize::try_from(settings.cache_size).unwrap_or(usize::MAX),
         failed: if settings.keep_invalid_txs_in_cache { FailedTxs::Remember } else { FailedTxs::Forget },
         recheck: if settings.recheck { Recheck::On { timeout: settings.recheck_timeout } } else { Recheck::Off },
+        broadcast: if settings.broadcast { Broadcast::On } else { Broadcast::Off },
     }
 }
 

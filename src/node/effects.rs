@@ -4,8 +4,6 @@ use super::driver::Driver;
 use super::talk::verify_beside;
 use super::{NodeError, sign_state};
 use crate::consensus::{Now, Signed};
-use crate::crypto::Hash;
-use crate::evidence::is_expired;
 use crate::gossip::Decided;
 use crate::mempool::MempoolEffect;
 use crate::pipeline::{PipelineInput, StoredBlock};
@@ -13,8 +11,8 @@ use crate::ports::{MempoolError, SignError, Store};
 use crate::replica::{Effect, Input, Resume};
 use crate::types::abci::{CheckTxRequest, Request};
 use crate::types::{
-    CandidateBlock, ChainState, Evidence, ExtendedCommit, Height, PartSet, Published, SignRequest, Tx,
-    UnsignedProposal, UnsignedVote,
+    CandidateBlock, ChainState, ExtendedCommit, Height, PartSet, Published, SignRequest, Tx, UnsignedProposal,
+    UnsignedVote,
 };
 use std::sync::Arc;
 
@@ -81,6 +79,7 @@ impl Driver {
             Effect::WaitForApp { why } => self.wait_for_app(&why),
             Effect::Halt(error) => self.halt(&error.to_string()),
             Effect::GoOn(state) => self.ready(&state),
+            Effect::SaveEvidence(changes) => self.store.save_evidence(&changes)?,
             Effect::EvidenceAnswer { request, outcome } => {
                 if let Some(reply) = self.inner.waiting.evidence.remove(&request) {
                     let _ = reply.send(outcome);
@@ -221,9 +220,9 @@ impl Driver {
         let last_header_app_hash = self.store.block_meta(last)?.map(|meta| meta.header.app_hash);
         self.sync_journal()?;
         let records = self.recovered.records_since(state.next_height())?;
-        let proven = proven_evidence(&*self.store, state)?;
+        let evidence = self.store.evidence()?;
         self.ready(state);
-        let resume = Resume { last_commit, last_header_app_hash, records, proven };
+        let resume = Resume { last_commit, last_header_app_hash, records, evidence };
         self.inner.answers.push_back(Input::Resumed(Box::new(resume)));
         Ok(())
     }
@@ -246,24 +245,6 @@ impl Driver {
             self.given_up.send_replace(self.inner.connection);
         }
     }
-}
-
-/// The evidence in stored blocks that is not too old to be punished. Headers say which blocks have any.
-fn proven_evidence(store: &dyn Store, state: &ChainState) -> Result<Vec<Evidence>, NodeError> {
-    let mut proven = Vec::new();
-    let mut height = state.last_block_height;
-    while height >= store.base().max(Height::FIRST) {
-        let Some(meta) = store.block_meta(height)? else { break };
-        // No offence is younger than the block that proves it.
-        if is_expired(height, meta.header.time, state) {
-            break;
-        }
-        if meta.header.evidence_hash != Hash::EMPTY {
-            proven.extend(store.block(height)?.into_iter().flat_map(|block| block.evidence));
-        }
-        height = height.previous().unwrap_or(Height::ZERO);
-    }
-    Ok(proven)
 }
 
 /// A stored block with the parts it was saved in.

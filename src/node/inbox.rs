@@ -6,6 +6,7 @@ use super::seen::Seen;
 use super::traffic::Traffic;
 use super::{fetch, serve_blocks};
 use crate::gossip::{Heard, Signers, hear};
+use crate::mempool::gossip::check_batch;
 use crate::p2p::{Fault, Network, PeerUp, Receiver};
 use crate::ports::Store;
 use crate::replica::{Input, PeerInput};
@@ -22,6 +23,8 @@ pub(super) const PEER_FACTS_MAX: usize = 1000;
 pub(super) struct Inbox {
     pub(super) facts: mpsc::Sender<Input>,
     pub(super) store: Arc<dyn Store>,
+    /// Largest transaction taken from a peer, and most bytes of all in one message.
+    pub(super) max_tx_bytes: u64,
     /// Whose signatures count now.
     pub(super) signers: watch::Receiver<Option<Arc<Signers>>>,
     /// For answers that the replica has no part in. Set as soon as the network runs.
@@ -60,6 +63,7 @@ impl Receiver for Inbox {
             }
             PeerMessage::Consensus(decoded) => self.consensus(peer, decoded, message).await,
             PeerMessage::Txs(txs) => {
+                check_batch(&txs, self.max_tx_bytes).map_err(|why| Fault(why.to_string()))?;
                 let txs = txs.into_iter().map(Tx::new).collect();
                 self.tell(peer, PeerInput::Txs(txs)).await;
                 Ok(())

@@ -254,6 +254,8 @@ fn open_network(
     let inbox = Arc::new(Inbox {
         facts,
         store: Arc::clone(store),
+        // Without a network nobody asks.
+        max_tx_bytes: options.as_ref().map_or(0, |options| options.settings.max_tx_bytes),
         signers: signers_now,
         network: SetOnce::new(),
         seen: Seen::default(),

@@ -31,8 +31,8 @@ use crate::pipeline::{CallId, Pipeline, PipelineError, PipelineInput, PipelineNo
 use crate::sync::{CommitCheck, Progress, Role, Sync, SyncInput};
 use crate::types::abci::{FinalizeBlockResponse, Request};
 use crate::types::{
-    Address, AppliedBlock, CandidateBlock, ChainState, Evidence, ExtendedCommit, Height, JournalRecord, NodeId,
-    PeerMessage, PeerRoundState, Round, SignRequest, TimerId,
+    Address, AppliedBlock, CandidateBlock, ChainState, Evidence, EvidenceChange, ExtendedCommit, Height, JournalRecord,
+    NodeId, PeerMessage, PeerRoundState, Round, SignRequest, TimerId,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -212,6 +212,8 @@ pub enum Effect {
     Halt(PipelineError),
     /// The application is back and agrees with the chain: what [`Effect::Halt`] or [`Effect::WaitForApp`] said is over.
     GoOn(Arc<ChainState>),
+    /// Store what changed about the evidence that waits for a block. Atomic.
+    SaveEvidence(Vec<EvidenceChange>),
     /// The answer to [`Input::Evidence`].
     EvidenceAnswer {
         /// Of which request.
@@ -328,6 +330,7 @@ impl Replica {
                 Work::Mempool(input) => self.step_mempool(input, out),
             }
         }
+        self.save_evidence(out);
     }
 
     /// The state after the last applied block.

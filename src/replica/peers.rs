@@ -7,7 +7,7 @@ use super::{Effect, Now, Replica, Waker, Work};
 use crate::consensus::tendermint::{Message, Tendermint};
 use crate::consensus::{self, Protocol, Reaction, RoundNote};
 use crate::evidence::gossip::EvidenceGossipInput;
-use crate::evidence::{self, Facts};
+use crate::evidence::{self, Facts, Receipt};
 use crate::gossip::{GossipEffect, GossipInput, Heard, Signers, Useful};
 use crate::mempool::gossip::TxGossipInput;
 use crate::mempool::{MempoolInput, Origin};
@@ -53,6 +53,9 @@ impl Replica {
             }
             PeerInput::Evidence(list) => self.take_evidence(peer, list, out),
             PeerInput::Written(Channel::Mempool, bytes) => self.offer_txs(TxGossipInput::Written(peer, bytes), out),
+            PeerInput::Written(Channel::Evidence, bytes) => {
+                self.tell_evidence(EvidenceGossipInput::Written(peer, bytes), out);
+            }
             PeerInput::Written(channel, bytes) => self.gossip(now, GossipInput::Written { peer, channel, bytes }, out),
         }
     }
@@ -162,13 +165,18 @@ impl Replica {
         out.extend(tellings.into_iter().map(tell));
     }
 
-    /// Evidence from a peer: what is wrong with it is the peer's fault, what we cannot check is nobody's.
+    /// Evidence from a peer: what is false everywhere is the peer's fault, what we cannot take is nobody's.
     fn take_evidence(&mut self, peer: NodeId, list: Vec<(Evidence, Option<Facts>)>, out: &mut Vec<Effect>) {
         for (evidence, facts) in list {
-            let Some(facts) = facts else { continue };
-            if let Err(error) = self.evidence.add(evidence, &facts, &self.state) {
-                out.push(Effect::Drop { peer, why: format!("sent invalid evidence: {error}") });
-                return;
+            match self.evidence.receive(evidence, facts.as_ref(), &self.state) {
+                Receipt::New(key) | Receipt::Known(key) => {
+                    self.tell_evidence(EvidenceGossipInput::Heard(peer, key), out);
+                }
+                Receipt::Excused(_) => {}
+                Receipt::PeerFault(error) => {
+                    out.push(Effect::Drop { peer, why: format!("sent invalid evidence: {error}") });
+                    break;
+                }
             }
         }
         self.tell_evidence(EvidenceGossipInput::Changed, out);

@@ -153,12 +153,15 @@ impl Replica {
 
     pub(super) fn step_mempool(&mut self, input: MempoolInput, out: &mut Vec<Effect>) {
         let mut effects = Vec::new();
+        let taken = self.mempool.taken();
         self.mempool.step(input, &mut effects);
+        if self.mempool.taken() > taken {
+            self.offer_txs(TxGossipInput::Changed, out);
+        }
         for effect in effects {
             match effect {
                 MempoolEffect::TxsAvailable => self.tell_consensus(consensus::Input::TxsAvailable),
                 MempoolEffect::Held => self.commit_held(out),
-                MempoolEffect::Gossip { .. } => self.offer_txs(TxGossipInput::Changed, out),
                 outward => out.push(Effect::Mempool(outward)),
             }
         }

@@ -5,7 +5,7 @@ use crate::consensus::tendermint::Tendermint;
 use crate::consensus::{Protocol, Start, Tick};
 use crate::crypto::Hash;
 use crate::evidence::{self, gossip::EvidenceGossipInput};
-use crate::types::{ChainState, Evidence, ExtendedCommit, Height, JournalRecord};
+use crate::types::{ChainState, Evidence, ExtendedCommit, Height, JournalRecord, StoredEvidence};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -18,16 +18,17 @@ pub struct Resume {
     pub last_header_app_hash: Option<Bytes>,
     /// What the journal has for this height.
     pub records: Vec<JournalRecord>,
-    /// What stored blocks proved and could still be punished: it must not be punished again.
-    pub proven: Vec<Evidence>,
+    /// What waited for a block, and what blocks proved: that must not be punished again.
+    pub evidence: StoredEvidence,
 }
 
 impl Replica {
     /// Begins consensus after the first handshake.
     pub(super) fn begin(&mut self, now: Now, resume: Resume, out: &mut Vec<Effect>) {
         self.beginning = false;
-        resume.proven.iter().for_each(|evidence| self.evidence.mark_committed(evidence));
         let state = Arc::clone(&self.state);
+        self.evidence.restore(resume.evidence, &state);
+        self.tell_evidence(EvidenceGossipInput::Changed, out);
         let app_hash_recorded = resume.last_header_app_hash.as_ref() == Some(&state.app_hash);
         let start = self.start(&state, resume.last_commit, app_hash_recorded, now.tick);
         let mut effects = Vec::new();
@@ -75,7 +76,16 @@ impl Replica {
             }
         };
         let outcome: Result<Hash, String> = outcome;
+        self.save_evidence(out);
         self.tell_evidence(EvidenceGossipInput::Changed, out);
         out.push(Effect::EvidenceAnswer { request, outcome });
+    }
+
+    /// What changed about the evidence that waits is to be stored, wherever in a step it changed.
+    pub(super) fn save_evidence(&mut self, out: &mut Vec<Effect>) {
+        let changes = self.evidence.take_changes();
+        if !changes.is_empty() {
+            out.push(Effect::SaveEvidence(changes));
+        }
     }
 }

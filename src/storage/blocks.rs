@@ -56,7 +56,8 @@ impl KvStore {
         Ok(Some(whole.freeze()))
     }
 
-    /// One durable batch: parts, header, hash, our commit, and the commit for the block before that this one carries.
+    /// One durable batch: parts, header, hash, our commit, what evidence it proves, and the commit for the block
+    /// before that this one carries.
     pub(super) fn put_block(&self, block: &CandidateBlock, commit: &ExtendedCommit) -> Result<(), StoreError> {
         let (id, header) = (block.id(), &block.block().header);
         let height = header.height;
@@ -104,6 +105,7 @@ fn block_changes(block: &CandidateBlock, commit: &ExtendedCommit, meta: &BlockMe
         batch.put(Key::at(Kind::Commit, before), &last_commit.encode());
     }
     batch.put(Key::at(Kind::SeenCommit, height), &commit.to_commit().encode());
+    super::evidence::mark_proven(&mut batch, block.block());
     if commit.signatures.iter().any(|entry| entry.extension_signature.is_some()) {
         batch.put(Key::at(Kind::ExtendedCommit, height), &commit.encode());
     }

@@ -3,7 +3,7 @@
 
 use super::kv::KeyRange;
 use crate::crypto::{Hash, sha256_many};
-use crate::types::Height;
+use crate::types::{EvidenceKey, Height};
 
 /// What a key's value is. The letters are part of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub(super) enum Kind {
     BlockKey = b'l' as isize,
     PrunedTxs = b'x' as isize,
     Indexed = b'I' as isize,
+    PendingEvidence = b'P' as isize,
+    CommittedEvidence = b'C' as isize,
 }
 
 impl Kind {
@@ -49,6 +51,8 @@ impl Kind {
             Kind::TxAttribute | Kind::TxKey | Kind::BlockAttribute | Kind::BlockKey => "index entry",
             Kind::PrunedTxs => "transactions of a pruned block",
             Kind::Indexed => "range of indexed heights",
+            Kind::PendingEvidence => "pending evidence",
+            Kind::CommittedEvidence => "mark of proven evidence",
         }
     }
 
@@ -92,6 +96,11 @@ impl Key {
         Key::new(kind, &[hash.as_bytes()])
     }
 
+    /// A piece of evidence, by its name.
+    pub(super) fn evidence(kind: Kind, key: &EvidenceKey) -> Key {
+        Key::new(kind, &[&key.height.get().to_be_bytes(), key.hash.as_bytes()])
+    }
+
     /// An index entry: this name occurs at this height.
     pub(super) fn occurs(kind: Kind, name: &Name, height: Height) -> Key {
         Key::new(kind, &[&name.0, &height.get().to_be_bytes()])
@@ -102,7 +111,7 @@ impl Key {
         let rest = &self.bytes[1..];
         let height = rest.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes));
         match (height, rest.len()) {
-            (Some(height), 8 | 12) => format!("{} of height {height}", self.kind.words()),
+            (Some(height), 8 | 12 | 40) => format!("{} of height {height}", self.kind.words()),
             (_, 0) => self.kind.words().to_owned(),
             _ => format!("{} {}", self.kind.words(), hex::encode_upper(rest)),
         }
@@ -146,6 +155,13 @@ pub(super) fn occurrences(kind: Kind, name: &Name, from: Height, to: Height) -> 
 pub(super) fn height_in(key: &[u8]) -> Option<Height> {
     let number = u64::from_be_bytes(*key.last_chunk::<8>()?);
     i64::try_from(number).ok().and_then(|number| Height::try_from(number).ok())
+}
+
+/// The name in the key of a piece of evidence.
+pub(super) fn evidence_in(key: &[u8]) -> Option<EvidenceKey> {
+    let (height, hash) = key.get(1..)?.split_first_chunk::<8>()?;
+    let height = i64::try_from(u64::from_be_bytes(*height)).ok()?;
+    Some(EvidenceKey { height: Height::try_from(height).ok()?, hash: Hash::try_from(hash).ok()? })
 }
 
 /// The first key behind every key that begins with these bytes, which must not all be 0xff.

@@ -4,9 +4,10 @@
 //! that and the same for all backends. A height costs two synced batches, block and results, and two that may wait,
 //! state and index: what they hold can be made again from the first two.
 //!
-//! Reading order: `kv` → `keys` → `values` → `store` → `blocks` → `states` → `index` → `search` → `prune`.
+//! Reading order: `kv` → `keys` → `values` → `store` → `blocks` → `states` → `evidence` → `index` → `search` → `prune`.
 
 mod blocks;
+mod evidence;
 mod home;
 mod index;
 mod keys;

@@ -9,8 +9,8 @@ use crate::ports::{Page, SearchOrder, Store, StoreError};
 use crate::types::abci::{FinalizeBlockResponse, TxResult};
 use crate::types::query::Query;
 use crate::types::{
-    AppliedBlock, Block, BlockMeta, CandidateBlock, ChainState, Commit, ConsensusParams, ExtendedCommit, Height, Part,
-    ValidatorSet,
+    AppliedBlock, Block, BlockMeta, CandidateBlock, ChainState, Commit, ConsensusParams, EvidenceChange,
+    ExtendedCommit, Height, Part, StoredEvidence, ValidatorSet,
 };
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -185,6 +185,10 @@ impl Store for KvStore {
         if self.heights().pruned(height) { Ok(None) } else { self.load_results(height) }
     }
 
+    fn evidence(&self) -> Result<StoredEvidence, StoreError> {
+        self.load_evidence()
+    }
+
     fn genesis(&self) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.values.get(&Key::single(Kind::Genesis))?.map(Vec::from))
     }
@@ -234,6 +238,10 @@ impl Store for KvStore {
 
     fn save_state(&self, state: &ChainState) -> Result<(), StoreError> {
         self.put_state(state)
+    }
+
+    fn save_evidence(&self, changes: &[EvidenceChange]) -> Result<(), StoreError> {
+        self.put_evidence(changes)
     }
 
     fn index(&self, applied: &AppliedBlock) -> Result<(), StoreError> {

@@ -1,8 +1,9 @@
 //! Who is offered what: stories, and every promise checked in random histories.
 
 use super::*;
+use crate::mempool::Broadcast;
 use crate::mempool::gossip::{
-    BATCHES_IN_FLIGHT, BadBatch, Broadcast, Offer, TxGossip, TxGossipInput, check_batch, message_bytes_max,
+    BATCHES_IN_FLIGHT, BadBatch, Offer, TxGossip, TxGossipInput, check_batch, message_bytes_max,
 };
 use crate::types::{Address, Height, NodeId, PeerMessage};
 use bytes::Bytes;
@@ -24,8 +25,11 @@ struct World {
 impl World {
     fn new() -> World {
         let config = MempoolConfig { size: 1_000, max_txs_bytes: 1 << 20, max_tx_bytes: MAX_TX, ..config() };
-        let gossip = TxGossip::new(Broadcast::On, MAX_TX);
-        World { mempool: Mempool::new(MempoolConfig { cache_size: 1_000, ..config }, LIMITS), gossip }
+        World::with(MempoolConfig { cache_size: 1_000, ..config })
+    }
+
+    fn with(config: MempoolConfig) -> World {
+        World { mempool: Mempool::new(config, LIMITS), gossip: TxGossip::new() }
     }
 
     /// Submits, has the application say yes, and tells gossip when it should be told.
@@ -163,8 +167,7 @@ fn a_new_connection_begins_anew_and_a_lost_one_is_forgotten() {
 
 #[test]
 fn without_broadcast_nothing_is_offered() {
-    let mut world = World::new();
-    world.gossip = TxGossip::new(Broadcast::Off, MAX_TX);
+    let mut world = World::with(MempoolConfig { broadcast: Broadcast::Off, ..config() });
     world.join(1);
     assert_eq!(world.client(&["a"]), []);
 }

@@ -419,7 +419,7 @@ impl World {
             last_commit: last.map(|(_, commit)| commit.clone()),
             last_header_app_hash: last.map(|(block, _)| block.block().header.app_hash.clone()),
             records: self.disk.records_since(state.next_height()),
-            proven: Vec::new(),
+            evidence: StoredEvidence::default(),
         };
         self.answers.push_back(Input::Resumed(Box::new(resume)));
     }

@@ -195,6 +195,12 @@ impl Store for FakeStore {
     fn indexes(&self) -> bool {
         true
     }
+    fn evidence(&self) -> Result<StoredEvidence, StoreError> {
+        Ok(StoredEvidence::default())
+    }
+    fn save_evidence(&self, _: &[EvidenceChange]) -> Result<(), StoreError> {
+        Ok(())
+    }
     fn save_genesis(&self, _: &[u8], _: &ChainState) -> Result<(), StoreError> {
         Err(StoreError("read only".into()))
     }

@@ -3,5 +3,6 @@
 mod backends;
 mod chain;
 mod crashes;
+mod evidence;
 mod searches;
 mod stores;

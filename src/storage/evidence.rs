@@ -1,0 +1,63 @@
+//! Evidence: what waits for a block, and for ever what blocks proved, also when those blocks are pruned.
+
+use super::keys::{self, Key, Kind};
+use super::kv::{Direction, Durability};
+use super::store::KvStore;
+use super::values::{Changes, corrupt, failed, missing};
+use crate::ports::StoreError;
+use crate::types::{Block, Evidence, EvidenceChange, EvidenceKey, Height, StoredEvidence};
+use std::ops::ControlFlow;
+
+impl KvStore {
+    pub(super) fn load_evidence(&self) -> Result<StoredEvidence, StoreError> {
+        let mut stored = StoredEvidence::default();
+        for name in self.evidence_keys(Kind::PendingEvidence)? {
+            let key = Key::evidence(Kind::PendingEvidence, &name);
+            stored.pending.push(self.values.read(&key, Evidence::decode)?.ok_or_else(|| missing(&key))?);
+        }
+        for name in self.evidence_keys(Kind::CommittedEvidence)? {
+            let key = Key::evidence(Kind::CommittedEvidence, &name);
+            let value = self.values.get(&key)?.ok_or_else(|| missing(&key))?;
+            let proven_at = keys::height_in(&value).ok_or_else(|| corrupt(&key, "it is not a height"))?;
+            stored.committed.push((name, proven_at));
+        }
+        Ok(stored)
+    }
+
+    /// Not synced: evidence is rare and other nodes have it too, while one offender could make us sync thousands of
+    /// times. It is durable with the next block.
+    pub(super) fn put_evidence(&self, changes: &[EvidenceChange]) -> Result<(), StoreError> {
+        let mut batch = Changes::default();
+        for change in changes {
+            match change {
+                EvidenceChange::Waits(evidence) => {
+                    batch.put(Key::evidence(Kind::PendingEvidence, &evidence.key()), &evidence.encode());
+                }
+                EvidenceChange::Gone(key) => batch.delete(Key::evidence(Kind::PendingEvidence, key)),
+            }
+        }
+        self.values.write(batch, Durability::Later, "save evidence")
+    }
+
+    fn evidence_keys(&self, kind: Kind) -> Result<Vec<EvidenceKey>, StoreError> {
+        let mut found = Vec::new();
+        let mut collect = |key: &[u8], _: &[u8]| {
+            found.extend(keys::evidence_in(key));
+            ControlFlow::Continue(())
+        };
+        self.values
+            .kv
+            .scan(&keys::heights(kind, Height::ZERO, Height::MAX), Direction::Up, &mut collect)
+            .map_err(|error| failed(&format!("look for {}", kind.words()), &error))?;
+        Ok(found)
+    }
+}
+
+/// Notes what a block proves, in the batch that makes the block durable: a node that forgot would let somebody be
+/// punished twice (bug class 054).
+pub(super) fn mark_proven(batch: &mut Changes, block: &Block) {
+    let proven_at = block.header.height.get().to_be_bytes();
+    for evidence in &block.evidence {
+        batch.put(Key::evidence(Kind::CommittedEvidence, &evidence.key()), &proven_at);
+    }
+}
