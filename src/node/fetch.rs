@@ -2,9 +2,11 @@
 
 use crate::codec::{BlockEntries, DecodeError};
 use crate::sync::{CheckFault, CommitCheck};
-use crate::types::{CandidateBlock, ChainId, Commit, CommitError, ExtendedCommit, Extensions, PartSet, Tx};
+use crate::types::{CandidateBlock, ChainId, Commit, CommitError, ExtendedCommit, Extensions, NodeId, PartSet, Tx};
 use bytes::Bytes;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 /// Bytes the lists of a block may take in memory: 1 GiB. The largest block fits as long as its transactions have four
@@ -13,6 +15,71 @@ const LIST_BYTES_MAX: usize = 1 << 30;
 
 /// Bytes a message may have around its block and extended commit: tags and lengths.
 const MESSAGE_OVERHEAD_MAX: usize = 32;
+
+/// Blocks read at once. A block being read takes up to [`LIST_BYTES_MAX`] and its message; however many peers send
+/// blocks, no more of them are in memory unread.
+const READS_AT_ONCE: usize = 2;
+
+/// What stands between a peer's bytes and the planner. A block nobody asked for is not even read: the planner would drop
+/// the peer, but only after the work is done (bug class 041).
+#[derive(Debug)]
+pub(super) struct Fetcher {
+    /// Answers each peer owes us.
+    owed: Mutex<BTreeMap<NodeId, usize>>,
+    reads: Semaphore,
+}
+
+impl Fetcher {
+    /// Nobody was asked for anything.
+    pub(super) fn new() -> Fetcher {
+        Fetcher { owed: Mutex::default(), reads: Semaphore::new(READS_AT_ONCE) }
+    }
+
+    /// A peer is about to be asked for a block: to be called before the request goes out.
+    pub(super) fn asked(&self, peer: NodeId) {
+        *self.lock().entry(peer).or_default() += 1;
+    }
+
+    /// A peer answered that it has no block, or is about to be heard with one. False when it owed no answer.
+    pub(super) fn answered(&self, peer: NodeId) -> bool {
+        let mut owed = self.lock();
+        let Some(count) = owed.get_mut(&peer) else { return false };
+        *count -= 1;
+        if *count == 0 {
+            owed.remove(&peer);
+        }
+        true
+    }
+
+    /// A peer is gone, and what it owed.
+    pub(super) fn gone(&self, peer: NodeId) {
+        self.lock().remove(&peer);
+    }
+
+    /// Reads a BlockResponse of `message_bytes` bytes on a blocking thread; see [`read_block`].
+    ///
+    /// # Errors
+    /// A sentence about the peer that sent it.
+    pub(super) async fn read(
+        &self,
+        peer: NodeId,
+        message_bytes: usize,
+        encoded: Bytes,
+        extended_commit: Option<ExtendedCommit>,
+    ) -> Result<FetchedBlock, String> {
+        if !self.answered(peer) {
+            return Err("it sent a block, and was not asked for one".to_owned());
+        }
+        let _permit = self.reads.acquire().await.expect("nobody closes this semaphore");
+        spawn_blocking(move || read_block(message_bytes, encoded, extended_commit))
+            .await
+            .expect("reading a block does not panic")
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, usize>> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A block a peer sent, read and cut into parts.
 #[derive(Debug)]

@@ -2,9 +2,10 @@
 //! replica. What is left for the replica waits in one bounded queue; while it is full, nothing more is read from
 //! whoever has something for it.
 
+use super::fetch::{FetchedBlock, Fetcher};
 use super::seen::Seen;
+use super::serve_blocks;
 use super::traffic::Traffic;
-use super::{fetch, serve_blocks};
 use crate::gossip::{Heard, Signers, hear};
 use crate::mempool::gossip::check_batch;
 use crate::p2p::{Fault, Network, PeerUp, Receiver};
@@ -31,6 +32,8 @@ pub(super) struct Inbox {
     pub(super) network: SetOnce<Network>,
     pub(super) seen: Seen,
     pub(super) traffic: Arc<Traffic>,
+    /// Who owes us blocks.
+    pub(super) fetcher: Arc<Fetcher>,
 }
 
 impl std::fmt::Debug for Inbox {
@@ -83,6 +86,7 @@ impl Receiver for Inbox {
     async fn down(&self, peer: NodeId, why: String) {
         tracing::info!(%peer, why, "peer gone");
         self.traffic.left(&peer);
+        self.fetcher.gone(peer);
         self.tell(peer, PeerInput::Down).await;
     }
 }
@@ -121,10 +125,13 @@ impl Inbox {
                 return self.serve(peer, message).await;
             }
             BlocksyncMessage::StatusResponse { height, base } => SyncInput::Status { peer, base, height },
-            BlocksyncMessage::NoBlockResponse(height) => SyncInput::NoBlock { peer, height },
+            BlocksyncMessage::NoBlockResponse(height) => {
+                self.fetcher.answered(peer);
+                SyncInput::NoBlock { peer, height }
+            }
             BlocksyncMessage::BlockResponse { block, extended_commit } => {
-                let fetch::FetchedBlock { block, extended_commit } =
-                    fetch::read_block(bytes, block, extended_commit).map_err(Fault)?;
+                let read = self.fetcher.read(peer, bytes, block, extended_commit).await;
+                let FetchedBlock { block, extended_commit } = read.map_err(Fault)?;
                 SyncInput::Block { peer, block, extended_commit }
             }
         };

@@ -251,6 +251,7 @@ fn open_network(
     let (facts, facts_in) = mpsc::channel(inbox::PEER_FACTS_MAX);
     let (signers, signers_now) = watch::channel(None);
     let traffic = Arc::new(Traffic::new(metrics.clone()));
+    let fetcher = Arc::new(fetch::Fetcher::new());
     let inbox = Arc::new(Inbox {
         facts,
         store: Arc::clone(store),
@@ -260,13 +261,14 @@ fn open_network(
         network: SetOnce::new(),
         seen: Seen::default(),
         traffic: Arc::clone(&traffic),
+        fetcher: Arc::clone(&fetcher),
     });
     let network = options.map(|options| p2p::start(options, Arc::clone(&inbox), stop.clone()));
     if let Some(network) = &network {
         // Set once, here: nothing else can have set it.
         let _ = inbox.network.set(network.clone());
     }
-    (network.clone(), Talk::new(network, signers, traffic), facts_in)
+    (network.clone(), Talk::new(network, signers, fetcher, traffic), facts_in)
 }
 
 /// A mempool that knows that nobody can be asked yet.

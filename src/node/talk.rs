@@ -1,13 +1,13 @@
 //! What the driver says to peers, and who they are.
 
-use super::fetch;
+use super::fetch::{self, Fetcher};
 use super::traffic::Traffic;
 use crate::consensus::Tick;
 use crate::gossip::Signers;
 use crate::p2p::{Fault, Network, NotSent};
 use crate::replica::{Input, Waker};
 use crate::sync::{CommitCheck, SyncInput};
-use crate::types::{ChainId, NodeId, PeerMessage};
+use crate::types::{BlocksyncMessage, ChainId, NodeId, PeerMessage};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,6 +19,8 @@ pub(super) struct Talk {
     peers: BTreeSet<NodeId>,
     /// Whose signatures count now, for the inbox.
     signers: watch::Sender<Option<Arc<Signers>>>,
+    /// Who owes us blocks, for the inbox.
+    fetcher: Arc<Fetcher>,
     /// Who wants to be woken when.
     wakers: BTreeMap<Waker, Tick>,
     traffic: Arc<Traffic>,
@@ -28,9 +30,10 @@ impl Talk {
     pub(super) fn new(
         network: Option<Network>,
         signers: watch::Sender<Option<Arc<Signers>>>,
+        fetcher: Arc<Fetcher>,
         traffic: Arc<Traffic>,
     ) -> Talk {
-        Talk { network, peers: BTreeSet::new(), signers, wakers: BTreeMap::new(), traffic }
+        Talk { network, peers: BTreeSet::new(), signers, fetcher, wakers: BTreeMap::new(), traffic }
     }
 
     pub(super) fn joined(&mut self, peer: NodeId) {
@@ -44,7 +47,13 @@ impl Talk {
     /// What cannot be sent is lost with the connection, except that a full queue means that our accounts are wrong or
     /// the peer does not read: it is dropped, so that no account waits for ever.
     pub(super) fn tell(&self, peer: NodeId, message: &PeerMessage) {
-        self.send(peer, message, message.encode());
+        let asks = matches!(message, PeerMessage::Blocksync(BlocksyncMessage::BlockRequest(_)));
+        if asks {
+            self.fetcher.asked(peer); // before it can answer
+        }
+        if !self.send(peer, message, message.encode()) && asks {
+            self.fetcher.answered(peer);
+        }
     }
 
     pub(super) fn tell_all(&self, message: &PeerMessage) {
@@ -57,14 +66,19 @@ impl Talk {
         }
     }
 
-    fn send(&self, peer: NodeId, message: &PeerMessage, encoded: Bytes) {
-        let Some(network) = &self.network else { return };
+    /// False when it was not sent.
+    fn send(&self, peer: NodeId, message: &PeerMessage, encoded: Bytes) -> bool {
+        let Some(network) = &self.network else { return false };
         let (channel, bytes) = (message.channel(), encoded.len() as u64);
         match network.send(peer, channel, encoded) {
-            Ok(()) => self.traffic.queued(&peer, message, bytes),
-            Err(NotSent::Gone | NotSent::NotSpoken) => {}
+            Ok(()) => {
+                self.traffic.queued(&peer, message, bytes);
+                true
+            }
+            Err(NotSent::Gone | NotSent::NotSpoken) => false,
             Err(error @ (NotSent::Full | NotSent::TooLarge { .. })) => {
                 network.drop_peer(peer, Fault(format!("cannot be told anything on channel {channel:?}: {error}")));
+                false
             }
         }
     }

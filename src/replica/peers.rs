@@ -11,8 +11,12 @@ use crate::evidence::{self, Facts, Receipt};
 use crate::gossip::{GossipEffect, GossipInput, Heard, Signers, Useful};
 use crate::mempool::gossip::TxGossipInput;
 use crate::mempool::{MempoolInput, Origin};
-use crate::types::{Channel, ConsensusMessage, Evidence, NodeId, PeerMessage, Source, Tx};
+use crate::types::{Channel, ConsensusMessage, Evidence, Height, NodeId, PeerMessage, Source, Tx};
 use std::sync::Arc;
+
+/// A peer so many heights ahead has blocks that are quicker fetched than gathered from votes and parts; fewer are left
+/// to consensus, which a slow disk or application holds up for a moment.
+const HEIGHTS_AHEAD_TO_FETCH: u64 = 4;
 
 /// What a peer is or does, as far as a replica is concerned.
 #[derive(Debug)]
@@ -73,9 +77,19 @@ impl Replica {
         if let Some(height) = stands_at {
             self.offer_txs(TxGossipInput::PeerAt(peer, height), out);
             self.tell_evidence(EvidenceGossipInput::PeerAt(peer, height), out);
+            self.compare_heights(now, height, out);
         }
         if let Some(said) = said {
             self.hand_to_consensus(now, peer, said, out);
+        }
+    }
+
+    /// A peer well ahead is worth a look at its blocks. It says no more than that: consensus goes on until a block is
+    /// here that more than two thirds signed.
+    fn compare_heights(&mut self, now: Now, theirs: Height, out: &mut Vec<Effect>) {
+        let ours = self.state.next_height();
+        if self.consensus.is_some() && theirs.get() >= ours.get().saturating_add(HEIGHTS_AHEAD_TO_FETCH) {
+            self.sync(now, crate::sync::SyncInput::Behind(theirs), out);
         }
     }
 

@@ -17,6 +17,12 @@ impl Sync {
         self.peers.values().filter_map(|peer| peer.height_within_reach(next)).max().unwrap_or(Height::ZERO)
     }
 
+    /// Whether anybody's word is of use: its blocks begin low enough.
+    pub(super) fn somebody_can_help(&self) -> bool {
+        let next = self.window.next();
+        self.peers.values().any(|peer| peer.height_within_reach(next).is_some())
+    }
+
     /// The highest block worth asking for now.
     fn last_wanted(&self) -> Height {
         let reach = match self.mode {

@@ -15,15 +15,16 @@ impl Sync {
         if all_applied && self.chain_waits_for_us() && now >= since + BLOCKER_PATIENCE {
             return self.join(out);
         }
-        let done = match self.round.purpose {
-            Purpose::Learn => all_applied,
-            // The chain moves while we look: one block more is left to consensus, or we would chase it for ever.
-            Purpose::LastLook => best <= next.next() && self.applying.is_none(),
+        let (done, fresh_for) = match self.round.purpose {
+            Purpose::Learn => (all_applied, STATUS_FRESH),
+            // The chain moves while we look. What it grew by is fetched too, but then we do not look again, and one more
+            // block is left to consensus: we would chase a fast chain for ever.
+            Purpose::LastLook => (best <= next.next() && self.applying.is_none(), STATUS_INTERVAL),
         };
         if !done || !self.round_is_complete(now) {
             return;
         }
-        let fresh_until = self.round.first_answer.unwrap_or(self.round.asked_at) + STATUS_FRESH;
+        let fresh_until = self.round.first_answer.unwrap_or(self.round.asked_at) + fresh_for;
         if now < fresh_until { self.join(out) } else { self.ask_everybody(now, Purpose::LastLook, out) }
     }
 

@@ -179,6 +179,8 @@ pub enum Stage {
     Paused,
     /// It waits for a peer to say which blocks it has.
     Waiting,
+    /// Peers have blocks, but nobody has the next one: they pruned it. A peer with a longer history is needed.
+    OutOfReach,
     /// It fetches and applies blocks.
     Fetching,
     /// Consensus decides blocks.

@@ -68,6 +68,7 @@ impl Sync {
             Mode::Paused => Stage::Paused,
             Mode::Deciding(_) => Stage::Deciding,
             Mode::Fetching { .. } if claims().next().is_none() => Stage::Waiting,
+            Mode::Fetching { .. } if !self.somebody_can_help() => Stage::OutOfReach,
             Mode::Fetching { .. } => Stage::Fetching,
         };
         Progress {

@@ -110,9 +110,7 @@ impl Sync {
         if let Some(held) = self.window.held(second)
             && held.block.block().last_commit.is_none()
         {
-            let (from, why) = (held.from, format!("its block {second} has no commit of the block before"));
-            self.window.discard(second);
-            self.drop_peer(now, from, why, out);
+            self.drop_peer(now, held.from, format!("its block {second} has no commit of the block before"), out);
         }
     }
 
@@ -139,27 +137,19 @@ impl Sync {
         self.window.unseek();
     }
 
-    /// Exactly one of the two who sent the pair lied, and the check says which (CometBFT drops both).
+    /// Exactly one of the two who sent the pair lied, and the check says which (CometBFT drops both). What it sent goes
+    /// with it.
     fn blame(&mut self, now: Elapsed, check: &Suspicion, fault: CheckFault, out: &mut Vec<SyncEffect>) {
-        let Suspicion { height, .. } = *check;
-        let (liar, suspect, why) = match fault {
-            CheckFault::Block(why) => {
-                (check.block_from, height, format!("its block {height} is not the chain's: {why}"))
-            }
+        let height = check.height;
+        let (liar, why) = match fault {
+            CheckFault::Block(why) => (check.block_from, format!("its block {height} is not the chain's: {why}")),
             CheckFault::Extensions(why) => {
-                (check.block_from, height, format!("the extended commit with its block {height} is wrong: {why}"))
-            }
-            CheckFault::Commit(why) if check.commit_from == check.block_from => {
-                (check.block_from, height, format!("the commit it sent for block {height} is wrong: {why}"))
+                (check.block_from, format!("the extended commit with its block {height} is wrong: {why}"))
             }
             CheckFault::Commit(why) => {
-                (check.commit_from, height.next(), format!("the commit it sent for block {height} is wrong: {why}"))
+                (check.commit_from, format!("the commit it sent for block {height} is wrong: {why}"))
             }
         };
-        // The block may have been replaced meanwhile by one from somebody else.
-        if self.window.held(suspect).is_some_and(|held| held.from == liar) {
-            self.window.discard(suspect);
-        }
         self.drop_peer(now, liar, why, out);
     }
 

@@ -191,6 +191,17 @@ impl Window {
         }
     }
 
+    /// What must hold at any time, counted anew.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        assert_eq!(self.held_bytes, self.held.values().map(|held| held.bytes).sum::<u64>(), "bytes are counted right");
+        let mut heights: Vec<Height> = self.held.keys().chain(self.asked.keys()).chain(&self.wanted).copied().collect();
+        heights.sort();
+        let expected: Vec<Height> = (self.next.get()..self.fresh.get()).map(Height::new).collect();
+        assert_eq!(heights, expected, "each height is held, asked for or wanted, and only one of them");
+        assert!(self.asked.values().all(|askers| (1..=2).contains(&askers.len())), "one peer is asked, or two");
+    }
+
     /// Everything below `next` is applied.
     pub(super) fn advance(&mut self, next: Height) {
         self.next = self.next.max(next);

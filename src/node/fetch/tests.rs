@@ -200,3 +200,20 @@ fn parts_of_a_read_block_prove_themselves() {
     let chunks: Vec<Bytes> = read.block.parts().parts().map(|part| part.bytes.clone()).collect();
     assert_eq!((chunks.len() as u32, merkle::root(&chunks)), (total, root));
 }
+
+#[tokio::test]
+async fn a_block_nobody_asked_for_is_not_even_read() {
+    let (one, other) = (NodeId::new(Address::new([1; 20])), NodeId::new(Address::new([2; 20])));
+    let fetcher = Fetcher::new();
+    let encoded = block(1, None, b"tx").encode();
+    let send = |peer| fetcher.read(peer, encoded.len() + 4, encoded.clone(), None);
+    fetcher.asked(one);
+    fetcher.asked(one);
+    assert!(send(other).await.is_err_and(|why| why.contains("not asked")));
+    assert!(send(one).await.is_ok());
+    assert!(fetcher.answered(one) && !fetcher.answered(one), "two were asked for");
+    assert!(send(one).await.is_err());
+    fetcher.asked(one);
+    fetcher.gone(one);
+    assert!(send(one).await.is_err(), "a new connection owes nothing");
+}

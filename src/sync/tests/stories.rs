@@ -70,6 +70,39 @@ fn whatever_one_of_three_does_the_others_bring_us_to_the_tip() {
 }
 
 #[test]
+fn a_chain_that_grows_is_joined_and_not_chased_for_ever() {
+    for (every, round_trip, lag) in [(s(1), ms(200), 2), (ms(100), ms(200), 22), (ms(50), ms(600), 55)] {
+        let mut world = World::new(Chain::new(Shape::new(2_000)), None);
+        world.tip = 200;
+        world.grows_every = Some(every);
+        world.grow();
+        (0..3).for_each(|_| {
+            world.connect_with(Habit::Honest, round_trip / 2, ms(1));
+        });
+        world.begin();
+        world.run_until_joined(s(20));
+        assert!(
+            world.tip - world.height <= lag,
+            "a block every {every:?}: joined at {} of {}",
+            world.height,
+            world.tip
+        );
+    }
+}
+
+#[test]
+fn when_everybody_pruned_what_we_need_progress_says_so() {
+    let mut world = World::new(Chain::new(Shape::new(300)), None);
+    world.connect(Habit::Pruned(100));
+    world.begin();
+    world.run(s(60));
+    assert_eq!((world.sync.progress().stage, world.deciding, world.asks.len()), (Stage::OutOfReach, false, 0));
+    world.connect(Habit::Honest);
+    world.run_until_joined(s(10));
+    assert_eq!(world.height, 299);
+}
+
+#[test]
 fn a_peer_that_gives_nothing_it_claims_is_dropped_after_fifteen_seconds() {
     let mut world = World::new(Chain::new(Shape::new(300)), None);
     let stingy = world.connect(Habit::Stingy);

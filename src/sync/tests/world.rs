@@ -84,6 +84,7 @@ enum Event {
     Input(SyncInput),
     Served(NodeId),
     Reconnect(NodeId),
+    Grown,
 }
 
 /// The world.
@@ -107,6 +108,10 @@ pub(super) struct World {
     pub(super) most_held: u64,
     pub(super) execution: Duration,
     pub(super) checking: Duration,
+    /// The highest block honest peers have.
+    pub(super) tip: u64,
+    /// How often they get one more.
+    pub(super) grows_every: Option<Duration>,
     /// Dropped peers come back after so long.
     pub(super) comes_back_after: Option<Duration>,
     /// Peers that kept silent about a block they claimed are not faulty at once: what was asked of whom and when.
@@ -115,8 +120,10 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(chain: Chain, own: Option<Address>) -> World {
-        let height = chain.first() - 1;
+        let (height, tip) = (chain.first() - 1, chain.last());
         World {
+            tip,
+            grows_every: None,
             chain,
             sync: Sync::new(Role::OneOfMany, own),
             now: ms(1),
@@ -167,6 +174,13 @@ impl World {
         self.tell(SyncInput::Begin(self.chain.state(self.height)));
     }
 
+    /// Lets the chain of the others grow from now on.
+    pub(super) fn grow(&mut self) {
+        if let Some(interval) = self.grows_every {
+            self.later(interval, Event::Grown);
+        }
+    }
+
     /// Consensus decided a block.
     pub(super) fn decide(&mut self) {
         assert!(self.deciding);
@@ -177,6 +191,7 @@ impl World {
     pub(super) fn tell(&mut self, input: SyncInput) {
         let mut out = Vec::new();
         self.sync.step(self.now, input, &mut out);
+        self.sync.window.check();
         self.most_held = self.most_held.max(self.sync.window.held_bytes());
         out.into_iter().for_each(|effect| self.execute(effect));
     }
@@ -236,6 +251,10 @@ impl World {
                 if matches!(model.habit, Habit::Vanishes(after) if model.served == after) {
                     self.disconnect(peer);
                 }
+            }
+            Event::Grown => {
+                self.tip = self.chain.last().min(self.tip + 1);
+                self.grow();
             }
             Event::Reconnect(peer) => {
                 self.peers.get_mut(&peer).unwrap().connected = true;
@@ -364,16 +383,16 @@ impl World {
             self.owed.remove(&(peer, height));
         }
         let none = || vec![SyncInput::NoBlock { peer, height: Height::new(height) }];
-        let exists = height <= self.chain.last();
+        let exists = height <= self.tip;
         match habit {
             Habit::Silent | Habit::Stingy => Vec::new(),
             Habit::Denies => none(),
             Habit::LeavesOut if height.is_multiple_of(5) => Vec::new(),
-            Habit::WrongHeight if height < self.chain.last() => vec![self.block(peer, height + 1, |_| ())],
+            Habit::WrongHeight if height < self.tip => vec![self.block(peer, height + 1, |_| ())],
             Habit::Twice if exists => vec![self.block(peer, height, |_| ()), self.block(peer, height, |_| ())],
             Habit::FakesBlocks(from) if exists && height >= from => vec![self.block(peer, height, fake)],
             Habit::BoastsAndFakes => {
-                let height = if exists { height } else { self.chain.last() };
+                let height = if exists { height } else { self.tip };
                 vec![self.block(peer, height, fake)]
             }
             Habit::FakesCommits(from) if exists && height >= from => {
@@ -418,7 +437,7 @@ impl World {
 
     fn on_ask_status(&mut self, peer: NodeId) {
         assert!(self.peers[&peer].connected, "only who is there is asked");
-        let (first, last) = (self.chain.first(), self.chain.last());
+        let (first, last) = (self.chain.first(), self.tip);
         let model = self.peers.get_mut(&peer).unwrap();
         model.asked_status += 1;
         let far = 1 << 62;
