@@ -260,8 +260,11 @@ pub use crate::types::MempoolError;
 pub struct NodeFacts {
     /// Its id in the network.
     pub node_id: NodeId,
-    /// Where it listens for peers, as `tcp://host:port`; empty when it has no network.
+    /// Where peers are told to call it: the address an operator named, else where it listens, as `tcp://host:port`; empty
+    /// when it has no network.
     pub listen_addr: String,
+    /// Where it listens for peers, each as `tcp://host:port`.
+    pub listeners: Vec<String>,
     /// The chain.
     pub network: ChainId,
     /// `0.38.25`-compatible version text, as peers and clients of CometBFT expect it.
@@ -484,7 +487,7 @@ pub trait Node: Send + Sync + 'static {
     fn peers(&self) -> Vec<PeerView>;
     /// Addresses this node means to call, and what became of it.
     fn known_addresses(&self) -> Vec<AddressView>;
-    /// Where it listens for peers, as node info writes it; empty when it does not.
+    /// Where it listens for peers, each as `tcp://host:port`; empty when it does not.
     fn listeners(&self) -> Vec<String>;
     /// Where each peer's consensus stands, as far as it told us.
     fn peer_states(&self) -> impl Future<Output = Vec<PeerRoundState>> + Send;

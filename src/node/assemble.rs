@@ -55,6 +55,7 @@ pub async fn assemble(
     let facts = NodeFacts {
         node_id: node_key.id(),
         listen_addr: network::listen_addr(&config.p2p, &peers_call),
+        listeners: network::bound(&peers_call),
         network: genesis.doc.chain_id.clone(),
         version: SOFTWARE_VERSION.to_owned(),
         moniker: config.moniker.clone(),

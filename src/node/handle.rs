@@ -129,11 +129,7 @@ impl Node for Handle {
     }
 
     fn listeners(&self) -> Vec<String> {
-        if self.facts.listen_addr.is_empty() {
-            Vec::new()
-        } else {
-            vec![format!("Listener(@{})", self.facts.listen_addr)]
-        }
+        self.facts.listeners.clone()
     }
 
     async fn peer_states(&self) -> Vec<PeerRoundState> {

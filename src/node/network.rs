@@ -49,13 +49,18 @@ pub(super) async fn listen(p2p: &P2pSettings) -> Result<Vec<TcpListener>, NodeEr
     p2p::bind(&addresses).await.map_err(|error| NodeError::Listen(error.to_string()))
 }
 
-/// What peers are told to call: the address the operator names, or the one listened on.
+/// Where peers can call, each as `tcp://host:port`, with the real port where 0 was configured.
+pub(super) fn bound(listeners: &[TcpListener]) -> Vec<String> {
+    listeners
+        .iter()
+        .filter_map(|listener| listener.local_addr().ok())
+        .map(|address| format!("tcp://{address}"))
+        .collect()
+}
+
+/// What peers are told to call: the address the operator names, as it stands, or the first one listened on.
 pub(super) fn listen_addr(p2p: &P2pSettings, listeners: &[TcpListener]) -> String {
-    let bound = || listeners.first()?.local_addr().ok().map(|address| address.to_string());
-    p2p.external_address
-        .clone()
-        .or_else(bound)
-        .map_or(String::new(), |address| if address.contains("://") { address } else { format!("tcp://{address}") })
+    p2p.external_address.clone().or_else(|| bound(listeners).into_iter().next()).unwrap_or_default()
 }
 
 /// Everything the network needs.

@@ -57,6 +57,7 @@ fn options(dir: &Path, store: Arc<dyn Store>, app: LocalApp) -> NodeOptions {
     let facts = NodeFacts {
         node_id: NodeId::new(Address::new([7; 20])),
         listen_addr: String::new(),
+        listeners: Vec::new(),
         network: genesis.chain_id.clone(),
         version: "0.38.25".to_owned(),
         moniker: "test".to_owned(),

@@ -287,6 +287,7 @@ impl Node for FakeNode {
         NodeFacts {
             node_id: "cf4a66aa29e5123abfdfbdf485da6788bb8e46d1".parse().expect("an id"),
             listen_addr: "tcp://0.0.0.0:26656".into(),
+            listeners: vec!["tcp://0.0.0.0:26656".into()],
             network: FakeStore::document().chain_id,
             version: "0.38.0-alpha.1".into(),
             moniker: "dockernode".into(),
@@ -373,7 +374,7 @@ impl Node for FakeNode {
         self.network.addresses.clone()
     }
     fn listeners(&self) -> Vec<String> {
-        vec![self.facts().listen_addr]
+        self.facts().listeners
     }
     async fn peer_states(&self) -> Vec<PeerRoundState> {
         self.network.states.clone()
