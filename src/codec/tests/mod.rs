@@ -3,6 +3,7 @@
 mod abci;
 mod constants;
 mod crypto;
+mod node_info;
 mod oracle;
 mod random;
 mod random_abci;

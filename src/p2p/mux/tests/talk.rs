@@ -124,3 +124,198 @@ async fn closing_one_end_ends_both_and_senders_learn_it() {
     assert_eq!(two.outbox.send(Channel::Vote, Bytes::new()), Err(NotSent::Gone));
     assert_eq!(two.outbox.send_when_possible(Channel::Vote, Bytes::new()).await, Err(NotSent::Gone));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_is_written_before_a_connection_ends_in_peace() {
+    let (one, mut two) = pair().await;
+    let all: Vec<Bytes> = (1..50u8).map(|byte| Bytes::from(vec![byte; 9000])).collect();
+    all.iter().for_each(|message| one.outbox.send(Channel::Vote, message.clone()).expect("room"));
+    one.outbox.close_when_written("that was all".to_owned());
+    assert_eq!(one.outbox.send(Channel::Vote, Bytes::new()), Err(NotSent::Gone));
+    assert_eq!(one.ended.await.expect("no panic"), Ended::Told("that was all".to_owned()));
+    for message in all {
+        assert_eq!(two.told.recv().await, Some(Told::Message(Channel::Vote, message)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_may_be_left_before_a_connection_runs() {
+    let (one, two) = ends(1 << 16).await;
+    let mut two = start(two, &MuxSettings::default());
+    let (outbox, connection) = open(one, &ChannelTable::new(&SPOKEN, 1 << 20), &MuxSettings::default());
+    outbox.send(Channel::Vote, Bytes::from_static(b"early")).expect("room");
+    let (sender, _told) = mpsc::unbounded_channel();
+    let _running = tokio::spawn(connection.run(Arc::new(Ear(sender)), |_| Ok(())));
+    assert_eq!(two.told.recv().await, Some(Told::Message(Channel::Vote, Bytes::from_static(b"early"))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_the_receiver_refuses_ends_the_connection_with_its_words() {
+    let (one, two) = pair().await;
+    one.outbox.send(Channel::Vote, Bytes::from_static(b"bad")).expect("room");
+    assert_eq!(two.ended.await.expect("no panic"), Ended::Fault(Fault("said something bad".to_owned())));
+    assert!(matches!(one.ended.await.expect("no panic"), Ended::Lost(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_idle_ends_keep_each_other_alive_for_a_day() {
+    let (one, mut two) = pair().await;
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let a_day = tokio::time::timeout(Duration::from_secs(86_400), two.told.recv()).await;
+    assert!(a_day.is_err() && !one.ended.is_finished() && !two.ended.is_finished());
+    let stats = one.outbox.stats();
+    // One ping and one pong a minute, three bytes each.
+    assert!((8_600..=8_700).contains(&stats.sent.bytes), "{stats:?}");
+    assert_eq!(stats.sent.bytes, stats.received.bytes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_answers_no_ping_is_given_up_after_105_seconds() {
+    let (one, mut silent) = ends(1 << 16).await;
+    let one = start(one, &MuxSettings::default());
+    let began = tokio::time::Instant::now();
+    let reads_only = async { while silent.reader.fill(usize::MAX).await.is_ok() {} };
+    let (ended, ()) = tokio::join!(one.ended, reads_only);
+    assert_eq!(ended.expect("no panic"), Ended::Fault(Fault("did not answer a ping within 45s".to_owned())));
+    assert_eq!(began.elapsed().as_secs(), 105);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_read_is_given_up_and_costs_a_bounded_queue() {
+    let (one, _deaf) = ends(4096).await;
+    let one = start(one, &MuxSettings::default());
+    let mut taken = 0;
+    let full = loop {
+        match one.outbox.send(Channel::Vote, Bytes::from(vec![1; 10_000])) {
+            Ok(()) => taken += 10_000,
+            Err(why) => break why,
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(full, NotSent::Full);
+    assert!((2 << 20..3 << 20).contains(&taken), "{taken} bytes were taken for a peer that reads nothing");
+    let Ended::Fault(fault) = one.ended.await.expect("no panic") else { panic!("its fault") };
+    assert!(fault.0.starts_with("does not read"), "{fault}");
+    assert_eq!(one.outbox.stats().queued(), 0, "nothing is kept for it");
+}
+
+impl crate::p2p::mux::ConnStats {
+    fn queued(&self) -> u64 {
+        self.channels.iter().map(|channel| channel.queued_bytes).sum()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_that_may_wait_waits_for_room() {
+    let (one, two) = ends(4096).await;
+    let (one, mut two) = (start(one, &MuxSettings::default()), start(two, &MuxSettings::default()));
+    for number in 0..100u8 {
+        let message = Bytes::from(vec![number; 100_000]);
+        one.outbox.send_when_possible(Channel::Vote, message).await.expect("two reads");
+        assert!(one.outbox.stats().queued() <= 2 << 20);
+    }
+    for number in 0..100u8 {
+        let Some(Told::Message(_, message)) = two.told.recv().await else { panic!("messages only") };
+        assert_eq!(message[..], [number; 100_000]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rates_hold_in_both_directions() {
+    let slow = MuxSettings { send_rate: 100_000, ..MuxSettings::default() };
+    let slow_reader = MuxSettings { recv_rate: 100_000, ..MuxSettings::default() };
+    for (one_settings, two_settings) in [(slow, MuxSettings::default()), (MuxSettings::default(), slow_reader)] {
+        let (one, two) = ends(4096).await;
+        let (one, mut two) = (start(one, &one_settings), start(two, &two_settings));
+        let began = tokio::time::Instant::now();
+        for _ in 0..10 {
+            one.outbox.send(Channel::Vote, Bytes::from(vec![1; 100_000])).expect("room");
+        }
+        for _ in 0..10 {
+            two.told.recv().await.expect("a message");
+        }
+        let took = began.elapsed().as_millis();
+        assert!((9_800..10_500).contains(&took), "a megabyte took {took} ms at 100 kB/s");
+    }
+}
+
+/// Speaks sealed bytes, whatever they are, to a connection and gives how it ended.
+async fn say(plain: &[u8]) -> Ended {
+    let (one, mut two) = ends(1 << 16).await;
+    let one = start(one, &MuxSettings::default());
+    two.writer.write(plain).await.expect("open");
+    one.ended.await.expect("no panic")
+}
+
+/// What ends a connection, and with which words. 5 cases.
+const BAD_STREAMS: [(&[u8], &str); 5] = [
+    (b"\x8b\x08", "sent a packet that is too large: a frame of 1035 bytes was announced; at most 1034 are taken"),
+    (b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "a frame of 18446744073709551615 bytes was announced"),
+    (b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "length takes more than 10 bytes"),
+    (b"\x00", "sent a packet that cannot be read: Packet: is empty"),
+    (b"\x05\x1a\x03\x08\x21\x1a", "ends"),
+];
+
+#[tokio::test(start_paused = true)]
+async fn all_5_bad_streams_end_the_connection_with_a_sentence() {
+    for (bytes, words) in BAD_STREAMS {
+        let ended = say(bytes).await;
+        assert!(matches!(ended, Ended::Fault(_)) && ended.to_string().contains(words), "{bytes:02x?}: {ended}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_replayed_changed_or_cut_ends_the_connection() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    const FRAME: usize = crate::p2p::secret::SEALED_LEN;
+    for (spoil, words) in [("replay", "tag is wrong"), ("change", "tag is wrong"), ("cut", "in the middle of a frame")]
+    {
+        // Somebody in between has the sealed bytes and spoils them.
+        let ((one, mut middle_one), (mut middle_two, two)) = (duplex(1 << 16), duplex(1 << 16));
+        let ((one_key, one_info), (two_key, two_info)) = (node(1), node(2));
+        let timeout = Duration::from_secs(3);
+        let greet = async {
+            tokio::join!(
+                upgrade(one, &one_key, &one_info, None, timeout),
+                upgrade(two, &two_key, &two_info, None, timeout)
+            )
+        };
+        let (one, two) = tokio::select! {
+            ends = greet => ends,
+            _ = tokio::io::copy_bidirectional(&mut middle_one, &mut middle_two) => unreachable!("both stay"),
+        };
+        let (mut one, two) = (one.expect("honest"), start(two.expect("honest"), &MuxSettings::default()));
+        one.writer.write(b"\x02\x0a\x00").await.expect("open");
+        let mut frame = [0; FRAME];
+        middle_one.read_exact(&mut frame).await.expect("a ping");
+        match spoil {
+            "replay" => middle_two.write_all(&[frame, frame].concat()).await.expect("open"),
+            "change" => {
+                frame[500] ^= 1;
+                middle_two.write_all(&frame).await.expect("open");
+            }
+            _ => {
+                middle_two.write_all(&frame[..500]).await.expect("open");
+                middle_two.shutdown().await.expect("open");
+            }
+        }
+        let ended = two.ended.await.expect("no panic").to_string();
+        assert!(ended.contains(words), "{spoil}: {ended}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn statistics_count_bytes_and_packets_of_each_channel() {
+    let (one, mut two) = pair().await;
+    one.outbox.send(Channel::Blocksync, Bytes::from(vec![1; 2500])).expect("room");
+    assert!(matches!(two.told.recv().await, Some(Told::Message(Channel::Blocksync, _))));
+    let count = |end: &End| {
+        let stats = end.outbox.stats();
+        let channel = stats.channels.into_iter().find(|channel| channel.view.id == 0x40).expect("listed");
+        [channel.sent_bytes, channel.sent_packets, channel.received_bytes, channel.received_packets]
+    };
+    assert_eq!(count(&two), [0, 0, 2500, 3]);
+    let mut one = one;
+    assert_eq!(one.told.recv().await, Some(Told::Written(Channel::Blocksync, 2500)));
+    assert_eq!(count(&one), [2500, 3, 0, 0]);
+}
