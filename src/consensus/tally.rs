@@ -42,6 +42,8 @@ pub struct VoteSet {
     validators: Arc<ValidatorSet>,
     /// In set order.
     votes: Vec<Option<Vote>>,
+    /// Which of `votes` are there, for gossip: it compares them with what every peer has at every step.
+    have: BitArray,
     /// Second votes of equivocators, for blocks more than a third voted for. There are at most two such blocks, so at
     /// most two entries for each validator.
     beside: BTreeMap<(u32, Option<BlockId>), Vote>,
@@ -55,9 +57,9 @@ pub struct VoteSet {
 impl VoteSet {
     /// No votes yet.
     pub fn new(height: Height, round: Round, kind: VoteKind, validators: Arc<ValidatorSet>) -> VoteSet {
-        let votes = vec![None; validators.len()];
+        let (votes, have) = (vec![None; validators.len()], BitArray::new(validators.len()));
         let (beside, sums) = (BTreeMap::new(), BTreeMap::new());
-        VoteSet { height, round, kind, validators, votes, beside, sums, total: Power::ZERO, majority: None }
+        VoteSet { height, round, kind, validators, votes, have, beside, sums, total: Power::ZERO, majority: None }
     }
 
     /// The precommits a commit was made of. Entries that do not fit the set are left out.
@@ -127,6 +129,7 @@ impl VoteSet {
             Counted::Added => {
                 self.total = self.total + power;
                 self.votes[index as usize] = Some(vote);
+                self.have.set(index as usize);
             }
             Counted::AddedBeside(_) => {
                 self.beside.insert((index, block_id), vote);
@@ -195,9 +198,25 @@ impl VoteSet {
         self.votes.get(index as usize)?.as_ref()
     }
 
+    /// The vote of this validator for this, as far as it counts.
+    pub fn vote_for(&self, index: u32, block_id: Option<&BlockId>) -> Option<&Vote> {
+        let shown = self.by_index(index).filter(|vote| vote.block_id.as_ref() == block_id);
+        shown.or_else(|| self.beside.get(&(index, block_id.copied())))
+    }
+
+    /// True when both votes of an equivocator count.
+    pub fn has_conflict(&self) -> bool {
+        !self.beside.is_empty()
+    }
+
+    /// True when this validator is one whose votes both count.
+    pub fn voted_twice(&self, index: u32) -> bool {
+        self.beside.range((index, None)..).next().is_some_and(|((of, _), _)| *of == index)
+    }
+
     /// Who voted.
-    pub fn bits(&self) -> BitArray {
-        self.bits_where(|_| true)
+    pub fn bits(&self) -> &BitArray {
+        &self.have
     }
 
     /// Who voted for this, as far as it counts.
@@ -215,6 +234,11 @@ impl VoteSet {
     /// Round of these votes.
     pub fn round(&self) -> Round {
         self.round
+    }
+
+    /// Kind of these votes.
+    pub fn kind(&self) -> VoteKind {
+        self.kind
     }
 
     /// The commit these precommits make, once more than two thirds are for one block. Precommits for other blocks are

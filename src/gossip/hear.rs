@@ -1,11 +1,15 @@
 //! What a peer says, checked as far as it can be without the machines: beside the loop, because signatures cost.
 
+use super::check::check;
 use crate::consensus::tendermint::{Message, Tendermint};
-use crate::crypto::Verified;
-use crate::types::{Address, ChainId, ConsensusMessage, Height, Proposal, Round, ValidatorSet, Vote};
+use crate::crypto::{SignatureClaim, Verified};
+use crate::types::{
+    Address, ChainId, ConsensusMessage, Height, Proposal, Round, Validator, ValidatorSet, Vote, VoteKind,
+};
 use std::sync::Arc;
 
-/// Whose signatures count now. Made by the replica whenever its height or round changes, read by those who listen.
+/// Whose signatures count now. Made by the replica whenever its height or round changes, read by those who listen. It
+/// must be there for them before our NewRoundStep leaves: a peer sends the proposal of a round once.
 #[derive(Debug, Clone)]
 pub struct Signers {
     /// The chain every signature is bound to.
@@ -28,8 +32,7 @@ pub enum Heard {
     /// For consensus: a proposal, a part or a vote, signatures checked. The message itself goes along, because it also
     /// shows what the peer has.
     Said(Message, ConsensusMessage),
-    /// Where the peer stands and what it has; also a proposal or vote whose signer is not known at this height, or one
-    /// heard before.
+    /// Where the peer stands and what it has; also a proposal, part or vote of a height or round that is not ours.
     Told(ConsensusMessage),
 }
 
@@ -48,34 +51,71 @@ impl Signers {
             proposers,
         }
     }
-}
 
-/// Checks a peer's message. The error is the peer's fault: a signature that is not by whom it says.
-pub fn hear(signers: Option<&Signers>, message: ConsensusMessage) -> Result<Heard, &'static str> {
-    let Some(signers) = signers else { return Ok(Heard::Told(message)) };
-    match &message {
-        ConsensusMessage::Proposal(proposal) => match verified_proposal(signers, proposal) {
-            Some(Ok(proposal)) => Ok(Heard::Said(Message::Proposal(proposal), message)),
-            Some(Err(why)) => Err(why),
-            None => Ok(Heard::Told(message)),
-        },
-        ConsensusMessage::Vote(vote) => match verified_vote(signers, vote) {
-            Some(Ok(vote)) => Ok(Heard::Said(Message::Vote(vote), message)),
-            Some(Err(why)) => Err(why),
-            None => Ok(Heard::Told(message)),
-        },
-        ConsensusMessage::BlockPart { height, round, part } if *height == signers.height => {
-            let said = Message::Part { height: *height, round: *round, part: part.clone() };
-            Ok(Heard::Said(said, message))
+    /// Who may have signed this vote; none when it is of a height whose validators are not known here.
+    fn voters(&self, vote: &Vote) -> Option<&ValidatorSet> {
+        if vote.height == self.height {
+            return Some(&self.validators);
         }
-        _ => Ok(Heard::Told(message)),
+        let late = vote.kind == VoteKind::Precommit && self.height.previous() == Some(vote.height);
+        if late { self.last_validators.as_deref() } else { None }
+    }
+
+    fn proposer(&self, proposal: &Proposal) -> Option<&Validator> {
+        if proposal.height != self.height {
+            return None;
+        }
+        let (_, address) = self.proposers.iter().find(|(round, _)| *round == proposal.round)?;
+        self.validators.by_address(address).map(|(_, validator)| validator)
     }
 }
 
-fn verified_proposal(_signers: &Signers, _proposal: &Proposal) -> Option<Result<Verified<Proposal>, &'static str>> {
-    None
+/// Checks a peer's message: its form, and its signatures where the signers are known. The error is the peer's fault.
+pub fn hear(signers: Option<&Signers>, message: ConsensusMessage) -> Result<Heard, &'static str> {
+    check(&message)?;
+    let Some(signers) = signers else { return Ok(Heard::Told(message)) };
+    let said = match &message {
+        ConsensusMessage::Proposal(proposal) => match signers.proposer(proposal) {
+            Some(proposer) => Some(Message::Proposal(verified_proposal(&signers.chain_id, proposer, proposal)?)),
+            None => None,
+        },
+        ConsensusMessage::Vote(vote) => match signers.voters(vote) {
+            Some(voters) => Some(Message::Vote(verified_vote(&signers.chain_id, voters, vote)?)),
+            None => None,
+        },
+        ConsensusMessage::BlockPart { height, round, part } if *height == signers.height => {
+            Some(Message::Part { height: *height, round: *round, part: part.clone() })
+        }
+        _ => None,
+    };
+    Ok(match said {
+        Some(said) => Heard::Said(said, message),
+        None => Heard::Told(message),
+    })
 }
 
-fn verified_vote(_signers: &Signers, _vote: &Vote) -> Option<Result<Verified<Vote>, &'static str>> {
-    None
+fn verified_proposal(
+    chain_id: &ChainId,
+    proposer: &Validator,
+    proposal: &Proposal,
+) -> Result<Verified<Proposal>, &'static str> {
+    let sign_bytes = proposal.sign_bytes(chain_id);
+    let claim = SignatureClaim { key: &proposer.public_key, sign_bytes: &sign_bytes, signature: &proposal.signature };
+    Verified::check(proposal.clone(), &[claim]).map_err(|_| "proposal that the proposer of its round did not sign")
+}
+
+/// CometBFT checks an extension's signature only in rounds where extensions are on; whether this vote should have one
+/// is for consensus to say.
+fn verified_vote(chain_id: &ChainId, voters: &ValidatorSet, vote: &Vote) -> Result<Verified<Vote>, &'static str> {
+    let Some(voter) = voters.by_index(vote.validator_index) else {
+        return Err("vote of a validator that is not in the set");
+    };
+    if voter.address != vote.validator_address {
+        return Err("vote whose index and address name different validators");
+    }
+    let (sign_bytes, extension_bytes) = (vote.sign_bytes(chain_id), vote.extension_sign_bytes(chain_id));
+    let claim = |sign_bytes, signature| SignatureClaim { key: &voter.public_key, sign_bytes, signature };
+    let mut claims = vec![claim(sign_bytes.as_slice(), &vote.signature)];
+    claims.extend(vote.extension_signature.as_ref().map(|signature| claim(extension_bytes.as_slice(), signature)));
+    Verified::check(vote.clone(), &claims).map_err(|_| "vote, or its extension, that its validator did not sign")
 }

@@ -5,14 +5,31 @@
 //! once all it lacks, as far as its account allows (what was sent to it and is not written to its socket yet is
 //! bounded), and the rest when more room is reported.
 //!
-//! Reading order: this file → `hear` → `peer` → `consensus`.
+//! What upstream sleeps over is `consensus/reactor.go` of CometBFT v0.38.25; its function names stand at what answers to
+//! them here.
+//!
+//! Reading order: this file → `check` → `hear` → `had` → `peer` → `account` → `plan` → `give` → `decided` → `majority` →
+//! `consensus`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+mod account;
+mod check;
 mod consensus;
+mod decided;
+mod give;
+mod had;
 mod hear;
+mod majority;
+mod peer;
+mod plan;
+#[cfg(test)]
+mod tests;
 
-pub use consensus::ConsensusGossip;
+pub use account::{DATA_BYTES_MAX, VOTE_BYTES_MAX, VOTE_SET_BITS_BYTES_MAX};
+pub use consensus::{ConsensusGossip, USEFUL_TO_BE_GOOD};
+pub use decided::{DECIDED_BLOCKS_MAX, LOADS_MAX};
 pub use hear::{Heard, Signers, hear};
+pub use majority::REPEAT_AFTER;
 
 use crate::consensus::RoundNote;
 use crate::types::{CandidateBlock, Channel, ConsensusMessage, ExtendedCommit, Height, NodeId};
@@ -86,7 +103,9 @@ pub struct Decided {
 pub enum GossipEffect {
     /// Say to one peer.
     Send(NodeId, ConsensusMessage),
-    /// Say to all peers.
+    /// Say to these peers, at least two. Encode it once.
+    SendAll(Vec<NodeId>, ConsensusMessage),
+    /// Say to all peers. Encode it once.
     Broadcast(ConsensusMessage),
     /// Read a decided block; answered by [`GossipInput::DecidedLoaded`].
     LoadDecided(Height),

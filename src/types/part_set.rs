@@ -50,6 +50,8 @@ pub enum PartSetError {
 pub struct PartSet {
     header: PartSetHeader,
     parts: Vec<Option<Part>>,
+    /// Which of `parts` are there.
+    have: BitArray,
     count: u32,
     byte_size: u64,
 }
@@ -75,13 +77,15 @@ impl PartSet {
             .collect();
         let (hash, proofs) = merkle::proofs(&chunks);
         let total = chunks.len() as u32;
+        let mut have = BitArray::new(chunks.len());
+        (0..chunks.len()).for_each(|index| have.set(index));
         let parts = chunks
             .into_iter()
             .zip(proofs)
             .enumerate()
             .map(|(index, (bytes, proof))| Some(Part { index: index as u32, bytes, proof }))
             .collect();
-        PartSet { header: PartSetHeader { total, hash }, parts, count: total, byte_size: len as u64 }
+        PartSet { header: PartSetHeader { total, hash }, parts, have, count: total, byte_size: len as u64 }
     }
 
     /// An empty set to gather into; `None` when no legal block has that many parts.
@@ -89,7 +93,8 @@ impl PartSet {
         if !(1..=PartSet::PARTS_MAX).contains(&header.total) {
             return None;
         }
-        Some(PartSet { header, parts: vec![None; header.total as usize], count: 0, byte_size: 0 })
+        let total = header.total as usize;
+        Some(PartSet { header, parts: vec![None; total], have: BitArray::new(total), count: 0, byte_size: 0 })
     }
 
     /// Adds a part after checking its proof. `Ok(false)` when it was there already.
@@ -116,6 +121,7 @@ impl PartSet {
         self.count += 1;
         self.byte_size += got as u64;
         self.parts[index as usize] = Some(part);
+        self.have.set(index as usize);
         Ok(true)
     }
 
@@ -150,12 +156,8 @@ impl PartSet {
     }
 
     /// Which parts are here.
-    pub fn bits(&self) -> BitArray {
-        let mut bits = BitArray::new(self.parts.len());
-        for part in self.parts() {
-            bits.set(part.index as usize);
-        }
-        bits
+    pub fn bits(&self) -> &BitArray {
+        &self.have
     }
 
     /// The encoded block, once complete. One copy, none for a block of one part.

@@ -1,8 +1,9 @@
 //! What the machine shows to clients and to gossip.
 
 use super::Tendermint;
+use crate::consensus::tally::{Tally, VoteSet};
 use crate::types::{
-    BlockId, CandidateBlock, Height, PartSet, Proposal, Round, Step, Time, ValidatorSet, Vote, VoteKind,
+    BlockId, CandidateBlock, Height, PartSet, PartSetHeader, Proposal, Round, Step, Time, ValidatorSet, Vote, VoteKind,
 };
 use std::sync::Arc;
 
@@ -71,12 +72,42 @@ impl Tendermint {
     }
 
     /// The votes of this height, for gossip.
-    pub fn tally(&self) -> &crate::consensus::tally::Tally {
+    pub fn tally(&self) -> &Tally {
         &self.current.tally
     }
 
     /// The parts of the block proposed in this round, as far as they are here.
     pub fn proposal_parts(&self) -> Option<&PartSet> {
         self.current.blocks.gathering(&self.current.proposal()?.block_id.parts)
+    }
+
+    /// The parts with this root, of a block proposed, locked, valid or decided at this height, as far as they are here.
+    pub fn parts(&self, header: &PartSetHeader) -> Option<&PartSet> {
+        self.current.blocks.gathering(header)
+    }
+
+    /// The block of this name, once complete.
+    pub fn block(&self, id: &BlockId) -> Option<&Arc<CandidateBlock>> {
+        self.current.blocks.block(id)
+    }
+
+    /// The proposal of a round; kept for the current round and the next.
+    pub fn proposal_of(&self, round: Round) -> Option<&Proposal> {
+        self.current.proposals.get(&round)
+    }
+
+    /// The precommits of the height before, with late ones; none at the initial height.
+    pub fn last_commit(&self) -> Option<&VoteSet> {
+        self.current.last_commit.as_ref()
+    }
+
+    /// The first height of the chain.
+    pub fn initial_height(&self) -> Height {
+        self.current.start.initial_height
+    }
+
+    /// When this height began, or begins.
+    pub fn start_time(&self) -> Time {
+        self.current.start_time
     }
 }
