@@ -32,6 +32,7 @@ impl Driver {
                 self.have_signed(request)?;
             }
             Effect::Tell { peer, message } => self.talk.tell(peer, &message),
+            Effect::TellEach { peers, message } => self.talk.tell_each(&peers, &message),
             Effect::TellAll(message) => self.talk.tell_all(&message),
             Effect::Drop { peer, why } => self.talk.drop_peer(peer, why),
             Effect::Good(peer) => self.talk.good(peer),

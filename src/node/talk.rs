@@ -56,6 +56,14 @@ impl Talk {
         }
     }
 
+    /// Encodes once.
+    pub(super) fn tell_each(&self, peers: &[NodeId], message: &PeerMessage) {
+        let encoded = message.encode();
+        for peer in peers {
+            self.send(*peer, message, encoded.clone());
+        }
+    }
+
     pub(super) fn tell_all(&self, message: &PeerMessage) {
         if self.peers.is_empty() {
             return;

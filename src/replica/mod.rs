@@ -110,6 +110,13 @@ pub enum Effect {
         /// What.
         message: PeerMessage,
     },
+    /// Say to some peers.
+    TellEach {
+        /// Whom.
+        peers: Vec<NodeId>,
+        /// What.
+        message: PeerMessage,
+    },
     /// Say to all peers.
     TellAll(PeerMessage),
     /// End the connection to a peer: only a faulty one does this.

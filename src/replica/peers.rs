@@ -151,6 +151,9 @@ impl Replica {
         self.gossip.step(now, input, self.consensus.as_ref(), &mut effects);
         out.extend(effects.into_iter().map(|effect| match effect {
             GossipEffect::Send(peer, message) => Effect::Tell { peer, message: PeerMessage::Consensus(message) },
+            GossipEffect::SendAll(peers, message) => {
+                Effect::TellEach { peers, message: PeerMessage::Consensus(message) }
+            }
             GossipEffect::Broadcast(message) => Effect::TellAll(PeerMessage::Consensus(message)),
             GossipEffect::LoadDecided(height) => Effect::LoadDecided(height),
             GossipEffect::WakeAt(at) => Effect::WakeAt { waker: Waker::Gossip, at },
