@@ -89,7 +89,12 @@ fn read_timeout(m: &Fields<'_>) -> Result<JournalRecord, DecodeError> {
     let step = Step::from_number(number)
         .ok_or_else(|| DecodeError::at("step", format_args!("is {number}, must be 1 to 8")))?;
     let timer = TimerId { height: m.number(2, "height")?, round: m.round(3, "round")?, step };
-    Ok(JournalRecord::Timeout { timer, duration: m.present(1, "duration", Duration::read)? })
+    Ok(JournalRecord::Timeout { timer, duration: m.present(1, "duration", read_wait)? })
+}
+
+/// How long a timer was set for. CometBFT writes a negative time when the next height should have begun already.
+fn read_wait(m: &Fields<'_>) -> Result<Duration, DecodeError> {
+    if m.int(1, "seconds")? < 0 || m.int32(2, "nanos")? < 0 { Ok(Duration::ZERO) } else { Duration::read(m) }
 }
 
 /// A message of consensus as peers send it too: tendermint.consensus.Message.

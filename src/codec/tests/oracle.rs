@@ -4,7 +4,7 @@
 use super::random::Random;
 use crate::codec::abci::{FRAME_BYTES_MAX, decode_request, decode_response, encode_request, encode_response};
 use crate::codec::{frame, journal, state};
-use crate::types::{Block, BlockMeta, JournalMessage, JournalRecord, NodeId, Source, Step, TimerId};
+use crate::types::{Block, BlockMeta, Height, JournalMessage, JournalRecord, NodeId, Round, Source, Step, TimerId};
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use tendermint_proto::v0_38 as oracle;
@@ -154,4 +154,16 @@ proptest! {
             prop_assert_eq!(journal::decode(&bytes), Ok((at, record)));
         }
     }
+}
+
+#[test]
+fn a_timer_that_cometbft_set_for_the_past_is_read_as_one_set_for_now() {
+    use oracle::consensus::{TimedWalMessage, TimeoutInfo, WalMessage, wal_message::Sum};
+    let past = tendermint_proto::google::protobuf::Duration { seconds: 0, nanos: -703_559_205 };
+    let timer = TimerId { height: Height::new(14), round: Round::ZERO, step: Step::NewHeight };
+    let info = TimeoutInfo { duration: Some(past), height: 14, round: 0, step: 1 };
+    let message = WalMessage { sum: Some(Sum::TimeoutInfo(info)) };
+    let written = prost::Message::encode_to_vec(&TimedWalMessage { time: None, msg: Some(message) });
+    let (_, record) = journal::decode(&written).expect("CometBFT wrote it");
+    assert_eq!(record, JournalRecord::Timeout { timer, duration: std::time::Duration::ZERO });
 }
