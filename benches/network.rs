@@ -221,7 +221,8 @@ fn intervals(rpc: &str, first: u64, last: u64) -> Result<Vec<f64>, Failure> {
             times.push(OffsetDateTime::parse(text, &Rfc3339)?);
         }
     }
-    Ok(times.windows(2).map(|pair| (pair[1] - pair[0]).as_seconds_f64() * 1e3).collect())
+    // A header carries the time of the votes for the block before: the first interval is about what came before.
+    Ok(times.windows(2).skip(1).map(|pair| (pair[1] - pair[0]).as_seconds_f64() * 1e3).collect())
 }
 
 /// Whether all nodes have the same header at the lowest tip among them; it carries the application's hash.
