@@ -10,7 +10,7 @@ mod compatible;
 mod handshake;
 mod mux;
 mod network;
-mod secret;
+pub mod secret;
 mod wire;
 
 pub use network::{BindError, Network, NetworkOptions, NotSent, PeerAddress, Settings, bind, start};

@@ -9,17 +9,18 @@ use crate::codec::wire::connection::{AuthSig, EphemeralKey};
 use crate::crypto::{PrivateKey, PublicKey};
 use hkdf::Hkdf;
 use sha2::Sha256;
+use std::fmt;
 use x25519_dalek::{X25519_BASEPOINT_BYTES, x25519};
 use zeroize::Zeroizing;
 
 /// Bytes of data in one frame at most.
-pub(super) const FRAME_DATA_MAX: usize = 1024;
+pub const FRAME_DATA_MAX: usize = 1024;
 /// Bytes of the length before the data.
 const FRAME_HEAD_LEN: usize = 4;
 /// Bytes of a frame before it is sealed; short data is filled up with zeros.
 const FRAME_LEN: usize = FRAME_HEAD_LEN + FRAME_DATA_MAX;
 /// Bytes of a frame on the wire.
-pub(super) const SEALED_LEN: usize = FRAME_LEN + TAG_LEN;
+pub const SEALED_LEN: usize = FRAME_LEN + TAG_LEN;
 
 const TRANSCRIPT: &[u8] = b"TENDERMINT_SECRET_CONNECTION_TRANSCRIPT_HASH";
 const KEY_DERIVATION: &[u8] = b"TENDERMINT_SECRET_CONNECTION_KEY_AND_CHALLENGE_GEN";
@@ -42,32 +43,33 @@ pub enum SecretError {
 }
 
 /// Before anything was heard: our fresh key.
-pub(super) struct Hello {
+pub struct Hello {
     secret: Zeroizing<[u8; 32]>,
     public: [u8; 32],
 }
 
 /// After both fresh keys are known: frames can be sealed; who the other side is remains to be proved.
-pub(super) struct Agreed {
+#[derive(Debug)]
+pub struct Agreed {
     /// For frames we send.
-    pub(super) sealer: Sealer,
+    pub sealer: Sealer,
     /// For frames we get.
-    pub(super) opener: Opener,
+    pub opener: Opener,
     /// For proving who is who.
-    pub(super) challenge: Challenge,
+    pub challenge: Challenge,
 }
 
 /// What both sides sign: it depends on both fresh keys and the shared secret, so nobody in between can pass a
 /// signature on.
-pub(super) struct Challenge([u8; 32]);
+pub struct Challenge([u8; 32]);
 
 /// Turns bytes into sealed frames.
 #[derive(Debug)]
-pub(super) struct Sealer(FrameKey);
+pub struct Sealer(FrameKey);
 
 /// Turns sealed frames into bytes.
 #[derive(Debug)]
-pub(super) struct Opener(FrameKey);
+pub struct Opener(FrameKey);
 
 /// What both sides compute from the shared secret.
 struct Secrets {
@@ -75,20 +77,32 @@ struct Secrets {
     send: Zeroizing<[u8; KEY_LEN]>,
 }
 
+impl fmt::Debug for Hello {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hello({}, secret not shown)", hex::encode(self.public))
+    }
+}
+
+impl fmt::Debug for Challenge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Challenge(not shown)")
+    }
+}
+
 impl Hello {
     /// `secret` must be fresh random bytes, used for this connection only.
-    pub(super) fn new(secret: Zeroizing<[u8; 32]>) -> Hello {
+    pub fn new(secret: Zeroizing<[u8; 32]>) -> Hello {
         let public = x25519(*secret, X25519_BASEPOINT_BYTES);
         Hello { secret, public }
     }
 
     /// What is sent first.
-    pub(super) fn message(&self) -> EphemeralKey {
+    pub fn message(&self) -> EphemeralKey {
         EphemeralKey(self.public)
     }
 
     /// Takes the other side's key.
-    pub(super) fn agree(self, EphemeralKey(theirs): EphemeralKey) -> Result<Agreed, SecretError> {
+    pub fn agree(self, EphemeralKey(theirs): EphemeralKey) -> Result<Agreed, SecretError> {
         let shared = Zeroizing::new(x25519(*self.secret, theirs));
         // RFC 7748 §6.1: a point of low order gives zero whatever our secret is. Go's X25519 refuses likewise.
         if shared.iter().fold(0, |any, byte| any | byte) == 0 {
@@ -126,12 +140,12 @@ impl Secrets {
 
 impl Challenge {
     /// Our proof, the first thing sent in frames.
-    pub(super) fn prove(&self, key: &PrivateKey) -> AuthSig {
+    pub fn prove(&self, key: &PrivateKey) -> AuthSig {
         AuthSig { key: key.public_key(), signature: key.prove(&self.0) }
     }
 
     /// Checks the other side's proof and gives its key. Without it somebody in between could read along.
-    pub(super) fn check(&self, proof: &AuthSig) -> Result<PublicKey, SecretError> {
+    pub fn check(&self, proof: &AuthSig) -> Result<PublicKey, SecretError> {
         // Under a weak key one signature fits every challenge: it would prove nothing.
         let proved = !proof.key.is_weak() && proof.key.verifies(&self.0, &proof.signature);
         if proved { Ok(proof.key) } else { Err(SecretError::NotProved) }
@@ -140,7 +154,7 @@ impl Challenge {
 
 impl Sealer {
     /// Appends `data` to `out` in as few frames as it takes.
-    pub(super) fn seal(&mut self, data: &[u8], out: &mut Vec<u8>) {
+    pub fn seal(&mut self, data: &[u8], out: &mut Vec<u8>) {
         out.reserve(data.len().div_ceil(FRAME_DATA_MAX) * SEALED_LEN);
         for chunk in data.chunks(FRAME_DATA_MAX) {
             let start = out.len();
@@ -155,7 +169,7 @@ impl Sealer {
 
 impl Opener {
     /// Opens one frame in place and gives its data, which may be none. After an error nothing can be read any more.
-    pub(super) fn open<'a>(&mut self, sealed: &'a mut [u8; SEALED_LEN]) -> Result<&'a [u8], SecretError> {
+    pub fn open<'a>(&mut self, sealed: &'a mut [u8; SEALED_LEN]) -> Result<&'a [u8], SecretError> {
         let frame = self.0.open(sealed).map_err(|_| SecretError::Forged)?;
         let (head, data) = frame.split_first_chunk::<FRAME_HEAD_LEN>().expect("an opened frame has 1028 bytes");
         let len = u32::from_le_bytes(*head);

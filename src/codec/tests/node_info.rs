@@ -44,8 +44,10 @@ fn parts_that_go_always_writes_are_there_when_they_are_empty() {
     assert_eq!(NodeInfo::decode(bare.encode()), Ok(bare));
 }
 
+type Spoil = fn(&mut NodeInfo);
+
 /// Changes that spoil the form, and the field the complaint names. 14 cases.
-const SPOILT: [(fn(&mut NodeInfo), &str); 14] = [
+const SPOILT: [(Spoil, &str); 14] = [
     (|info| info.listen_addr = String::new(), "listen_addr: has no port"),
     (|info| info.listen_addr = "localhost".to_owned(), "listen_addr: has no port"),
     (|info| info.listen_addr = ":26656".to_owned(), "listen_addr: has no host"),

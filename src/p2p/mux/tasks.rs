@@ -94,8 +94,7 @@ impl<R: AsyncRead + Unpin> Inbound<'_, R> {
         let max = packet_len_max(self.settings.packet_payload_max);
         let mut used = 0;
         while let Some(rest) = self.reader.plain.get(used..) {
-            let lies =
-                frame::body(rest, max).map_err(|why| Fault(format!("sent a packet that is too large: {why}")))?;
+            let lies = frame::body(rest, max).map_err(too_large)?;
             let Some((head, len)) = lies else { break };
             let Some(packet) = rest.get(head..head + len) else { break };
             used += head + len;
@@ -128,6 +127,10 @@ impl<R: AsyncRead + Unpin> Inbound<'_, R> {
         self.shared.reader_held.store(false, Relaxed);
         outcome
     }
+}
+
+fn too_large(why: frame::FrameError) -> Fault {
+    Fault(format!("sent a packet that is too large ({why}): max_packet_msg_payload_size must be alike on both nodes"))
 }
 
 /// The writing side.

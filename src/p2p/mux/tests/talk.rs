@@ -249,7 +249,7 @@ async fn say(plain: &[u8]) -> Ended {
 
 /// What ends a connection, and with which words. 5 cases.
 const BAD_STREAMS: [(&[u8], &str); 5] = [
-    (b"\x8b\x08", "sent a packet that is too large: a frame of 1035 bytes was announced; at most 1034 are taken"),
+    (b"\x8b\x08", "sent a packet that is too large (a frame of 1035 bytes was announced; at most 1034 are taken"),
     (b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "a frame of 18446744073709551615 bytes was announced"),
     (b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "length takes more than 10 bytes"),
     (b"\x00", "sent a packet that cannot be read: Packet: is empty"),
