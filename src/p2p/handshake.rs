@@ -130,6 +130,7 @@ pub(super) struct Authenticated<S> {
 }
 
 /// Makes a peer of a socket: [`authenticate`], then [`Authenticated::exchange`], within one deadline.
+#[cfg(test)]
 pub(super) async fn upgrade<S: AsyncRead + AsyncWrite>(
     socket: S,
     key: &PrivateKey,

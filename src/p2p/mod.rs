@@ -4,13 +4,21 @@
 //! Whoever uses it gives it a [`Receiver`] and gets a [`Network`]. Messages are whole and still encoded on both sides;
 //! only addresses of peers (channel 0x00) are understood here.
 
+mod address;
 mod aead;
+mod book;
 mod channels;
 mod compatible;
 mod handshake;
+mod hub;
 mod mux;
 mod network;
+mod peer;
+mod pex;
+mod plan;
 pub mod secret;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use network::{BindError, Network, NetworkOptions, NotSent, PeerAddress, Settings, bind, start};
