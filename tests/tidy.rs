@@ -69,8 +69,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "config",
         ],
     ),
-    // It prints keys and identities, hence types and crypto.
-    ("cli", &["node", "config", "storage", "privval", "types", "crypto", "codec"]),
+    // It prints keys and identities, hence types and crypto. `evidence verify` judges by the rules of the machine, and
+    // reads a stopped home's store through its port.
+    ("cli", &["node", "config", "storage", "privval", "types", "crypto", "codec", "evidence", "ports"]),
     (
         "sim",
         &[

@@ -49,6 +49,9 @@ pub(super) enum Command {
     Net(StatusArgs),
     /// Make the homes of a whole network: keys, one genesis for all, config.toml with everybody's address
     Testnet(TestnetArgs),
+    /// Proof that validators broke the rules: list it, show a piece, or check one from scratch
+    #[command(subcommand)]
+    Evidence(EvidenceCommand),
     /// Print the version
     Version(VersionArgs),
     /// Print the id peers know this node by
@@ -89,6 +92,39 @@ pub(super) struct StatusArgs {
     /// RPC address of the node [default: the one running in the home]
     #[arg(long, value_name = "ADDRESS")]
     pub(super) node: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum EvidenceCommand {
+    /// List what waits for a block, then what blocks proved, newest first
+    List(EvidenceRange),
+    /// Show one piece: who did what, when, and where it is proven
+    Show(EvidencePiece),
+    /// Check one piece from scratch and give the verdict; the exit code is 0 when it is true, 1 when it is not
+    Verify(EvidencePiece),
+}
+
+/// Where to look for evidence.
+#[derive(Debug, Args)]
+pub(super) struct EvidenceRange {
+    /// RPC address of a node, ours or CometBFT's [default: the home's store when its node is stopped, else its node]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) node: Option<String>,
+    /// Lowest block to look into [default: 10000 blocks below --to]
+    #[arg(long, value_name = "HEIGHT")]
+    pub(super) from: Option<u64>,
+    /// Highest block to look into [default: the newest]
+    #[arg(long, value_name = "HEIGHT")]
+    pub(super) to: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EvidencePiece {
+    /// The piece's hash or its first 6 digits or more; or a file with JSON, hex, base64 or bytes; - for standard input
+    #[arg(value_name = "HASH|FILE")]
+    pub(super) piece: String,
+    #[command(flatten)]
+    pub(super) range: EvidenceRange,
 }
 
 /// Flags and defaults of CometBFT's `testnet`; the last three are ours.

@@ -11,8 +11,8 @@ use std::time::Duration;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A node answers from memory.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest answer read, in bytes.
-const ANSWER_BYTES_MAX: u64 = 4 << 20;
+/// Longest answer read, in bytes: the largest block, in JSON.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]

@@ -3,11 +3,13 @@
 //! Every command says what it did and what comes next; every error has at most three lines: what happened, why, the
 //! exact next command. Exit codes: 0 done, 1 it failed, 2 wrong usage, 78 the home's files cannot be used.
 //!
-//! Reading order: `args` → `error` → `output` → the commands, in the order of a first day: `init`, `start`, `status`, `net`, `testnet`.
+//! Reading order: `args` → `error` → `output` → the commands, in the order of a first day: `init`, `start`, `status`, `net`, `testnet`,
+//! `evidence`.
 
 mod advance;
 mod args;
 mod error;
+mod evidence;
 mod http;
 mod init;
 mod keys;
@@ -56,6 +58,7 @@ fn run(arguments: Arguments, out: &Output) -> Result<(), CliError> {
         Command::Status(args) => status::run(&common, &args, out),
         Command::Net(args) => net::run(&common, &args, out),
         Command::Testnet(args) => testnet::run(&args, out),
+        Command::Evidence(command) => evidence::run(&common, &command, out),
         Command::Version(args) => version::run(&args, out),
         Command::ShowNodeId => keys::show_node_id(&common, out),
         Command::ShowValidator => keys::show_validator(&common, out),

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::{fs, io};
 
-fn arguments(home: &Path, words: &[&str]) -> Arguments {
+pub(super) fn arguments(home: &Path, words: &[&str]) -> Arguments {
     let home = home.to_str().unwrap();
     let all = ["quorate", "--home", home].into_iter().chain(words.iter().copied());
     Arguments::try_parse_from(all).unwrap_or_else(|why| panic!("{words:?}: {why}"))
@@ -20,7 +20,7 @@ fn arguments(home: &Path, words: &[&str]) -> Arguments {
 
 /// What a command printed.
 #[derive(Clone, Default)]
-struct Printed(Rc<RefCell<Vec<u8>>>);
+pub(super) struct Printed(pub(super) Rc<RefCell<Vec<u8>>>);
 
 impl io::Write for Printed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

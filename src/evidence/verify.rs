@@ -172,10 +172,7 @@ pub enum InvalidEvidence {
 
 /// Whether `evidence` is true and still punishable after `state`.
 pub fn verify(evidence: &Evidence, facts: &Facts, state: &ChainState) -> Result<(), InvalidEvidence> {
-    evidence.validate_basic()?;
-    if evidence.time() != facts.block_time {
-        return Err(InvalidEvidence::WrongTime { expected: facts.block_time, got: evidence.time() });
-    }
+    check_form_and_time(evidence, facts)?;
     if is_expired(evidence.height(), facts.block_time, state) {
         return Err(InvalidEvidence::Expired {
             height: evidence.height(),
@@ -184,21 +181,44 @@ pub fn verify(evidence: &Evidence, facts: &Facts, state: &ChainState) -> Result<
             at_time: state.last_block_time,
         });
     }
+    prove_offence(evidence, facts, &state.chain_id)
+}
+
+/// Whether `evidence` is true, however old it is: for auditors, who judge what was punished long ago.
+pub fn prove(evidence: &Evidence, facts: &Facts, chain_id: &ChainId) -> Result<(), InvalidEvidence> {
+    check_form_and_time(evidence, facts)?;
+    prove_offence(evidence, facts, chain_id)
+}
+
+fn check_form_and_time(evidence: &Evidence, facts: &Facts) -> Result<(), InvalidEvidence> {
+    evidence.validate_basic()?;
+    if evidence.time() == facts.block_time {
+        Ok(())
+    } else {
+        Err(InvalidEvidence::WrongTime { expected: facts.block_time, got: evidence.time() })
+    }
+}
+
+fn prove_offence(evidence: &Evidence, facts: &Facts, chain_id: &ChainId) -> Result<(), InvalidEvidence> {
     match evidence {
-        Evidence::DuplicateVote(votes) => verify_duplicate_vote(votes, &state.chain_id, &facts.validators),
+        Evidence::DuplicateVote(votes) => verify_duplicate_vote(votes, chain_id, &facts.validators),
         Evidence::LightClientAttack(attack) => {
             let height = attack.conflicting_block.signed_header.header.height;
             let trusted = facts.trusted.as_ref().ok_or(InvalidEvidence::NoHeader(height))?;
-            verify_light_client_attack(attack, trusted, &state.chain_id, &facts.validators)
+            verify_light_client_attack(attack, trusted, chain_id, &facts.validators)
         }
     }
 }
 
-/// Whether an offence is too old: in blocks **and** in time.
+/// Whether an offence is too old after `state`: in blocks **and** in time.
 pub fn is_expired(height: Height, time: Time, state: &ChainState) -> bool {
-    let EvidenceParams { max_age_num_blocks, max_age_duration, .. } = state.consensus_params.evidence;
-    let blocks = state.last_block_height.get().saturating_sub(height.get());
-    blocks > max_age_num_blocks && state.last_block_time.since(time) > max_age_duration
+    is_too_old((height, time), (state.last_block_height, state.last_block_time), &state.consensus_params.evidence)
+}
+
+/// Whether an offence, given as height and time, is too old after the last block, given likewise.
+pub fn is_too_old(offence: (Height, Time), last: (Height, Time), limits: &EvidenceParams) -> bool {
+    let blocks = last.0.get().saturating_sub(offence.0.get());
+    blocks > limits.max_age_num_blocks && last.1.since(offence.1) > limits.max_age_duration
 }
 
 fn check_total_power(got: Power, set: &ValidatorSet) -> Result<(), InvalidEvidence> {

@@ -63,6 +63,7 @@ impl<N: Node> Shared<N> {
                 let mut outcomes = self.broadcast(client, route, vec![args.bytes(0)]).await;
                 outcomes.pop().unwrap_or_else(|| Err("the node is stopping".to_owned()))
             }
+            Route::PendingEvidence => self.pending_evidence().await,
             Route::BroadcastEvidence => self.broadcast_evidence(args.evidence(0)).await,
             Route::AbciInfo => self.abci_info().await,
             Route::AbciQuery => self.abci_query(args).await,

@@ -112,6 +112,13 @@ struct QueryAnswer<'a> {
 }
 
 #[derive(Serialize)]
+struct PendingEvidenceAnswer<'a> {
+    n_evidence: Int<usize>,
+    total_bytes: Int<u64>,
+    evidence: List<'a, Evidence>,
+}
+
+#[derive(Serialize)]
 struct EvidenceAnswer<'a> {
     hash: Base64<'a>,
 }
@@ -258,6 +265,16 @@ impl<N: Node> Shared<N> {
             Response::Query(response) => Ok(to_bytes(&QueryAnswer { response: View(&response) })),
             other => Err(format!("the application answered query with {}", other.method())),
         }
+    }
+
+    /// Ours: CometBFT does not tell what waits in its evidence pool.
+    pub(super) async fn pending_evidence(&self) -> Outcome {
+        let pending = self.node.pending_evidence().await;
+        Ok(to_bytes(&PendingEvidenceAnswer {
+            n_evidence: Int(pending.len()),
+            total_bytes: Int(pending.iter().map(Evidence::encoded_len).sum()),
+            evidence: List(&pending),
+        }))
     }
 
     pub(super) async fn broadcast_evidence(&self, evidence: Option<&Evidence>) -> Outcome {

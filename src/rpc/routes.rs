@@ -90,6 +90,7 @@ routes! {
     BroadcastTxAsync "broadcast_tx_async" ("tx": Bytes) Never Everybody;
     AbciQuery "abci_query" ("path": Text, "data": HexBytes, "height": Int, "prove": Bool) Never Everybody;
     AbciInfo "abci_info" () Always Everybody;
+    PendingEvidence "pending_evidence" () Never Everybody;
     BroadcastEvidence "broadcast_evidence" ("evidence": Evidence) Never Everybody;
     DialSeeds "dial_seeds" ("seeds": Texts) Never Unsafe;
     DialPeers "dial_peers" ("peers": Texts, "persistent": Bool, "unconditional": Bool, "private": Bool) Never Unsafe;

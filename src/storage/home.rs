@@ -80,6 +80,11 @@ pub fn open(backend: Backend, dir: &Path, indexing: Indexing) -> Result<Arc<dyn 
     Ok(Arc::new(KvStore::new(kv, indexing, Some(lock))?))
 }
 
+/// Whether there is a store in `dir`, whatever backend made it. Touches nothing.
+pub fn exists(dir: &Path) -> bool {
+    dir.join(MARKER).exists()
+}
+
 fn require_built_in(backend: Backend) -> Result<(), StoreError> {
     if backend != Backend::RocksDb || cfg!(feature = "rocksdb") {
         return Ok(());

@@ -25,7 +25,7 @@ mod values;
 #[cfg(test)]
 mod tests;
 
-pub use home::{Backend, open};
+pub use home::{Backend, exists, open};
 pub use kv::{Batch, Change, Direction, Durability, KeyRange, Kv, KvError, Visit};
 pub use memory::MemoryKv;
 pub use store::KvStore;

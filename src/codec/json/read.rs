@@ -353,6 +353,11 @@ pub fn read_header(place: &Place<'_>) -> Result<Header, ReadError> {
     header(place)
 }
 
+/// Reads a validator in CometBFT's JSON.
+pub fn read_validator(place: &Place<'_>) -> Result<Validator, ReadError> {
+    validator(place)
+}
+
 /// Reads a commit in CometBFT's JSON; `None` for the empty one of the first block.
 pub fn read_commit(place: &Place<'_>) -> Result<Option<Commit>, ReadError> {
     if block_id(&place.object()?.at("block_id"))?.is_none() {

@@ -355,3 +355,48 @@ fn every_other_false_statement_about_an_attack_is_refused() {
     let result = verify(&evidence, &nothing, &state_after(7, &attack.common));
     assert_eq!(result, Err(InvalidEvidence::NoHeader(Height::new(HEIGHT))));
 }
+
+/// What is said in pieces and the verdict agree, on true evidence and on each forged signature.
+#[test]
+fn a_report_names_what_is_wrong_and_only_that() {
+    use crate::evidence::report::examine;
+    let wrong = |evidence: &Evidence, facts: &Facts| -> Vec<String> {
+        let checks = examine(evidence, facts, &chain_id());
+        checks.into_iter().filter(|check| check.outcome.is_err()).map(|check| check.name).collect()
+    };
+    let attack_facts = |attack: &Attack| {
+        let height = attack.evidence.common_height.get();
+        Facts { trusted: Some(attack.trusted.clone()), ..facts_at(height, &attack.common) }
+    };
+    for attack in [Attack::lunatic(), Attack::equivocation(), Attack::forward(0)] {
+        let (evidence, facts) = (Evidence::LightClientAttack(Box::new(attack.evidence.clone())), attack_facts(&attack));
+        assert_eq!(wrong(&evidence, &facts), [] as [&str; 0]);
+        assert_eq!(prove(&evidence, &facts, &chain_id()), Ok(()));
+    }
+    for index in 0..4 {
+        let mut attack = Attack::equivocation();
+        let commit = &mut attack.evidence.conflicting_block.signed_header.commit;
+        let CommitSig::Commit(part) = &mut commit.signatures[index] else { panic!("it signed") };
+        part.timestamp = time(1);
+        let evidence = Evidence::LightClientAttack(Box::new(attack.evidence.clone()));
+        assert_eq!(wrong(&evidence, &attack_facts(&attack)), [format!("signature {index}")]);
+    }
+    type Bend = fn(&mut DuplicateVoteEvidence);
+    let cases: [(&[&str], Bend); 6] = [
+        (&[], |_| {}),
+        (&["time"], |e| e.timestamp = time(1)),
+        (&["power"], |e| e.validator_power = Power::new(41)),
+        (&["total power"], |e| e.total_voting_power = Power::new(101)),
+        (&["signature A"], |e| e.vote_a.signature = e.vote_b.signature),
+        (&["form"], |e| std::mem::swap(&mut e.vote_a, &mut e.vote_b)),
+    ];
+    for (names, bend) in cases {
+        let signers = signers();
+        let mut votes = double_vote(&signers, 0, HEIGHT);
+        bend(&mut votes);
+        let evidence = Evidence::DuplicateVote(Box::new(votes));
+        let facts = facts_at(HEIGHT, &signers);
+        assert_eq!(wrong(&evidence, &facts), names);
+        assert_eq!(prove(&evidence, &facts, &chain_id()).is_ok(), names.is_empty());
+    }
+}
