@@ -319,3 +319,49 @@ async fn statistics_count_bytes_and_packets_of_each_channel() {
     assert_eq!(one.told.recv().await, Some(Told::Written(Channel::Blocksync, 2500)));
     assert_eq!(count(&one), [2500, 3, 0, 0]);
 }
+
+/// Takes ten minutes for each message.
+struct Slow(mpsc::UnboundedSender<Bytes>);
+
+impl Receiver for Slow {
+    async fn up(&self, _: PeerUp) {}
+
+    async fn message(&self, _: NodeId, _: Channel, message: Bytes) -> Result<(), Fault> {
+        let (_never, ten_minutes) = tokio::sync::oneshot::channel::<()>();
+        let _late = tokio::time::timeout(Duration::from_secs(600), async { drop(ten_minutes.await) }).await;
+        self.0.send(message).expect("the test listens");
+        Ok(())
+    }
+
+    async fn written(&self, _: NodeId, _: Channel, _: u64) {}
+
+    async fn down(&self, _: NodeId, _: String) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_is_not_given_up_because_this_node_is_busy() {
+    let (one, two) = ends(1 << 16).await;
+    let never_asks = MuxSettings { ping_interval: Duration::from_secs(86_400), ..MuxSettings::default() };
+    let two = start(two, &never_asks);
+    let (sender, mut heard) = mpsc::unbounded_channel();
+    let (_outbox, connection) = open(one, &ChannelTable::new(&SPOKEN, 1 << 20), &MuxSettings::default());
+    let one = tokio::spawn(connection.run(Arc::new(Slow(sender)), |_| Ok(())));
+    for message in ["first", "second", "third"] {
+        two.outbox.send(Channel::Vote, Bytes::from_static(message.as_bytes())).expect("room");
+    }
+    for message in ["first", "second", "third"] {
+        assert_eq!(heard.recv().await, Some(Bytes::from_static(message.as_bytes())));
+    }
+    assert!(!one.is_finished() && !two.ended.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_pings_is_answered_with_few_pongs() {
+    let (one, mut flooding) = ends(1 << 20).await;
+    let one = start(one, &MuxSettings::default());
+    flooding.writer.write(&b"\x02\x0a\x00".repeat(100_000)).await.expect("open");
+    flooding.reader.fill(usize::MAX).await.expect("a pong");
+    assert!(flooding.reader.plain.starts_with(b"\x02\x12\x00"));
+    let sent = one.outbox.stats().sent.bytes;
+    assert!((3..=3 * 300).contains(&sent), "{sent} bytes for 300 kB of pings");
+}
