@@ -169,7 +169,9 @@ impl Driver {
             }
             self.fire_timers()?;
             self.send_out();
-            self.report.turn(Instant::now());
+            let progress = self.replica.progress();
+            self.report.turn(Instant::now(), &progress);
+            self.status.fetching(progress);
             let mempool = self.replica.mempool();
             self.metrics.mempool.waiting(mempool.count(), mempool.bytes());
         }

@@ -45,7 +45,7 @@ impl Driver {
                 verify_beside(self.genesis.chain_id.clone(), ticket, checks, self.facts.clone());
             }
             Effect::WakeAt { waker, at } => self.talk.wake_at(waker, at),
-            Effect::Fetching => self.status.fetching(),
+            Effect::Fetching => self.status.fetching_begun(),
             Effect::SetTimer { timer, at } => self.inner.timers.set(timer, at),
             Effect::Call { call, request } => self.call(call, request),
             Effect::Mempool(effect) => self.execute_mempool(now, effect),

@@ -44,7 +44,6 @@ impl std::fmt::Debug for Inbox {
 
 impl Receiver for Inbox {
     async fn up(&self, peer: PeerUp) {
-        tracing::info!(peer = %peer.id, moniker = peer.info.moniker, direction = ?peer.direction, "peer connected");
         self.traffic.joined(peer.id);
         self.tell(peer.id, PeerInput::Up).await;
         let status = PeerMessage::Blocksync(serve_blocks::status(&*self.store));
@@ -83,8 +82,7 @@ impl Receiver for Inbox {
         }
     }
 
-    async fn down(&self, peer: NodeId, why: String) {
-        tracing::info!(%peer, why, "peer gone");
+    async fn down(&self, peer: NodeId, _why: String) {
         self.traffic.left(&peer);
         self.fetcher.gone(peer);
         self.tell(peer, PeerInput::Down).await;

@@ -3,6 +3,7 @@
 use crate::consensus::RoundNote;
 use crate::events::Bus;
 use crate::metrics::{BlockFacts, Metrics, VotersFacts};
+use crate::sync::{Progress, Stage};
 use crate::types::{
     Address, AppliedBlock, ChainState, CommitSig, Height, Power, Published, Round, RoundEvent, RoundEventKind, Step,
     Time, ValidatorSet,
@@ -32,6 +33,8 @@ pub(super) struct Report {
     txs: u64,
     height: Height,
     printed: Instant,
+    /// What people were told last about fetching.
+    stage: Option<Stage>,
 }
 
 impl Report {
@@ -49,6 +52,7 @@ impl Report {
             txs: 0,
             height: Height::ZERO,
             printed: Instant::now(),
+            stage: None,
         }
     }
 
@@ -153,16 +157,44 @@ impl Report {
         (self.blocks > 0).then_some(self.printed + LINE_EVERY)
     }
 
-    /// Prints a line if one is due.
-    pub(super) fn turn(&mut self, now: Instant) {
+    /// Prints a line if one is due. `progress` says how far fetching is.
+    pub(super) fn turn(&mut self, now: Instant, progress: &Progress) {
+        self.fetching(progress);
         if self.due().is_none_or(|due| now < due) {
             return;
         }
         let Report { blocks, txs, height, .. } = self;
         let what = if *blocks == 1 { "block" } else { "blocks" };
-        println!("height {height:<10} {blocks:>5} {what:<6} {txs:>8} txs");
+        let source = match progress.stage {
+            Stage::Fetching => format!("  of {}, from {}", progress.target, count(progress.peers, "peer")),
+            _ => String::new(),
+        };
+        println!("height {height:<10} {blocks:>5} {what:<6} {txs:>8} txs{source}");
         (self.blocks, self.txs, self.printed) = (0, 0, now);
     }
+
+    /// Says what a node that does not decide waits for, whenever that changes.
+    fn fetching(&mut self, progress: &Progress) {
+        if self.stage == Some(progress.stage) {
+            return;
+        }
+        self.stage = Some(progress.stage);
+        let next = progress.at.next();
+        match progress.stage {
+            Stage::Paused | Stage::Deciding => {}
+            Stage::Waiting => println!("waiting     for a peer that says which blocks it has"),
+            Stage::Fetching => println!("fetching    blocks {next} to {}", progress.target),
+            Stage::OutOfReach => tracing::warn!(
+                "no peer has block {next} any more: they removed it. Connect to a node with a longer history \
+                 (persistent_peers), or restore this home from a backup that is not older"
+            ),
+        }
+    }
+}
+
+/// `1 peer`, `2 peers`.
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Publishes what subscribers may want to see of a round.

@@ -2,6 +2,7 @@
 
 use super::handle::not_begun;
 use crate::ports::{ConsensusView, HealthCheck};
+use crate::sync::{Progress, Stage};
 use crate::types::{ChainState, Time};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,14 +19,39 @@ pub(super) struct SharedStatus {
 #[derive(Debug)]
 struct Standing {
     application: Result<(), String>,
-    consensus: Result<(), String>,
+    consensus: Consensus,
+}
+
+/// What consensus does.
+#[derive(Debug)]
+enum Consensus {
+    Deciding,
+    /// Blocks are fetched instead.
+    Fetching(Option<Progress>),
+    /// Nothing, and why.
+    Stopped(String),
+}
+
+impl Consensus {
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Consensus::Deciding => Ok(()),
+            Consensus::Fetching(None) => Err("about to ask peers which blocks they have".to_owned()),
+            Consensus::Fetching(Some(progress)) => Err(match progress.stage {
+                Stage::Waiting => "waiting for a peer that says which blocks it has".to_owned(),
+                Stage::OutOfReach => format!("no peer has block {} any more", progress.at.next()),
+                _ => format!("fetching blocks: {} of {}", progress.at, progress.target),
+            }),
+            Consensus::Stopped(why) => Err(why.clone()),
+        }
+    }
 }
 
 impl SharedStatus {
     pub(super) fn new(genesis_state: Arc<ChainState>, application: &str) -> SharedStatus {
         let standing = Standing {
             application: Err(format!("waiting for the application at {application}")),
-            consensus: Err("not begun: the handshake with the application comes first".to_owned()),
+            consensus: Consensus::Stopped("not begun: the handshake with the application comes first".to_owned()),
         };
         SharedStatus { genesis_state, now: Mutex::new(standing), signer: Mutex::new(Ok(())) }
     }
@@ -40,18 +66,25 @@ impl SharedStatus {
 
     /// The handshake is over: whatever halted consensus before, it goes on.
     pub(super) fn ready(&self) {
-        *self.lock() = Standing { application: Ok(()), consensus: Ok(()) };
+        *self.lock() = Standing { application: Ok(()), consensus: Consensus::Deciding };
     }
 
     /// The application is there; blocks are fetched from peers before consensus begins.
-    pub(super) fn fetching(&self) {
-        let consensus = Err("fetching blocks that others have decided".to_owned());
-        *self.lock() = Standing { application: Ok(()), consensus };
+    pub(super) fn fetching_begun(&self) {
+        *self.lock() = Standing { application: Ok(()), consensus: Consensus::Fetching(None) };
+    }
+
+    /// How far that is.
+    pub(super) fn fetching(&self, progress: Progress) {
+        let mut standing = self.lock();
+        if let Consensus::Fetching(before) = &mut standing.consensus {
+            *before = Some(progress);
+        }
     }
 
     /// The application is there, and that is where the trouble comes from.
     pub(super) fn halted(&self, why: &str) {
-        *self.lock() = Standing { application: Ok(()), consensus: Err(why.to_owned()) };
+        *self.lock() = Standing { application: Ok(()), consensus: Consensus::Stopped(why.to_owned()) };
     }
 
     /// The signer signed, or refused to.
@@ -61,14 +94,14 @@ impl SharedStatus {
 
     /// True while consensus takes part.
     pub(super) fn is_ready(&self) -> bool {
-        self.lock().consensus.is_ok()
+        matches!(self.lock().consensus, Consensus::Deciding)
     }
 
     pub(super) fn checks(&self) -> Vec<HealthCheck> {
         let standing = self.lock();
         vec![
             HealthCheck { name: "application", outcome: standing.application.clone() },
-            HealthCheck { name: "consensus", outcome: standing.consensus.clone() },
+            HealthCheck { name: "consensus", outcome: standing.consensus.check() },
             HealthCheck { name: "signer", outcome: self.signer.lock().unwrap_or_else(PoisonError::into_inner).clone() },
         ]
     }
