@@ -43,9 +43,9 @@ impl Account {
         }
     }
 
-    /// True when every vote given has reached the socket, so that what is given next arrives after them.
-    pub(super) fn votes_are_out(&self) -> bool {
-        self.votes == 0
+    /// True when everything given has reached the socket.
+    pub(super) fn is_idle(&self) -> bool {
+        self.data == 0 && self.votes == 0
     }
 
     /// The state channel has no account: its messages are few and go at once, and p2p drops a peer that does not read.
@@ -66,11 +66,12 @@ mod tests {
     #[test]
     fn an_account_fills_up_and_empties_as_bytes_are_written() {
         let mut account = Account::default();
-        assert!(account.take(Channel::Vote, VOTE_BYTES_MAX - 1) && !account.votes_are_out());
+        assert!(account.take(Channel::Vote, VOTE_BYTES_MAX - 1) && !account.is_idle());
         assert!(!account.take(Channel::Vote, 2) && account.take(Channel::Vote, 1));
         assert!(account.take(Channel::Data, 1), "each channel for itself");
         account.written(Channel::Vote, VOTE_BYTES_MAX);
-        assert!(account.votes_are_out());
+        account.written(Channel::Data, 1);
+        assert!(account.is_idle());
         account.written(Channel::Vote, 7);
         assert!(account.take(Channel::Vote, 5 * VOTE_BYTES_MAX), "an empty one takes anything");
         assert!(account.take(Channel::State, u64::MAX) && account.take(Channel::State, 1));

@@ -11,7 +11,8 @@ use crate::consensus::tally::VoteSet;
 use crate::consensus::tendermint::Tendermint;
 use crate::consensus::{Now, RoundNote, Tick};
 use crate::types::{
-    Channel, ConsensusMessage, Height, NewRoundStep, NodeId, PartSetHeader, PeerRoundState, Round, Step, Vote, VoteKind,
+    Channel, ConsensusMessage, Height, NewRoundStep, NodeId, PartSet, PartSetHeader, PeerRoundState, Round, Step, Vote,
+    VoteKind,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -89,15 +90,23 @@ impl ConsensusGossip {
         self.peers.iter().map(|(id, peer)| peer.state(*id, members)).collect()
     }
 
+    #[cfg(test)]
+    pub(super) fn kept_blocks(&self) -> usize {
+        self.shelf.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes_held_for(&self, id: &NodeId) -> usize {
+        self.peers.get(id).map_or(0, Peer::bytes_held)
+    }
+
     /// A new peer is told where we stand, and which block we lack if we lack one (CometBFT leaves that out; a peer that
     /// had no part in the round could not know).
     fn greet(&mut self, now: Now, id: NodeId, machine: Option<&Tendermint>, out: &mut Vec<GossipEffect>) {
         let Some(machine) = self.speaking(machine) else { return };
         out.push(GossipEffect::Send(id, ConsensusMessage::NewRoundStep(new_round_step(now, machine))));
-        if let Some((block, message)) = block_message(machine)
-            && !block.complete
-        {
-            out.push(GossipEffect::Send(id, message));
+        if let Some((block, set)) = block_to_tell(machine).filter(|(block, _)| !block.complete) {
+            out.push(GossipEffect::Send(id, new_valid_block(machine, block, set)));
         }
     }
 
@@ -129,8 +138,9 @@ impl ConsensusGossip {
             }
             ConsensusMessage::NewValidBlock { height, round, parts, have, is_commit } => {
                 let commit = if is_commit { Commit::Decided } else { Commit::Open };
-                peer.known.apply_new_valid_block((height, round), parts, &have, commit);
-                peer.help = Help::Needed;
+                if peer.known.apply_new_valid_block((height, round), parts, &have, commit) {
+                    peer.help = Help::Needed;
+                }
             }
             ConsensusMessage::ProposalPol { height, pol_round, have } => {
                 peer.known.apply_proposal_pol(height, pol_round, &have);
@@ -175,7 +185,7 @@ impl ConsensusGossip {
         for id in ids {
             let Some(peer) = self.peers.get_mut(id) else { continue };
             loads.extend(ours.give(*id, peer, &mut plan));
-            claims |= !ours.claims(peer).is_empty();
+            claims = claims || self.wake_at.is_none() && !ours.claims(peer).is_empty();
         }
         plan.order(out);
         self.load(loads, out);
@@ -203,18 +213,24 @@ impl ConsensusGossip {
     /// Consensus took a step.
     fn on_advanced(&mut self, now: Now, notes: &[RoundNote], machine: &Tendermint, out: &mut Vec<GossipEffect>) {
         self.note_height(machine);
+        // A new round makes peers forget what they know of our parts; a new step does not, and a peer that hears of the
+        // step Commit begins to send them.
+        if self.told.is_some_and(|told| (told.height, told.round) == (machine.height(), machine.round())) {
+            self.tell_block(machine, out);
+        }
         self.tell_step(now, machine, out);
         self.tell_block(machine, out);
         let counted: Vec<&Vote> = notes.iter().filter_map(counted_vote).collect();
         let mut plan = Plan::default();
         let (mut loads, mut claims) = (Vec::new(), false);
         let ours = Ours::new(machine, &self.shelf);
+        let second: Vec<&Vote> = counted.iter().filter(|vote| is_second(machine, vote)).copied().collect();
         for (id, peer) in &mut self.peers {
-            for vote in &counted {
-                push_second_vote(&ours, *id, peer, vote, &mut plan);
+            for vote in &second {
+                push_second_vote(*id, peer, vote, &mut plan);
             }
             loads.extend(ours.give(*id, peer, &mut plan));
-            claims |= !ours.claims(peer).is_empty();
+            claims = claims || self.wake_at.is_none() && !ours.claims(peer).is_empty();
         }
         let has_votes: Vec<(Vec<NodeId>, &Vote)> =
             counted.iter().map(|vote| (self.unaware_of(vote, &plan), *vote)).collect();
@@ -264,14 +280,14 @@ impl ConsensusGossip {
     /// NewValidBlock to all: when a quorum of prevotes or precommits says which block is needed, and again when it is
     /// complete here, so that nobody sends us more of it.
     fn tell_block(&mut self, machine: &Tendermint, out: &mut Vec<GossipEffect>) {
-        let Some((block, message)) = block_message(machine) else { return };
+        let Some((block, set)) = block_to_tell(machine) else { return };
         let known = self.told_block.is_some_and(|told| {
             let same_block = (told.height, told.header) == (block.height, block.header);
             told == block || same_block && told.complete && told.round == block.round
         });
         self.told_block = Some(block);
         if !known && !self.peers.is_empty() {
-            out.push(GossipEffect::Broadcast(message));
+            out.push(GossipEffect::Broadcast(new_valid_block(machine, block, set)));
         }
     }
 
@@ -312,9 +328,6 @@ impl ConsensusGossip {
 
     /// Claims again what peers that do not move may have missed.
     fn on_woken(&mut self, now: Now, machine: Option<&Tendermint>, out: &mut Vec<GossipEffect>) {
-        if self.wake_at.is_none_or(|at| now.tick < at) {
-            return;
-        }
         self.wake_at = None;
         let Some(machine) = self.speaking(machine) else { return };
         let ours = Ours::new(machine, &self.shelf);
@@ -394,18 +407,19 @@ fn book(peer: &mut Peer, id: NodeId, message: ConsensusMessage) -> Option<Gossip
     peer.account.take(Channel::VoteSetBits, bytes).then_some(GossipEffect::Send(id, message))
 }
 
-/// An equivocator's second vote that counts here goes to everybody who may have only the first: what is known of a peer
-/// does not tell the two apart. Who cannot get it now finds out by a claim of a majority.
-fn push_second_vote(ours: &Ours<'_>, id: NodeId, peer: &mut Peer, vote: &Vote, plan: &mut Plan) {
-    let twice = || {
-        let set = ours.machine.tally().set(vote.round, vote.kind);
-        vote.height == ours.machine.height() && set.is_some_and(|set| set.voted_twice(vote.validator_index))
-    };
+/// True when this vote makes its validator an equivocator both of whose votes count here.
+fn is_second(machine: &Tendermint, vote: &Vote) -> bool {
+    let set = machine.tally().set(vote.round, vote.kind).filter(|_| vote.height == machine.height());
+    set.is_some_and(|set| set.voted_twice(vote.validator_index))
+}
+
+/// An equivocator's second vote goes to everybody who may have only the first: what is known of a peer does not tell
+/// the two apart. Who cannot get it now finds out by a claim of a majority.
+fn push_second_vote(id: NodeId, peer: &mut Peer, vote: &Vote, plan: &mut Plan) {
     let key = VoteKey::from(vote);
-    if !twice() || peer.told(&key) || peer.known.votes(vote.height, vote.round, vote.kind).is_none() {
-        return;
+    if !peer.told(&key) && peer.known.votes(vote.height, vote.round, vote.kind).is_some() {
+        plan.give(id, &mut peer.account, Item::Vote(key), || ConsensusMessage::Vote(vote.clone()));
     }
-    plan.give(id, &mut peer.account, Item::Vote(key), || ConsensusMessage::Vote(vote.clone()));
 }
 
 fn counted_vote(note: &RoundNote) -> Option<&Vote> {
@@ -434,18 +448,24 @@ fn new_round_step(now: Now, machine: &Tendermint) -> NewRoundStep {
     }
 }
 
-/// NewValidBlock: the block more than two thirds precommitted, or prevoted in this round, and which parts are here.
-fn block_message(machine: &Tendermint) -> Option<(ToldBlock, ConsensusMessage)> {
+/// The block more than two thirds precommitted, or prevoted in this round, as far as it is here.
+fn block_to_tell(machine: &Tendermint) -> Option<(ToldBlock, &PartSet)> {
     let (height, round) = (machine.height(), machine.round());
-    let decided = machine.tally().decision().map(|(_, id)| id);
-    let id = match decided {
-        Some(id) => id,
+    let id = match machine.tally().decision() {
+        Some((_, id)) => id,
         None => machine.tally().majority(round, VoteKind::Prevote)??,
     };
     let set = machine.parts(&id.parts)?;
-    let header = set.header();
-    let block = ToldBlock { height, round, header, complete: set.is_complete() };
-    let have = set.bits().clone();
-    let is_commit = decided.is_some();
-    Some((block, ConsensusMessage::NewValidBlock { height, round, parts: header, have, is_commit }))
+    Some((ToldBlock { height, round, header: set.header(), complete: set.is_complete() }, set))
+}
+
+/// broadcastNewValidBlockMessage.
+fn new_valid_block(machine: &Tendermint, block: ToldBlock, set: &PartSet) -> ConsensusMessage {
+    ConsensusMessage::NewValidBlock {
+        height: block.height,
+        round: block.round,
+        parts: block.header,
+        have: set.bits().clone(),
+        is_commit: machine.tally().decision().is_some(),
+    }
 }

@@ -101,8 +101,9 @@ impl<'a> Ours<'a> {
     }
 
     /// gossipDataForCatchup and the catch-up of gossipVotesRoutine: the precommits that decided the peer's height, then
-    /// the block. The block goes when the precommits are out, because before them most peers do not know that they need
-    /// it, and ignore it.
+    /// the block. CometBFT begins both at once; but a peer ignores parts until the precommits have told it which block
+    /// it needs, and then says that it has none. So the block waits until it is in step Commit, unless it gathers it
+    /// already. A block is read only for a peer that took all it was given: it must not be cheaper to ask than to read.
     fn help(&self, id: NodeId, peer: &mut Peer, at: At, plan: &mut Plan) -> Option<Height> {
         if peer.help != Help::Needed {
             return None;
@@ -120,12 +121,13 @@ impl<'a> Ours<'a> {
                 let vote = |index| vote_at(commit, index);
                 give_votes_of(id, peer, (height, commit.round, &kept.voted), vote, plan)
             }
-            (_, None) => return Some(height),
+            (_, None) => return peer.account.is_idle().then_some(height),
         };
-        if !voted || !(peer.account.votes_are_out() || at.step == Step::Commit) {
+        let gathers_nothing = peer.known.parts.is_none() && at.step != Step::Commit;
+        if !voted || gathers_nothing {
             return None;
         }
-        let Some(kept) = self.shelf.get(height) else { return Some(height) };
+        let Some(kept) = self.shelf.get(height) else { return peer.account.is_idle().then_some(height) };
         let set = kept.decided.block.parts();
         // Another header is one the peer gives up when it sees the precommits, and says so (NewValidBlock).
         let right = peer.known.expect_parts(set.header()).header == set.header();

@@ -98,6 +98,11 @@ impl Had {
         bits
     }
 
+    #[cfg(test)]
+    pub(super) fn bytes_held(&self) -> usize {
+        self.words.capacity() * size_of::<u64>()
+    }
+
     fn word(&self, at: usize) -> u64 {
         self.words.get(at).copied().unwrap_or(0)
     }

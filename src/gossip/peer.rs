@@ -165,6 +165,16 @@ impl Peer {
         self.told.iter().flatten().any(|told| told == vote)
     }
 
+    #[cfg(test)]
+    pub(super) fn bytes_held(&self) -> usize {
+        let known = &self.known;
+        let of_round = |votes: &Option<(Round, Had)>| votes.as_ref().map_or(0, |(_, had)| had.bytes_held());
+        let rounds: usize = [&known.pol, &known.last_commit, &known.catch_up].into_iter().map(of_round).sum();
+        let parts = known.parts.as_ref().map_or(0, |parts| parts.had.bytes_held());
+        let claims = self.claims.capacity() * size_of::<Claimed>();
+        size_of::<Peer>() + known.prevotes.bytes_held() + known.precommits.bytes_held() + rounds + parts + claims
+    }
+
     /// For `dump_consensus_state`. `members` is the number of validators at a height, where we know it.
     pub(super) fn state(&self, peer: NodeId, members: impl Fn(Height) -> Option<usize>) -> PeerRoundState {
         let known = &self.known;
@@ -198,7 +208,7 @@ impl Parts {
 }
 
 impl Known {
-    fn new() -> Known {
+    pub(super) fn new() -> Known {
         Known {
             at: None,
             start_time: Time::UNIX_EPOCH,
@@ -260,28 +270,30 @@ impl Known {
         });
     }
 
-    /// ApplyNewValidBlockMessage.
+    /// ApplyNewValidBlockMessage. True when it may lack more than we thought.
     pub(super) fn apply_new_valid_block(
         &mut self,
         at: (Height, Round),
         header: PartSetHeader,
         bits: &BitArray,
         commit: Commit,
-    ) {
-        let Some(own) = self.at.filter(|own| own.height == at.0) else { return };
+    ) -> bool {
+        let Some(own) = self.at.filter(|own| own.height == at.0) else { return false };
         if own.round != at.1 && commit == Commit::Open {
-            return;
+            return false;
         }
         match &mut self.parts {
             Some(parts) if parts.header == header && (parts.source == PartsSource::Said || parts.had.within(bits)) => {
                 // What we gave it meanwhile is on its way.
                 parts.had.merge(bits);
                 parts.source = PartsSource::Said;
+                false
             }
-            _ if self.parts_resets >= PARTS_RESETS_MAX => {}
+            _ if self.parts_resets >= PARTS_RESETS_MAX => false,
             _ => {
                 self.parts_resets += 1;
                 self.parts = Some(Parts { header, had: Had::from_bits(bits), source: PartsSource::Said });
+                true
             }
         }
     }
@@ -310,9 +322,9 @@ impl Known {
         self.pol = proposal.pol_round.map(|round| (round, Had::default()));
     }
 
-    /// InitProposalBlockParts: what a peer at a decided height needs.
-    pub(super) fn expect_parts(&mut self, header: PartSetHeader) -> &mut Parts {
-        self.parts.get_or_insert_with(|| Parts::concluded(header))
+    /// InitProposalBlockParts: what a peer in step Commit needs.
+    pub(super) fn expect_parts(&mut self, header: PartSetHeader) -> &Parts {
+        self.parts.get_or_insert_with(|| Parts { header, had: Had::default(), source: PartsSource::Said })
     }
 
     /// SetHasProposalBlockPart.

@@ -20,7 +20,7 @@ pub(super) enum Item {
 struct Planned {
     message: ConsensusMessage,
     bytes: u64,
-    /// Ascending, as peers are looked at.
+    /// Ascending: peers are looked at in this order.
     to: Vec<NodeId>,
 }
 
@@ -67,7 +67,7 @@ impl Plan {
 
     /// True when the peer gets the item in this step.
     pub(super) fn gives(&self, peer: &NodeId, item: &Item) -> bool {
-        self.items.get(item).is_some_and(|planned| planned.to.contains(peer))
+        self.items.get(item).is_some_and(|planned| planned.to.binary_search(peer).is_ok())
     }
 
     /// Orders everything.

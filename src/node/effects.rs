@@ -37,10 +37,7 @@ impl Driver {
             Effect::Drop { peer, why } => self.talk.drop_peer(peer, why),
             Effect::Good(peer) => self.talk.good(peer),
             Effect::Signers(signers) => self.talk.count_signatures_of(signers),
-            Effect::LoadDecided(height) => {
-                let decided = self.load_decided(height)?;
-                self.inner.answers.push_back(Input::DecidedLoaded { height, decided });
-            }
+            Effect::LoadDecided(height) => self.answer_decided(height)?,
             Effect::VerifyCommits { ticket, checks } => {
                 verify_beside(self.genesis.chain_id.clone(), ticket, checks, self.facts.clone());
             }
@@ -195,6 +192,12 @@ impl Driver {
         };
         let results = self.store.results(height)?.map(Arc::new);
         Ok(Some(StoredBlock { block: Arc::new(block), last_validators, results }))
+    }
+
+    fn answer_decided(&mut self, height: Height) -> Result<(), NodeError> {
+        let decided = self.load_decided(height)?;
+        self.inner.answers.push_back(Input::DecidedLoaded { height, decided });
+        Ok(())
     }
 
     /// A decided block and its commit, for a peer that lags behind.

@@ -19,7 +19,8 @@ pub(super) struct Watch {
     /// What the sender heard that the receiver has.
     has: BTreeMap<(usize, usize), BTreeSet<Thing>>,
     unwritten: BTreeMap<(usize, usize, u8), u64>,
-    /// The root of each part on its way, by its place in the block.
+    /// A node whose word is worth nothing.
+    pub(super) liar: Option<usize>,
     complaints: Vec<String>,
     pub(super) votes: usize,
     pub(super) parts: usize,
@@ -39,7 +40,7 @@ impl Watch {
     pub(super) fn sent(&mut self, from: usize, to: usize, message: &ConsensusMessage, bytes: u64) {
         self.messages += 1;
         self.book(from, to, message.channel(), bytes);
-        let Some(thing) = thing(message) else { return };
+        let Some(thing) = thing(message).filter(|_| self.liar != Some(to)) else { return };
         match thing {
             Thing::Vote(..) => self.votes += 1,
             _ => self.parts += 1,
