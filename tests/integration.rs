@@ -14,6 +14,7 @@ mod integration {
     mod crash;
     mod damage;
     mod first_light;
+    mod net;
     mod sign_state;
     mod validators;
     mod websocket;

@@ -100,8 +100,13 @@ impl App {
     }
 
     pub(crate) fn start_at(home: &Home, address: &str) -> App {
+        App::start_in(&home.app_data(), address)
+    }
+
+    /// Starts it with its data in a directory that needs no home of a node.
+    pub(crate) fn start_in(data: &Path, address: &str) -> App {
         let mut command = Command::new(kvstore());
-        let process = Process::start(command.arg("--home").arg(home.app_data()).arg("--address").arg(address));
+        let process = Process::start(command.arg("--home").arg(data).arg("--address").arg(address));
         let ready = process.wait_for("kvstore listens at ");
         App { process, ready }
     }
