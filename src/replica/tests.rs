@@ -1,6 +1,7 @@
 //! Node and application die after every order of the replica; what was acknowledged must stay, be applied once, and
 //! nothing may be signed twice.
 
+mod catch_up;
 mod world;
 
 use crate::types::Tx;

@@ -61,10 +61,7 @@ impl Sync {
 
     /// Consensus heard of a height it cannot reach.
     pub(super) fn on_behind(&mut self, now: Elapsed, height: Height, out: &mut Vec<SyncEffect>) {
-        if matches!(self.mode, Mode::Deciding(Doubt::None))
-            && self.role == super::Role::OneOfMany
-            && height > self.window.next()
-        {
+        if matches!(self.mode, Mode::Deciding(Doubt::None)) && !self.decides_alone() && height > self.window.next() {
             self.mode = Mode::Deciding(Doubt::Heard);
             self.look_into_it(now, out);
         }

@@ -220,20 +220,23 @@ impl Sync {
     // --------------------------------------------------------------------------------------------------- the chain
 
     fn on_begin(&mut self, now: Elapsed, state: Arc<ChainState>, out: &mut Vec<SyncEffect>) {
-        if self.own.is_some_and(|own| state.validators.len() == 1 && state.validators.by_address(&own).is_some()) {
-            self.role = Role::Alone;
-        }
         self.state = Some(state);
-        match self.role {
-            Role::Alone => {
-                self.mode = Mode::Deciding(Doubt::None);
-                out.push(SyncEffect::JoinConsensus);
-            }
-            Role::OneOfMany => {
-                self.restart_window();
-                self.begin_fetching(now, out);
-            }
+        if self.decides_alone() {
+            self.mode = Mode::Deciding(Doubt::None);
+            self.restart_window();
+            out.push(SyncEffect::JoinConsensus);
+        } else {
+            self.restart_window();
+            self.begin_fetching(now, out);
         }
+    }
+
+    /// Nobody else can have decided anything. Others may become validators later, so it is asked anew each time.
+    pub(super) fn decides_alone(&self) -> bool {
+        let only_validator = |state: &Arc<ChainState>| {
+            self.own.is_some_and(|own| state.validators.len() == 1 && state.validators.by_address(&own).is_some())
+        };
+        self.role == Role::Alone || self.state.as_ref().is_some_and(only_validator)
     }
 
     pub(super) fn begin_fetching(&mut self, now: Elapsed, out: &mut Vec<SyncEffect>) {

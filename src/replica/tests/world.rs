@@ -4,7 +4,7 @@ use crate::consensus::{EmptyBlocks, Now, Signed, Tick, Timeouts};
 use crate::crypto::{Hash, PrivateKey, Signature, sha256};
 use crate::mempool::{BatchId, Mempool, MempoolConfig, MempoolEffect, MempoolInput, Origin, RequestId};
 use crate::pipeline::{Pipeline, PipelineInput, StoredBlock, build, recover};
-use crate::replica::{Effect, Input, Replica, Resume, Settings};
+use crate::replica::{Effect, Input, Replica, Resume, Settings, Waker};
 use crate::types::abci::*;
 use crate::types::*;
 use bytes::Bytes;
@@ -125,12 +125,15 @@ enum Link {
 
 pub(super) struct World {
     genesis: Arc<GenesisDoc>,
+    own: Option<Address>,
     pub(super) disk: Disk,
     pub(super) app: ModelApp,
     replica: Replica,
     answers: VecDeque<Input>,
     facts: VecDeque<Fact>,
     effects: VecDeque<Effect>,
+    /// What concerns peers, for who plays them.
+    pub(super) outward: VecDeque<Effect>,
     timers: BTreeMap<TimerId, Tick>,
     checking: BTreeMap<BatchId, usize>,
     link: Link,
@@ -168,7 +171,7 @@ fn genesis() -> GenesisDoc {
     }
 }
 
-fn replica(genesis: &Arc<GenesisDoc>, disk: &Disk) -> Replica {
+fn replica(genesis: &Arc<GenesisDoc>, disk: &Disk, own: Option<Address>) -> Replica {
     let second = Duration::from_secs(1);
     let timeouts = Timeouts {
         propose: second,
@@ -181,7 +184,6 @@ fn replica(genesis: &Arc<GenesisDoc>, disk: &Disk) -> Replica {
         skip_commit_when_all_voted: false,
         empty_blocks: EmptyBlocks::Never,
     };
-    let own = Some(Address::from(&key().public_key()));
     let stored = disk.state();
     let expected =
         || Arc::new(recover::first_state(genesis, &InitChainResponse::default(), 0).expect("a legal genesis"));
@@ -194,12 +196,20 @@ fn replica(genesis: &Arc<GenesisDoc>, disk: &Disk) -> Replica {
 
 impl World {
     pub(super) fn new() -> World {
-        World::start(genesis().into(), Disk::default(), ModelApp::default())
+        let own = Some(Address::from(&key().public_key()));
+        World::start(genesis().into(), own, Disk::default(), ModelApp::default())
     }
 
-    fn start(genesis: Arc<GenesisDoc>, disk: Disk, app: ModelApp) -> World {
+    /// A node of the same chain that signs nothing and has nothing yet.
+    pub(super) fn follower() -> World {
+        World::start(genesis().into(), None, Disk::default(), ModelApp::default())
+    }
+
+    fn start(genesis: Arc<GenesisDoc>, own: Option<Address>, disk: Disk, app: ModelApp) -> World {
         World {
-            replica: replica(&genesis, &disk),
+            replica: replica(&genesis, &disk, own),
+            own,
+            outward: VecDeque::new(),
             genesis,
             disk,
             app,
@@ -230,7 +240,7 @@ impl World {
             }
         }
         self.app.working = None;
-        World { now: self.now, published: self.published, ..World::start(self.genesis, self.disk, self.app) }
+        World { now: self.now, published: self.published, ..World::start(self.genesis, self.own, self.disk, self.app) }
     }
 
     // ---------------------------------------------------------------------------------------------- the loop
@@ -262,6 +272,48 @@ impl World {
             }
         }
         panic!("100,000 turns and no block {target}: {:?}", self.replica.view());
+    }
+
+    /// Does everything that can be done without peers and timers. False when the fuel ran out.
+    pub(super) fn settle(&mut self) -> bool {
+        loop {
+            while let Some(effect) = self.effects.pop_front() {
+                if self.fuel == 0 {
+                    self.effects.push_front(effect);
+                    return false;
+                }
+                (self.fuel, self.executed) = (self.fuel - 1, self.executed + 1);
+                self.execute(effect);
+            }
+            if let Some(input) = self.answers.pop_front() {
+                self.step(input);
+            } else if let Some(fact) = self.facts.pop_front() {
+                self.take(fact);
+            } else if self.link == Link::Down {
+                self.connect();
+            } else {
+                return true;
+            }
+        }
+    }
+
+    /// Lets time pass until `at`, and tells block sync.
+    pub(super) fn wake_sync(&mut self, at: Tick) {
+        self.now = self.now.max(at.0);
+        self.step(Input::Woken(Waker::Sync));
+    }
+
+    /// The height consensus is at; none while it stands still.
+    pub(super) fn deciding(&self) -> Option<u64> {
+        self.replica.view().map(|view| view.height.get())
+    }
+
+    pub(super) fn progress(&self) -> crate::sync::Progress {
+        self.replica.progress()
+    }
+
+    pub(super) fn chain_id(&self) -> &ChainId {
+        &self.genesis.chain_id
     }
 
     fn step(&mut self, input: Input) {
@@ -384,6 +436,9 @@ impl World {
                 assert!(before.is_none_or(|before| before == id), "block {height} was acknowledged with other content");
             }
             Effect::Halt(error) => self.halted = Some(error.to_string()),
+            Effect::Tell { .. } | Effect::VerifyCommits { .. } | Effect::WakeAt { .. } | Effect::Drop { .. } => {
+                self.outward.push_back(effect);
+            }
             _ => {}
         }
     }
