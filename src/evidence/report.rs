@@ -63,7 +63,7 @@ fn examine_votes(evidence: &DuplicateVoteEvidence, facts: &Facts, chain_id: &Cha
     ));
     let member = facts.validators.by_address(&a.validator_address).map(|(_, member)| member);
     let words = format!("{} at height {}", a.validator_address, a.height);
-    checks.push(check("validator", member.map(|_| format!("{words}")).ok_or_else(|| format!("no validator {words}"))));
+    checks.push(check("validator", member.map(|_| words.clone()).ok_or_else(|| format!("no validator {words}"))));
     let Some(member) = member else { return };
     checks.push(equal("power", &evidence.validator_power, &member.power, "the validator's power at that height"));
     checks.push(total_power(&evidence.total_voting_power, facts));

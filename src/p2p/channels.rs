@@ -58,6 +58,9 @@ impl UnfinishedBudget {
     }
 }
 
+/// Messages of transactions given to a connection and not written yet: `mempool::gossip::BATCHES_IN_FLIGHT`.
+const MEMPOOL_MESSAGES_AT_A_TIME: usize = 2;
+
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
@@ -84,13 +87,16 @@ impl ChannelTable {
 }
 
 fn limits(channel: Channel, max_tx_bytes: u64) -> ChannelLimits {
+    let one_tx = one_tx_message(max_tx_bytes);
     let (priority, message_bytes_max, queue_messages_max, queue_bytes_max) = match channel {
         Channel::Pex => (1, 64_000, 10, 128 * KIB),
         Channel::State => (6, CONSENSUS_MESSAGE_MAX, 8192, MIB),
         Channel::Data => (10, CONSENSUS_MESSAGE_MAX, 8192, 4 * MIB),
         Channel::Vote => (7, CONSENSUS_MESSAGE_MAX, 8192, 2 * MIB),
         Channel::VoteSetBits => (1, CONSENSUS_MESSAGE_MAX, 64, 256 * KIB),
-        Channel::Mempool => (5, one_tx_message(max_tx_bytes), 1024, 2 * MIB),
+        // Room for the two largest messages that gossip gives at a time: it is told when they are written, and a peer
+        // whose queue is full is dropped.
+        Channel::Mempool => (5, one_tx, 1024, one_tx.saturating_mul(MEMPOOL_MESSAGES_AT_A_TIME)),
         Channel::Evidence => (6, CONSENSUS_MESSAGE_MAX, 64, 2 * MIB),
         // A block of 100 MiB and what is around it (blocksync.MaxMsgSize).
         Channel::Blocksync => (5, 104_857_605, 1000, 4 * MIB),
@@ -117,6 +123,7 @@ mod tests {
             let table = ChannelTable::new(&[Channel::Mempool], bytes);
             let message = PeerMessage::Txs(vec![vec![7; bytes as usize].into()]).encode();
             assert_eq!(table.iter().next().expect("one").message_bytes_max, message.len(), "{bytes}");
+            assert_eq!(table.iter().next().expect("one").queue_bytes_max, 2 * message.len(), "two of them may wait");
         }
     }
 }

@@ -80,12 +80,12 @@ impl Source {
     /// A node when one is named or runs; otherwise the home's store.
     pub(super) fn find(common: &Common, args: &EvidenceRange, out: &Output) -> Result<Source, CliError> {
         let home = common.home()?;
-        if args.node.is_none() && !HomeLock::is_taken(&home) {
-            if let Ok((config, _)) = Config::load(&home, &common.overrides())
-                && storage::exists(&config.storage.dir)
-            {
-                return open_store(&config).map(Source::Store).map_err(store);
-            }
+        if args.node.is_none()
+            && !HomeLock::is_taken(&home)
+            && let Ok((config, _)) = Config::load(&home, &common.overrides())
+            && storage::exists(&config.storage.dir)
+        {
+            return open_store(&config).map(Source::Store).map_err(store);
         }
         let run_file = RunFile::read(&home);
         let mut failures = Vec::new();
