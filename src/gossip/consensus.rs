@@ -448,15 +448,22 @@ fn new_round_step(now: Now, machine: &Tendermint) -> NewRoundStep {
     }
 }
 
-/// The block more than two thirds precommitted, or prevoted in this round, as far as it is here.
+/// The block more than two thirds precommitted, or prevoted in this round, as far as it is here; before that the
+/// proposed block once it is complete, which CometBFT does not say so early: nobody need send us more of it. A proposal
+/// justified by an earlier round must wait: a CometBFT peer that hears of the block before it knows that we have the
+/// proposal gives us none of the prevotes that justify it (SetHasProposal).
 fn block_to_tell(machine: &Tendermint) -> Option<(ToldBlock, &PartSet)> {
     let (height, round) = (machine.height(), machine.round());
-    let id = match machine.tally().decision() {
-        Some((_, id)) => id,
-        None => machine.tally().majority(round, VoteKind::Prevote)??,
-    };
-    let set = machine.parts(&id.parts)?;
-    Some((ToldBlock { height, round, header: set.header(), complete: set.is_complete() }, set))
+    let decided = machine.tally().decision().map(|(_, id)| id);
+    let polka = || machine.tally().majority(round, VoteKind::Prevote).flatten();
+    let told = |header, set: &PartSet| ToldBlock { height, round, header, complete: set.is_complete() };
+    if let Some(id) = decided.or_else(polka) {
+        let set = machine.parts(&id.parts)?;
+        return Some((told(id.parts, set), set));
+    }
+    let fresh = machine.proposal_of(round).filter(|proposal| proposal.pol_round.is_none())?;
+    let set = machine.parts(&fresh.block_id.parts).filter(|set| set.is_complete())?;
+    Some((told(fresh.block_id.parts, set), set))
 }
 
 /// broadcastNewValidBlockMessage.

@@ -21,12 +21,18 @@ fn four_validators_decide_block_after_block() {
     }
 }
 
+/// How often a part or vote travels at most, for one of use: in a mesh of four each node may hear it from three.
+const COPIES_MAX: usize = 3;
+
 #[test]
 fn blocks_of_many_parts_reach_everybody() {
     for seed in 0..SEEDS {
         let mut world = World::new(seed, Plan { block_bytes: 1_500_000, ..Plan::mesh(4) });
         assert!(world.run_until(60, |world| world.lowest() > 5), "seed {seed}: stopped at {}", world.lowest());
         world.check();
+        let blocks = usize::try_from(world.height(0)).expect("few");
+        assert!(world.watch.parts <= COPIES_MAX * blocks * 23 * 3, "seed {seed}: {} parts", world.watch.parts);
+        assert!(world.watch.votes <= COPIES_MAX * blocks * 8 * 3, "seed {seed}: {} votes", world.watch.votes);
     }
 }
 

@@ -43,6 +43,10 @@ fn proposal(height: u64, round: u32, pol_round: Option<u32>) -> Proposal {
     }
 }
 
+pub(super) fn proposal_for(block_id: BlockId) -> Proposal {
+    Proposal { block_id, ..proposal(1, 0, None) }
+}
+
 fn bits(on: &[usize], len: usize) -> BitArray {
     let mut bits = BitArray::new(len);
     on.iter().for_each(|at| bits.set(*at));

@@ -49,8 +49,12 @@ impl Scene {
         if let Some(peer) = from {
             self.hear(peer, ConsensusMessage::Vote(vote.clone()));
         }
-        let message = Message::Vote(Verified::trusted(vote.clone()));
-        let source = Source::Peer(from.unwrap_or(node_id(99)));
+        self.consensus(Message::Vote(Verified::trusted(vote.clone())))
+    }
+
+    /// Something reaches consensus.
+    fn consensus(&mut self, message: Message) -> Vec<GossipEffect> {
+        let source = Source::Peer(node_id(99));
         let mut out = Vec::new();
         self.machine.step(now_at(self.now), Input::Received { source, message }, &mut out);
         let note = |effect| if let Effect::Note(note) = effect { Some(note) } else { None };
@@ -268,4 +272,24 @@ fn a_peer_is_good_after_ten_thousand_useful_votes() {
     }
     assert!(matches!(useful(&mut scene)[..], [GossipEffect::Good(_)]));
     assert_eq!(scene.gossip.peer_states()[0].useful_votes, USEFUL_TO_BE_GOOD);
+}
+
+#[test]
+fn a_complete_block_is_told_once_and_again_only_when_the_round_or_the_block_changes() {
+    let mut scene = Scene::new();
+    scene.join(node_id(1));
+    let built = block(Height::FIRST, "a", 100);
+    let proposal = super::peers::proposal_for(built.id());
+    let told = |effects: Vec<GossipEffect>| {
+        let is_block = |message: &&ConsensusMessage| matches!(message, ConsensusMessage::NewValidBlock { .. });
+        said(&effects).into_iter().map(|(_, message)| message).filter(is_block).count()
+    };
+    let said_proposal = Message::Proposal(Verified::trusted(proposal));
+    assert_eq!(told(scene.consensus(said_proposal)), 0, "nothing of it is here");
+    let part = built.parts().part(0).expect("one part").clone();
+    let part = Message::Part { height: Height::FIRST, round: Round::ZERO, part };
+    assert_eq!(told(scene.consensus(part)), 1);
+    for from in 0..6 {
+        assert_eq!(told(scene.vote(None, &vote(from, VoteKind::Prevote, Some(built.id())))), 0, "no news");
+    }
 }

@@ -24,7 +24,6 @@ pub(super) struct Watch {
     complaints: Vec<String>,
     pub(super) votes: usize,
     pub(super) parts: usize,
-    pub(super) messages: usize,
 }
 
 impl Watch {
@@ -38,7 +37,6 @@ impl Watch {
 
     /// `from` gives `to` a message.
     pub(super) fn sent(&mut self, from: usize, to: usize, message: &ConsensusMessage, bytes: u64) {
-        self.messages += 1;
         self.book(from, to, message.channel(), bytes);
         let Some(thing) = thing(message).filter(|_| self.liar != Some(to)) else { return };
         match thing {
