@@ -1,7 +1,7 @@
 //! From a checked configuration to a node that can start: opens the store and the sockets.
 
 use super::app_link::AppSource;
-use super::{NodeError, NodeOptions, network};
+use super::{DoppelgangerCheck, NodeError, NodeOptions, network};
 use crate::abci::{self, KvStore, LocalApp, Noop};
 use crate::codec::json::genesis;
 use crate::config::{
@@ -76,6 +76,10 @@ pub async fn assemble(
         app: app_source(&config.application, config.abci_requests_in_flight),
         timeouts: timeouts(&config.consensus),
         block_time_tolerance: Some(BLOCK_TIME_TOLERANCE),
+        doppelganger_check: match config.consensus.skip_doppelganger_check {
+            true => DoppelgangerCheck::Skipped,
+            false => DoppelgangerCheck::OnRejoin,
+        },
         mempool: mempool(&config.mempool),
         facts,
         rpc: (!listeners.is_empty()).then(|| (listeners, rpc_config(&config.rpc))),

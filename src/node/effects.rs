@@ -11,7 +11,7 @@ use crate::ports::{MempoolError, SignError, Store};
 use crate::replica::{Effect, Input, Resume};
 use crate::types::abci::{CheckTxRequest, Request};
 use crate::types::{
-    CandidateBlock, ChainState, ExtendedCommit, Height, PartSet, Published, SignRequest, Tx, UnsignedProposal,
+    CandidateBlock, ChainState, ExtendedCommit, Height, PartSet, Published, Round, SignRequest, Tx, UnsignedProposal,
     UnsignedVote,
 };
 use std::sync::Arc;
@@ -56,11 +56,7 @@ impl Driver {
                 let stored = self.load_block(height)?.map(Box::new);
                 self.inner.answers.push_back(Input::Pipeline(PipelineInput::Loaded { height, stored }));
             }
-            Effect::LoadFacts { height, round, block } => {
-                let known = |evidence| super::evidence_facts(&*self.store, evidence);
-                let facts = block.block().evidence.iter().map(known).collect::<Result<Vec<_>, _>>()?;
-                self.inner.answers.push_back(Input::FactsLoaded { height, round, block, facts });
-            }
+            Effect::LoadFacts { height, round, block } => self.load_facts(height, round, block)?,
             Effect::Begin(state) => self.begin(&state)?,
             Effect::Publish(applied) => {
                 self.inner.timers.forget_below(applied.block.block().header.height);
@@ -75,6 +71,7 @@ impl Driver {
             }
             Effect::Note(note) => tracing::warn!("{note}"),
             Effect::WaitForApp { why } => self.wait_for_app(&why),
+            Effect::Key(news) => sign_state::act_on(news)?,
             Effect::Halt(error) => self.halt(&error.to_string()),
             Effect::GoOn(state) => self.ready(&state),
             Effect::SaveEvidence(changes) => self.store.save_evidence(&changes)?,
@@ -197,6 +194,14 @@ impl Driver {
     fn answer_decided(&mut self, height: Height) -> Result<(), NodeError> {
         let decided = self.load_decided(height)?;
         self.inner.answers.push_back(Input::DecidedLoaded { height, decided });
+        Ok(())
+    }
+
+    /// What the store knows about the evidence in a proposed block.
+    fn load_facts(&mut self, height: Height, round: Round, block: Arc<CandidateBlock>) -> Result<(), NodeError> {
+        let known = |evidence| super::evidence_facts(&*self.store, evidence);
+        let facts = block.block().evidence.iter().map(known).collect::<Result<Vec<_>, _>>()?;
+        self.inner.answers.push_back(Input::FactsLoaded { height, round, block, facts });
         Ok(())
     }
 

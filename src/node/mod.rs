@@ -25,7 +25,7 @@ mod traffic;
 pub use app_link::AppSource;
 pub use assemble::assemble;
 pub use handle::Handle;
-pub use sign_state::{HomeShows, StaleSignState, home_shows};
+pub use sign_state::{DoppelgangerCheck, HomeShows, StaleSignState, home_shows};
 
 use crate::consensus::Timeouts;
 use crate::crypto::PublicKey;
@@ -36,7 +36,7 @@ use crate::metrics::Metrics;
 use crate::p2p::{self, NetworkOptions};
 use crate::pipeline::{Pipeline, build, recover};
 use crate::ports::{JournalError, NodeFacts, SignError, Signer, Store, StoreError};
-use crate::replica::{Input, Replica, Settings};
+use crate::replica::{Elsewhere, Input, Replica, Settings};
 use crate::rpc::{self, RpcConfig};
 use crate::types::abci::InitChainResponse;
 use crate::types::{
@@ -48,6 +48,7 @@ use inbox::Inbox;
 use indexer::Indexer;
 use report::Report;
 use seen::Seen;
+use sign_state::Hearing;
 use status::SharedStatus;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -79,6 +80,8 @@ pub struct NodeOptions {
     pub timeouts: Timeouts,
     /// How far ahead of our clock a proposed block may be; no limit when none.
     pub block_time_tolerance: Option<Duration>,
+    /// Whether a validator that rejoins listens for its own key before it signs.
+    pub doppelganger_check: DoppelgangerCheck,
     /// How much the mempool holds.
     pub mempool: MempoolConfig,
     /// What the node says about itself.
@@ -114,6 +117,12 @@ pub enum NodeError {
     /// The sign state.
     #[error(transparent)]
     StaleSignState(#[from] StaleSignState),
+    /// The own key.
+    #[error(
+        "refused to sign: {0}. The node stops before it signs anything else\n  next: stop the other node. If you are sure \
+         that it is gone: quorate start --skip-doppelganger-check"
+    )]
+    KeyElsewhere(Elsewhere),
     /// The genesis document and the store.
     #[error("{0}")]
     Genesis(String),
@@ -192,7 +201,10 @@ pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, N
     };
     let (journal, recovered) = wal::open(&wal_dir, wal::Limits::default())?;
     sign_state::refuse_stale(signer.as_deref(), &*store, &recovered)?;
-    let settings = Settings { own, timeouts, block_time_tolerance: options.block_time_tolerance };
+    let hearing = Hearing::of(options.network.as_ref(), &state, own.as_ref());
+    let check = options.doppelganger_check;
+    let key_check = sign_state::key_check(signer.as_deref(), &*store, &timeouts, check, hearing);
+    let settings = Settings { own, timeouts, block_time_tolerance: options.block_time_tolerance, key_check };
     let genesis = Arc::new(genesis);
     let pipeline = Pipeline::new(Arc::clone(&genesis), stored, own, MedianRule::CommitAndNil);
     let status = Arc::new(SharedStatus::new(Arc::clone(&state), &app.to_string()));

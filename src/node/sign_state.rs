@@ -2,10 +2,13 @@
 
 use super::NodeError;
 use crate::config::Config;
+use crate::consensus::Timeouts;
+use crate::p2p::NetworkOptions;
 use crate::ports::{Signer, Store};
 use crate::privval::{Shown, newest_shown};
+use crate::replica::{KeyCheck, KeyNews, listen_for};
 use crate::storage::{self, Indexing};
-use crate::types::{Address, Height, Power, SignPosition};
+use crate::types::{Address, ChainState, Height, Power, SignPosition};
 use crate::wal::{self, Recovered};
 use std::path::{Path, PathBuf};
 
@@ -40,6 +43,70 @@ pub(super) fn refuse_stale(
     match newest_shown(store, &records, &own, memory.last)? {
         None => Ok(()),
         Some(shown) => Err(StaleSignState { file: memory.file, last: memory.last, shown }.into()),
+    }
+}
+
+/// Whether a validator that rejoins listens for its own key before it signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DoppelgangerCheck {
+    /// It does.
+    OnRejoin,
+    /// It signs at once.
+    Skipped,
+}
+
+/// Whether anybody could be heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hearing {
+    /// Other validators, or peers an operator named.
+    Others,
+    /// A validator that decides alone and knows of no peer.
+    Nobody,
+}
+
+impl Hearing {
+    pub(super) fn of(network: Option<&NetworkOptions>, state: &ChainState, own: Option<&Address>) -> Hearing {
+        let Some(network) = network else { return Hearing::Nobody };
+        let settings = &network.settings;
+        let alone = state.validators.members().iter().all(|member| Some(&member.address) == own);
+        match alone && settings.persistent_peers.is_empty() && settings.seeds.is_empty() {
+            true => Hearing::Nobody,
+            false => Hearing::Others,
+        }
+    }
+}
+
+/// How a validator looks for its own key elsewhere. One that signed before, or whose home has blocks, rejoins: another
+/// node may have its key meanwhile. What that costs is said, and what to do who cannot wait.
+pub(super) fn key_check(
+    signer: Option<&dyn Signer>,
+    store: &dyn Store,
+    timeouts: &Timeouts,
+    check: DoppelgangerCheck,
+    hearing: Hearing,
+) -> KeyCheck {
+    let memory = signer.and_then(Signer::memory);
+    let (Some(memory), DoppelgangerCheck::OnRejoin) = (memory, check) else { return KeyCheck::Skipped };
+    let rejoins = store.tip() > Height::ZERO || memory.last > SignPosition::START;
+    if !rejoins || hearing == Hearing::Nobody {
+        return KeyCheck::WhileSigning(memory.last);
+    }
+    let longest = listen_for(timeouts);
+    tracing::info!(
+        "this validator rejoins: it listens for its own key up to {longest:?} before it signs. With \
+         --skip-doppelganger-check it signs at once"
+    );
+    KeyCheck::BeforeSigning(memory.last)
+}
+
+/// What listening for the own key found.
+pub(super) fn act_on(news: KeyNews) -> Result<(), NodeError> {
+    match news {
+        KeyNews::Clear => {
+            tracing::info!("nobody else signs with this validator's key: signing begins");
+            Ok(())
+        }
+        KeyNews::Elsewhere(elsewhere) => Err(NodeError::KeyElsewhere(elsewhere)),
     }
 }
 

@@ -75,6 +75,7 @@ fn options(dir: &Path, store: Arc<dyn Store>, app: LocalApp) -> NodeOptions {
         app: AppSource::Builtin(app, "kvstore"),
         timeouts: timeouts(),
         block_time_tolerance: None,
+        doppelganger_check: DoppelgangerCheck::OnRejoin,
         mempool: MempoolConfig::default(),
         facts,
         network: None,

@@ -3,18 +3,20 @@
 //! The machines know nothing of one another. Everything that crosses from one to another crosses here, in order: an
 //! order of consensus to the pipeline is handed over only when all orders before it have gone out.
 //!
-//! Reading order: this file → `route` → `start` → `peers` → `catch_up`.
+//! Reading order: this file → `route` → `start` → `peers` → `catch_up` → `listen` → `own_key`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod catch_up;
 mod listen;
+mod own_key;
 mod peers;
 mod route;
 mod start;
 #[cfg(test)]
 mod tests;
 
-pub use listen::{Elsewhere, LISTEN_MAX, LISTEN_MIN, Listening, Verdict, listen_for};
+pub use listen::{Elsewhere, LISTEN_MAX, LISTEN_MIN, listen_for};
+pub use own_key::{KeyCheck, KeyNews};
 pub use peers::PeerInput;
 pub use start::Resume;
 
@@ -34,6 +36,7 @@ use crate::types::{
     Address, AppliedBlock, CandidateBlock, ChainState, Evidence, EvidenceChange, ExtendedCommit, Height, JournalRecord,
     NodeId, PeerMessage, PeerRoundState, Round, SignRequest, TimerId,
 };
+use listen::Listening;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,6 +96,8 @@ pub enum Waker {
     Gossip,
     /// Block sync.
     Sync,
+    /// Listening for our own key.
+    Listening,
 }
 
 /// An order to the driver. Orders run in their order; nothing after [`Effect::Persist`] that promises anything (`Sign`,
@@ -215,6 +220,8 @@ pub enum Effect {
         /// Why.
         why: String,
     },
+    /// What became of listening for our own key. When it is at work elsewhere, the node must stop.
+    Key(KeyNews),
     /// Nothing more can be decided until people act.
     Halt(PipelineError),
     /// The application is back and agrees with the chain: what [`Effect::Halt`] or [`Effect::WaitForApp`] said is over.
@@ -239,6 +246,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// How far ahead of our clock a proposed block may be; no limit when none.
     pub block_time_tolerance: Option<Duration>,
+    /// How to look for others that sign with our key.
+    pub key_check: KeyCheck,
 }
 
 impl Settings {
@@ -271,6 +280,8 @@ pub struct Replica {
     tx_gossip: TxGossip,
     evidence_gossip: EvidenceGossip,
     sync: Sync,
+    /// None when nobody looks for our key elsewhere.
+    listening: Option<Listening>,
     state: Arc<ChainState>,
     /// Where consensus stood when the driver was told whose signatures count.
     signers_at: Option<(Height, Round)>,
@@ -289,6 +300,7 @@ impl Replica {
         let evidence = evidence::Pool::new(&state);
         let own = settings.own;
         Replica {
+            listening: settings.listening(),
             settings,
             consensus: None,
             pipeline,
@@ -316,7 +328,10 @@ impl Replica {
             Input::TimerFired(timer) => {
                 self.work.push_back(Work::Consensus(crate::consensus::Input::TimerFired(timer)))
             }
-            Input::Signed(signed) => self.work.push_back(Work::Consensus(crate::consensus::Input::Signed(signed))),
+            Input::Signed(signed) => {
+                self.note_signed(&signed);
+                self.work.push_back(Work::Consensus(crate::consensus::Input::Signed(signed)));
+            }
             Input::FactsLoaded { height, round, block, facts } => {
                 self.check_with_facts(now, height, round, block, facts)
             }
@@ -328,6 +343,7 @@ impl Replica {
             }
             Input::Woken(Waker::Gossip) => self.gossip(now, GossipInput::Woken, out),
             Input::Woken(Waker::Sync) => self.sync(now, SyncInput::Woken, out),
+            Input::Woken(Waker::Listening) => self.listened(now, out),
         }
         while let Some(work) = self.work.pop_front() {
             match work {

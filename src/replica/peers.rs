@@ -95,6 +95,9 @@ impl Replica {
 
     /// A proposal, a part or a vote, its signatures checked.
     fn hand_to_consensus(&mut self, now: Now, peer: NodeId, said: Message, out: &mut Vec<Effect>) {
+        if !self.is_harmless(&said, out) {
+            return;
+        }
         let useful = match &said {
             Message::Proposal(_) => None,
             Message::Part { .. } => Some(Useful::Part),

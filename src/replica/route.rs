@@ -24,8 +24,8 @@ impl Replica {
         let mut notes = Vec::new();
         for effect in effects {
             match effect {
-                consensus::Effect::Persist(record) => out.push(Effect::Persist(record)),
-                consensus::Effect::Sign(request) => out.push(Effect::Sign(request)),
+                consensus::Effect::Persist(record) => self.persist(record, out),
+                consensus::Effect::Sign(request) => self.have_signed(request, out),
                 // Gossip gives each peer what it lacks, ours like anybody's.
                 consensus::Effect::Send(..) | consensus::Effect::Broadcast(_) => {}
                 consensus::Effect::SetTimer { timer, at, .. } => out.push(Effect::SetTimer { timer, at }),
@@ -41,11 +41,10 @@ impl Replica {
                 }
                 consensus::Effect::Decide(Decision { block, commit }) => {
                     self.decided_at = Some(now.tick);
+                    self.listen_to_decision(now, &commit, out);
                     self.tell_pipeline(PipelineInput::Decide { block, commit });
                 }
-                consensus::Effect::Accuse(accusation) => {
-                    self.evidence.report_conflict(accusation.first, accusation.second);
-                }
+                consensus::Effect::Accuse(accusation) => self.accuse(accusation),
                 consensus::Effect::RequestSync(height) => self.sync(now, SyncInput::Behind(height), out),
                 consensus::Effect::Note(note) => {
                     out.push(Effect::Round(note.clone()));

@@ -29,6 +29,7 @@ impl Replica {
         let state = Arc::clone(&self.state);
         self.evidence.restore(resume.evidence, &state);
         self.tell_evidence(EvidenceGossipInput::Changed, out);
+        self.listen_from(now, state.next_height(), out);
         let app_hash_recorded = resume.last_header_app_hash.as_ref() == Some(&state.app_hash);
         let start = self.start(&state, resume.last_commit, app_hash_recorded, now.tick);
         let mut effects = Vec::new();
@@ -54,7 +55,7 @@ impl Replica {
             last_commit,
             last_block_time: state.last_block_time,
             params: Arc::clone(&state.consensus_params),
-            own: self.settings.own,
+            own: self.signs_as(),
             timeouts: self.settings.timeouts,
             begin_at,
             proof_block_needed: first || !app_hash_recorded,

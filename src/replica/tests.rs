@@ -2,6 +2,7 @@
 //! nothing may be signed twice.
 
 mod catch_up;
+mod twin;
 mod world;
 
 use crate::types::Tx;

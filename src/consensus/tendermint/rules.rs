@@ -144,7 +144,8 @@ impl Tendermint {
     fn settle_old_prevote(&mut self, now: Now, out: &mut Effects<Tendermint>) -> bool {
         let state = &mut self.current;
         let key = (state.round, VoteKind::Prevote);
-        if !matches!(state.own.get(&key), Some(OwnVote::Undetermined)) {
+        // The journal of one who is no validator, or signs no more, has steps too; there is no vote to ask for.
+        if state.own_seat().is_none() || !matches!(state.own.get(&key), Some(OwnVote::Undetermined)) {
             return false;
         }
         let precommitted = state.own.contains_key(&(state.round, VoteKind::Precommit));

@@ -1,10 +1,12 @@
 //! A driver in memory around the replica: no tasks, no files, no clock; and an application and a disk to go with it.
 
+use crate::consensus::tendermint::Message;
 use crate::consensus::{EmptyBlocks, Now, Signed, Tick, Timeouts};
-use crate::crypto::{Hash, PrivateKey, Signature, sha256};
+use crate::crypto::{Hash, PrivateKey, Signature, Verified, sha256};
+use crate::gossip::Heard;
 use crate::mempool::{BatchId, Mempool, MempoolConfig, MempoolEffect, MempoolInput, Origin, RequestId};
 use crate::pipeline::{Pipeline, PipelineInput, StoredBlock, build, recover};
-use crate::replica::{Effect, Input, Replica, Resume, Settings, Waker};
+use crate::replica::{Effect, Input, KeyCheck, KeyNews, PeerInput, Replica, Resume, Settings, Waker};
 use crate::types::abci::*;
 use crate::types::*;
 use bytes::Bytes;
@@ -17,7 +19,7 @@ use std::time::Duration;
 type Content = (Option<BlockId>, Option<Round>);
 
 /// What survives the node.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Disk {
     journal: Vec<JournalRecord>,
     /// Appended, not synced.
@@ -33,6 +35,26 @@ pub(super) struct Disk {
 impl Disk {
     fn sync_journal(&mut self) {
         self.journal.append(&mut self.unsynced);
+    }
+
+    /// Where the last signature stands, as the guard remembers it.
+    pub(super) fn last_signed(&self) -> Option<SignPosition> {
+        let (height, round, step) = self.signed.keys().last().copied()?;
+        let step = match step {
+            Step::Propose => SignStep::Propose,
+            Step::Prevote => SignStep::Prevote,
+            _ => SignStep::Precommit,
+        };
+        Some(SignPosition { height, round, step })
+    }
+
+    /// The votes that were signed, in order.
+    pub(super) fn votes(&self) -> Vec<Vote> {
+        let vote = |(_, signed): &(Content, Signed)| match signed {
+            Signed::Vote(vote) => Some(vote.clone()),
+            _ => None,
+        };
+        self.signed.values().filter_map(vote).collect()
     }
 
     fn tip(&self) -> Height {
@@ -59,7 +81,7 @@ impl Disk {
 }
 
 /// An application that counts how often it committed each block.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct ModelApp {
     pub(super) height: u64,
     hash: Bytes,
@@ -114,6 +136,14 @@ pub(super) enum Death {
     PowerCut,
 }
 
+/// How a node that starts looks for its own key.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Care {
+    Skipped,
+    /// It listens first where it signed before.
+    OnRejoin,
+}
+
 /// The connections to the application.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Link {
@@ -135,6 +165,12 @@ pub(super) struct World {
     /// What concerns peers, for who plays them.
     pub(super) outward: VecDeque<Effect>,
     timers: BTreeMap<TimerId, Tick>,
+    /// When listening for our own key ends.
+    listens_until: Option<Tick>,
+    /// What it found.
+    pub(super) key_news: Vec<KeyNews>,
+    /// How a node that starts looks for its own key.
+    care: Care,
     checking: BTreeMap<BatchId, usize>,
     link: Link,
     now: u64,
@@ -171,7 +207,7 @@ fn genesis() -> GenesisDoc {
     }
 }
 
-fn replica(genesis: &Arc<GenesisDoc>, disk: &Disk, own: Option<Address>) -> Replica {
+fn replica(genesis: &Arc<GenesisDoc>, disk: &Disk, own: Option<Address>, care: Care) -> Replica {
     let second = Duration::from_secs(1);
     let timeouts = Timeouts {
         propose: second,
@@ -191,25 +227,43 @@ fn replica(genesis: &Arc<GenesisDoc>, disk: &Disk, own: Option<Address>) -> Repl
     let pipeline = Pipeline::new(Arc::clone(genesis), stored, own, MedianRule::CommitAndNil);
     let mut mempool = Mempool::new(MempoolConfig::default(), build::tx_limits(&state));
     mempool.step(MempoolInput::AppDown { why: "not connected".into() }, &mut Vec::new());
-    Replica::new(Settings { own, timeouts, block_time_tolerance: None }, state, pipeline, mempool)
+    let key_check = match (care, disk.last_signed()) {
+        (Care::Skipped, _) => KeyCheck::Skipped,
+        (Care::OnRejoin, None) => KeyCheck::WhileSigning(SignPosition::START),
+        (Care::OnRejoin, Some(last)) => KeyCheck::BeforeSigning(last),
+    };
+    Replica::new(Settings { own, timeouts, block_time_tolerance: None, key_check }, state, pipeline, mempool)
 }
 
 impl World {
     pub(super) fn new() -> World {
+        World::with(Care::Skipped)
+    }
+
+    pub(super) fn with(care: Care) -> World {
         let own = Some(Address::from(&key().public_key()));
-        World::start(genesis().into(), own, Disk::default(), ModelApp::default())
+        World::start(genesis().into(), Disk::default(), ModelApp::default(), (own, care))
     }
 
     /// A node of the same chain that signs nothing and has nothing yet.
     pub(super) fn follower() -> World {
-        World::start(genesis().into(), None, Disk::default(), ModelApp::default())
+        World::start(genesis().into(), Disk::default(), ModelApp::default(), (None, Care::Skipped))
     }
 
-    fn start(genesis: Arc<GenesisDoc>, own: Option<Address>, disk: Disk, app: ModelApp) -> World {
+    /// A second node, started on a copy of this one's home: with the same key, at the same time.
+    pub(super) fn twin(&self) -> World {
+        let (genesis, now) = (Arc::clone(&self.genesis), self.now);
+        World { now, ..World::start(genesis, self.disk.clone(), self.app.clone(), (self.own, self.care)) }
+    }
+
+    fn start(genesis: Arc<GenesisDoc>, disk: Disk, app: ModelApp, (own, care): (Option<Address>, Care)) -> World {
         World {
-            replica: replica(&genesis, &disk, own),
+            replica: replica(&genesis, &disk, own, care),
             own,
             outward: VecDeque::new(),
+            listens_until: None,
+            key_news: Vec::new(),
+            care,
             genesis,
             disk,
             app,
@@ -240,7 +294,8 @@ impl World {
             }
         }
         self.app.working = None;
-        World { now: self.now, published: self.published, ..World::start(self.genesis, self.own, self.disk, self.app) }
+        let who = (self.own, self.care);
+        World { now: self.now, published: self.published, ..World::start(self.genesis, self.disk, self.app, who) }
     }
 
     // ---------------------------------------------------------------------------------------------- the loop
@@ -382,7 +437,21 @@ impl World {
         !waits
     }
 
+    /// A peer tells a vote.
+    pub(super) fn hear(&mut self, vote: &Vote) {
+        let said = Message::Vote(Verified::trusted(vote.clone()));
+        let heard = Heard::Said(said, ConsensusMessage::Vote(vote.clone()));
+        let peer = NodeId::new(Address::new([9; 20]));
+        self.step(Input::Peer(peer, PeerInput::Heard(Box::new(heard))));
+    }
+
     fn fire_timer(&mut self) {
+        let earliest = self.timers.values().min().copied();
+        if let Some(at) = self.listens_until.take_if(|at| earliest.is_none_or(|earliest| *at <= earliest)) {
+            self.now = self.now.max(at.0);
+            return self.step(Input::Woken(Waker::Listening));
+        }
+
         let next = self.timers.iter().min_by_key(|(timer, at)| (**at, **timer)).map(|(timer, at)| (*timer, *at));
         let (timer, at) = next.unwrap_or_else(|| panic!("the chain stands still: {:?}", self.replica.view()));
         self.timers.remove(&timer);
@@ -434,6 +503,13 @@ impl World {
                 let (height, id) = (applied.block.block().header.height.get(), applied.block.id());
                 let before = self.published.insert(height, id);
                 assert!(before.is_none_or(|before| before == id), "block {height} was acknowledged with other content");
+            }
+            Effect::WakeAt { waker: Waker::Listening, at } => self.listens_until = Some(at),
+            Effect::Key(news) => {
+                self.key_news.push(news);
+                if let KeyNews::Elsewhere(elsewhere) = news {
+                    self.halted = Some(elsewhere.to_string());
+                }
             }
             Effect::Halt(error) => self.halted = Some(error.to_string()),
             Effect::Tell { .. } | Effect::VerifyCommits { .. } | Effect::WakeAt { .. } | Effect::Drop { .. } => {

@@ -1,0 +1,84 @@
+//! Two nodes with one key: the second one notices before it signs, the first one as soon as it hears of it. And where
+//! there is no second one, listening costs one round of timeouts and nothing else.
+
+use super::world::{Care, Death, World};
+use crate::replica::{Elsewhere, KeyNews};
+use crate::types::SignPosition;
+
+/// Heights of a run before the second node starts.
+const HEIGHTS: u64 = 3;
+
+/// A node that decided some heights and the last thing it signed.
+fn first() -> (World, SignPosition) {
+    let mut world = World::with(Care::OnRejoin);
+    assert!(world.run_to(HEIGHTS));
+    let last = world.disk.last_signed().expect("it decided alone");
+    (world, last)
+}
+
+#[test]
+fn a_second_node_with_the_key_hears_the_first_and_stops_before_it_signs_anything() {
+    let (mut first, copied) = first();
+    let mut second = first.twin();
+    second.settle();
+    assert!(first.run_to(HEIGHTS + 1), "the first goes on");
+    for vote in first.disk.votes() {
+        second.hear(&vote);
+        second.settle();
+    }
+    let news = second.key_news.first().copied();
+    let heard = first.disk.votes().iter().map(SignPosition::of_vote).find(|at| *at > copied).expect("it voted");
+    assert_eq!(news, Some(KeyNews::Elsewhere(Elsewhere { heard, last: copied })));
+    assert!(second.halted.expect("it stops").contains("another node signs with this key"));
+    assert_eq!(second.disk.last_signed(), Some(copied), "nothing was signed");
+}
+
+#[test]
+fn the_first_node_hears_a_second_one_that_did_not_listen() {
+    let (mut first, copied) = first();
+    let mut second = first.twin();
+    assert!(second.run_to(HEIGHTS + 1), "nothing is heard, so it signs");
+    assert_eq!(second.key_news, [KeyNews::Clear]);
+    let vote = second.disk.votes().into_iter().find(|vote| SignPosition::of_vote(vote) > copied).expect("it voted");
+    first.hear(&vote);
+    first.settle();
+    assert!(matches!(first.key_news[..], [KeyNews::Elsewhere(_)]), "{:?}", first.key_news);
+}
+
+#[test]
+fn echoes_of_what_this_node_signed_before_it_stopped_are_no_second_node() {
+    let (first, last) = first();
+    let votes = first.disk.votes();
+    let mut again = first.restart(Death::Kill);
+    again.settle();
+    votes.iter().for_each(|vote| again.hear(vote));
+    again.settle();
+    assert_eq!((again.disk.last_signed(), again.key_news.len()), (Some(last), 0), "it listens");
+    assert!(again.run_to(HEIGHTS + 2), "and goes on when it has listened");
+    assert_eq!(again.key_news, [KeyNews::Clear]);
+    again.check("echoes");
+}
+
+#[test]
+fn a_node_that_listens_after_every_restart_signs_nothing_twice_and_the_chain_goes_on() {
+    let mut world = World::with(Care::OnRejoin);
+    assert!(world.run_to(HEIGHTS));
+    let orders = world.executed;
+    let mut cases = 0;
+    for cut in (0..orders).step_by(5) {
+        for death in [Death::Kill, Death::PowerCut] {
+            let mut world = World::with(Care::OnRejoin);
+            world.fuel = cut;
+            assert!(!world.run_to(HEIGHTS), "the run ends at its cut");
+            let mut world = world.restart(death);
+            // It dies once more, most often while it listens.
+            world.fuel = cut % 40;
+            world.run_to(HEIGHTS + 2);
+            let mut world = world.restart(death);
+            assert!(world.run_to(HEIGHTS + 2), "{death:?} after {cut} orders: {:?}", world.halted);
+            world.check(&format!("{death:?} after {cut} orders, and again while listening"));
+            cases += 1;
+        }
+    }
+    assert!(cases > 40, "{cases} cases");
+}
