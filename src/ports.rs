@@ -410,7 +410,7 @@ pub struct AddressView {
     pub id: NodeId,
     /// `host:port`.
     pub address: String,
-    /// Why we call: `persistent`, `seed` or `address book`.
+    /// Why we call: `persistent`, `seed`, `operator` (asked for once) or `address book`; `caller` for one we do not call.
     pub origin: &'static str,
     /// True while a connection to this peer stands.
     pub connected: bool,

@@ -1,5 +1,6 @@
 //! Stories about networks of two to five nodes over loopback, in one process.
 
+use super::handshake::upgrade;
 use super::*;
 use crate::crypto::PrivateKey;
 use crate::ports::{AddressView, Choice, DialKind, DialRequest};
@@ -237,6 +238,42 @@ async fn two_nodes_that_call_each_other_at_once_keep_one_connection() {
     }
 }
 
+/// CometBFT keeps the connection whose handshake is over first on its side and closes the other. Whichever that is, it
+/// must be the one we keep.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_keeps_whatever_is_ready_first_keeps_what_we_keep() {
+    for race in 0..2 * RACES {
+        let (ours, theirs) = if race % 2 == 0 { (1, 2) } else { (2, 1) };
+        let (us, (listener, at)) = (listener().await, listener().await);
+        let (our_at, their_info) = (us.1, info(theirs, at));
+        let mut ends = tokio::task::JoinSet::new();
+        let info = their_info.clone();
+        ends.spawn(async move {
+            let (socket, _) = listener.accept().await.unwrap();
+            upgrade(socket, &key(theirs), &info, None, PATIENCE).await
+        });
+        ends.spawn(async move {
+            let socket = tokio::net::TcpStream::connect(our_at).await.unwrap();
+            upgrade(socket, &key(theirs), &their_info, Some(id(ours)), PATIENCE).await
+        });
+        let them = PeerAddress { id: id(theirs), address: at.to_string() };
+        let mut node = start_node(ours, us, |options| options.settings.persistent_peers.push(them));
+        node.expect_up(id(theirs)).await;
+        let kept = loop {
+            if let Ok(kept) = ends.join_next().await.expect("one is kept").unwrap() {
+                break kept;
+            }
+        };
+        while let Some(other) = ends.try_join_next() {
+            assert!(other.unwrap().is_err(), "race {race}: two connections are ready");
+        }
+        assert!(node.events.is_empty(), "race {race}: it is up and stays up");
+        drop(kept);
+        assert!(matches!(node.next().await, Event::Down(..)), "race {race}: what it keeps is what we keep");
+        node.end().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_nodes_that_all_call_each_other_at_once_are_all_connected() {
     let mut listeners = Vec::new();
@@ -317,7 +354,7 @@ async fn a_third_node_is_found_through_the_second() {
 
 #[tokio::test]
 async fn private_nodes_are_not_told() {
-    let mut two = node(2, |options| drop(options.settings.private.insert(id(3)))).await;
+    let mut two = node(2, |options| options.settings.private.extend([id(3)])).await;
     let mut three = node(3, |options| options.settings.persistent_peers.push(two.address())).await;
     let mut four = node(4, |options| options.settings.persistent_peers.push(two.address())).await;
     for _ in 0..2 {
@@ -364,7 +401,7 @@ async fn a_peer_that_breaks_rules_is_dropped_banned_and_remembered() {
 
 #[tokio::test]
 async fn the_node_can_drop_a_persistent_peer_and_meets_it_again() {
-    let mut one = node(1, |options| drop(options.settings.unconditional.insert(id(2)))).await;
+    let mut one = node(1, |options| options.settings.unconditional.extend([id(2)])).await;
     let mut two = node(2, |options| options.settings.persistent_peers.push(one.address())).await;
     one.expect_up(two.id).await;
     two.expect_up(one.id).await;
@@ -397,7 +434,7 @@ async fn callers_beyond_the_limit_are_refused_and_unconditional_ones_are_not() {
 
 #[tokio::test]
 async fn a_closed_network_takes_only_those_it_lists() {
-    let mut one = node(1, |options| drop(options.settings.peers_only.insert(id(2)))).await;
+    let mut one = node(1, |options| options.settings.peers_only.extend([id(2)])).await;
     let three = node(3, |options| options.settings.persistent_peers.push(one.address())).await;
     one.learns(three.id, "p2p.peers_only").await;
     let two = node(2, |options| options.settings.persistent_peers.push(one.address())).await;

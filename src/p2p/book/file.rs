@@ -1,7 +1,7 @@
 //! `addrbook.json`, as CometBFT writes and reads it.
 
-use super::super::address::{NetAddress, Routability};
 use super::{BUCKET_LEN_MAX, Book, Entry, Kind, NEW_BUCKETS, NEW_BUCKETS_PER_ADDRESS, OLD_BUCKETS};
+use crate::p2p::address::{NetAddress, Routability};
 use crate::types::{NodeId, Time};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;

@@ -19,8 +19,8 @@ const LOOK_SOON: Duration = Duration::from_millis(200);
 const CRAWL_AGAIN_AFTER: Duration = Duration::from_secs(120);
 /// A seed lets nobody stay longer, as in CometBFT.
 const SEED_STAY_MAX: Duration = Duration::from_secs(28 * 3600);
-/// Draws from the book for each peer wanted.
-const DRAWS: usize = 3;
+/// Draws from the book for each peer wanted: some find nodes we have, or that are not due.
+const DRAWS: usize = 10;
 
 impl Planner {
     /// When the planner wants to be stepped again at the latest.
