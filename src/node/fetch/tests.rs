@@ -100,7 +100,7 @@ fn bad_blocks_are_refused_with_a_sentence() {
 fn a_bomb_of_empty_transactions_is_not_read() {
     let count = LIST_BYTES_MAX / size_of::<Tx>() + 1;
     let good = block(1, None, b"tx").encode();
-    let mut bomb = vec![0x0a, 0x00].repeat(count);
+    let mut bomb = [0x0a, 0x00].repeat(count);
     let mut length = Vec::new();
     prost::encoding::encode_varint(bomb.len() as u64, &mut length);
     let mut encoded = [good.as_ref(), &[0x12], &length].concat();
