@@ -182,6 +182,8 @@ impl Report {
         let next = progress.at.next();
         match progress.stage {
             Stage::Paused | Stage::Deciding => {}
+            // Nothing but the block consensus is about to decide.
+            Stage::Fetching if progress.target < next => {}
             Stage::Waiting => println!("waiting     for a peer that says which blocks it has"),
             Stage::Fetching => println!("fetching    blocks {next} to {}", progress.target),
             Stage::OutOfReach => tracing::warn!(
