@@ -63,10 +63,14 @@ impl Planner {
         conn.remote = Some(remote);
         conn.ip = Some(remote.ip().to_canonical());
         if let Err(why) = self.may_join(now, number, id) {
+            // What it is banned for is noted already, and the refusal repeats it: noted too, it would grow with each
+            // call.
+            let banned = self.records.ban_left(now, &id).is_some();
             let record = self.records.of(now, id);
-            record.note(&why);
             record.seen_at = Some(remote);
-            out.push(say(Level::Info, format!("refused {id} at {remote}: {why}")));
+            // Once for each reason: whoever calls again and again must not fill the log.
+            let level = if !banned && record.note(&why) { Level::Info } else { Level::Debug };
+            out.push(say(level, format!("refused {id} at {remote}: {why}")));
             self.close(number, End::Closed(why), out);
             return;
         }
@@ -187,7 +191,7 @@ impl Planner {
         }
         match self.targets.get_mut(&id) {
             Some(target) if target.origin == Origin::Operator => self.targets.remove(&id),
-            Some(target) => target.last_error = None,
+            Some(target) => target.reached(),
             None => {}
         }
         if outbound {
@@ -280,11 +284,9 @@ impl Planner {
         }
         let why = end.why();
         let record = self.records.of(now, id);
-        let another = record.reasons.back().is_none_or(|last| last != why);
-        record.note(why);
         record.seen_at = remote;
         // Once for each reason: a node of another chain that calls every few seconds must not fill the log.
-        let level = if another { Level::Info } else { Level::Debug };
+        let level = if record.note(why) { Level::Info } else { Level::Debug };
         out.push(say(level, format!("node {id} called and did not become a peer: {why}")));
         if let End::Fault(why) = end {
             self.blame(now, id, why);

@@ -2,7 +2,7 @@
 //! too few addresses; in seed mode, everybody in turn.
 
 use super::admission::say;
-use super::target::{FAILURES_MAX, Origin};
+use super::target::{FAILURES_MAX, Lasting, Origin};
 use super::{Conn, ConnId, Effect, End, Level, Now, Planner, Stage};
 use crate::p2p::pex::{ABUSE_BAN, ENSURE_PERIOD};
 use crate::types::{Direction, NodeId};
@@ -206,11 +206,19 @@ impl Planner {
         target.failed(now.at, self.settings.persistent_max_dial_period, &mut self.chance);
         target.ourselves |= *end == End::Ourselves;
         let failures = target.failures;
-        if target.note(why) {
-            let level = if origin == Origin::Book { Level::Debug } else { Level::Warn };
-            let how = origin.name();
-            out.push(say(level, format!("cannot connect to {how} peer {id} at {address}: {why}")));
-        }
+        target.note(why);
+        let lasting = if matches!(end, End::Lost(_) | End::Closed(_)) { Lasting::Perhaps } else { Lasting::Surely };
+        let level = target.tell(now.at, why, lasting);
+        let how = origin.name();
+        out.push(say(
+            level,
+            match level {
+                Level::Info => {
+                    format!("{how} peer {id} at {address} is not there yet, it is called until it is: {why}")
+                }
+                Level::Warn | Level::Debug => format!("cannot connect to {how} peer {id} at {address}: {why}"),
+            },
+        ));
         self.book.failed(now.wall, &id);
         let useless = matches!(end, End::WrongNode(_) | End::Ourselves) || failures > FAILURES_MAX;
         match origin {

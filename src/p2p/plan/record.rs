@@ -68,15 +68,16 @@ impl Records {
 }
 
 impl Record {
-    /// Notes why it was dropped or refused.
-    pub(super) fn note(&mut self, why: &str) {
+    /// Notes why it was dropped or refused. True when the last reason was another.
+    pub(super) fn note(&mut self, why: &str) -> bool {
         if self.reasons.back().is_some_and(|last| last == why) {
-            return;
+            return false;
         }
         if self.reasons.len() >= REASONS_MAX {
             self.reasons.pop_front();
         }
         self.reasons.push_back(why.to_owned());
+        true
     }
 
     /// Notes a fault. Answers how many there were lately.
@@ -132,7 +133,9 @@ mod tests {
         let id = |n: u32| format!("{n:040x}").parse::<NodeId>().unwrap();
         let mut records = Records::default();
         records.of(now(0), id(0)).ban(now(0), BAN_MAX);
-        (1..2000).for_each(|n| records.of(now(n), id(n)).note("came and went"));
+        for n in 1..2000 {
+            records.of(now(n), id(n)).note("came and went");
+        }
         assert_eq!(records.0.len(), RECORDS_MAX);
         assert!(records.ban_left(now(2000), &id(0)).is_some(), "a ban is kept longer than gossip");
         assert!(records.get(&id(1)).is_none() && records.get(&id(1999)).is_some());

@@ -1,5 +1,6 @@
 //! Whom we call, and when we call again.
 
+use super::Level;
 use crate::types::NodeId;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
@@ -22,6 +23,9 @@ pub(super) const FAILURES_MAX: u32 = 16;
 /// A connection that stands so long counts as a success; a shorter one is a failure like others, or a peer that takes
 /// us and drops us would be called without pause.
 pub(super) const STEADY_AFTER: Duration = Duration::from_secs(10);
+/// A peer the operator named that cannot be reached for so long deserves a warning. Until then it may be starting, as
+/// all nodes of a new network are.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Failures counted, lest the number wraps.
 const FAILURES_COUNTED_MAX: u32 = 1_000_000;
 /// Addresses remembered besides those the operator named.
@@ -51,6 +55,15 @@ impl Origin {
     }
 }
 
+/// Whether a failure goes on until somebody corrects something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lasting {
+    /// It does: another node answers there, or the peer breaks the rules.
+    Surely,
+    /// The node may be starting, or its network be cut.
+    Perhaps,
+}
+
 /// A node we call.
 #[derive(Debug)]
 pub(super) struct Target {
@@ -64,6 +77,10 @@ pub(super) struct Target {
     /// Not before.
     pub(super) next: Duration,
     pub(super) last_error: Option<String>,
+    /// When the first of these failures was noted.
+    failing_since: Duration,
+    /// What the operator was told about these failures, and how loudly.
+    told: Option<(Level, String)>,
     /// True when the address is our own: never called again.
     pub(super) ourselves: bool,
 }
@@ -128,6 +145,8 @@ impl Target {
             called: Duration::ZERO,
             next: Duration::ZERO,
             last_error: None,
+            failing_since: Duration::ZERO,
+            told: None,
             ourselves: false,
         }
     }
@@ -136,16 +155,45 @@ impl Target {
         self.next <= now && !self.ourselves
     }
 
-    /// Notes why it failed. True when the reason is another than before, and worth a line in the log.
-    pub(super) fn note(&mut self, why: &str) -> bool {
-        let another = self.last_error.as_deref() != Some(why);
+    /// Notes why it failed, or was lost.
+    pub(super) fn note(&mut self, why: &str) {
         self.last_error = Some(why.to_owned());
-        another
+    }
+
+    /// Notes that it is up.
+    pub(super) fn reached(&mut self) {
+        self.last_error = None;
+        self.told = None;
+    }
+
+    /// How loudly to tell the operator that a call failed, after [`Target::failed`].
+    ///
+    /// The first failure in a row says little: when both nodes call at once, one of the two connections is closed.
+    /// A second one is said calmly, and one that lasts as a warning; each reason once.
+    pub(super) fn tell(&mut self, now: Duration, why: &str, lasting: Lasting) -> Level {
+        let level = match (self.origin, lasting) {
+            (Origin::Book, _) => Level::Debug,
+            (Origin::Operator, _) | (_, Lasting::Surely) => Level::Warn,
+            (Origin::Persistent | Origin::Seed, Lasting::Perhaps) => match now.saturating_sub(self.failing_since) {
+                _ if self.failures < 2 => Level::Debug,
+                lasts if lasts < PATIENCE => Level::Info,
+                _ => Level::Warn,
+            },
+        };
+        let told = Some((level, why.to_owned()));
+        if level == Level::Debug || self.told == told {
+            return Level::Debug;
+        }
+        self.told = told;
+        level
     }
 
     /// Plans the next call after a failure. Pauses count from the beginning of the failed call: one that waited three
     /// seconds in vain has paused enough.
     pub(super) fn failed(&mut self, now: Duration, cap: Option<Duration>, chance: &mut StdRng) {
+        if self.failures == 0 {
+            self.failing_since = now;
+        }
         self.failures = self.failures.saturating_add(1).min(FAILURES_COUNTED_MAX);
         let pause = match self.origin {
             Origin::Persistent => persistent_pause(self.failures, cap),

@@ -76,6 +76,24 @@ impl World {
         effects
     }
 
+    /// What the operator is told.
+    fn said(&mut self, input: Input) -> Vec<(Level, String)> {
+        let mut effects = Vec::new();
+        let now = Now { at: self.at, wall: Time::UNIX_EPOCH.plus(self.at) };
+        self.planner.step(now, input, &mut effects);
+        let said = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Say { level, text } if level != Level::Debug => Some((level, text)),
+            _ => None,
+        });
+        said.collect()
+    }
+
+    /// What the operator is told when the next call fails.
+    fn said_when_a_call_fails(&mut self, why: &str) -> Vec<(Level, String)> {
+        let (conn, ..) = self.next_call();
+        self.said(Input::Ended { conn, end: End::Lost(why.to_owned()) })
+    }
+
     fn tick(&mut self, later: Duration) -> Vec<Effect> {
         self.at += later;
         self.step(Input::Tick)
@@ -391,18 +409,55 @@ fn a_seed_calls_whom_it_knows_asks_them_and_hangs_up() {
 }
 
 #[test]
-fn a_reason_is_logged_when_it_changes_and_the_book_is_saved_every_two_minutes() {
+fn a_peer_that_is_starting_gets_one_calm_line_and_one_that_stays_away_a_warning_for_each_reason() {
     let mut world = World::new(|settings| settings.persistent_peers = vec![peer(1)]);
+    assert_eq!(world.said_when_a_call_fails("closed"), [], "both may have called at once");
+    let said = world.said_when_a_call_fails("refused");
+    assert!(matches!(&said[..], [(Level::Info, text)] if text.contains("not there yet")), "{said:?}");
     let mut said = Vec::new();
-    for why in ["refused", "refused", "wrong chain", "wrong chain", "refused"] {
-        let (conn, ..) = world.next_call();
-        let mut effects = Vec::new();
-        let now = Now { at: world.at, wall: Time::UNIX_EPOCH };
-        world.planner.step(now, Input::Ended { conn, end: End::Lost(why.to_owned()) }, &mut effects);
-        said.extend(effects.into_iter().filter(|effect| matches!(effect, Effect::Say { level: Level::Warn, .. })));
+    while world.at < 6 * SECOND {
+        said.extend(world.said_when_a_call_fails("refused"));
     }
-    assert_eq!(said.len(), 3, "{said:?}");
+    assert_eq!(said, []);
+    world.at += 2 * SECOND;
+    for why in ["refused", "refused", "wrong chain", "wrong chain", "refused"] {
+        said.extend(world.said_when_a_call_fails(why));
+    }
+    assert!(said.len() == 3 && said.iter().all(|(level, _)| *level == Level::Warn), "{said:?}");
+}
 
+#[test]
+fn another_node_at_the_address_of_a_peer_is_a_warning_at_once() {
+    let mut world = World::new(|settings| settings.persistent_peers = vec![peer(1)]);
+    let (conn, ..) = world.next_call();
+    let said = world.said(Input::Ended { conn, end: End::WrongNode("somebody else".to_owned()) });
+    assert!(matches!(said[..], [(Level::Warn, _)]), "{said:?}");
+}
+
+/// Calls of a banned node.
+const KNOCKS: usize = 100;
+
+#[test]
+fn a_banned_node_that_calls_again_and_again_fills_neither_the_log_nor_memory() {
+    let mut world = World::new(|_| ());
+    let bad = world.caller_up(1);
+    world.end(bad, End::Fault("lies".to_owned()));
+    let mut said = Vec::new();
+    for _ in 0..KNOCKS {
+        world.at += SECOND / 11;
+        let conn = world.planner.new_conn();
+        world.step(Input::Accepted { conn, ip: IpAddr::from([8, 1, 0, 1]) });
+        let remote = ([8, 1, 0, 1], 40_000).into();
+        said.extend(world.said(Input::Authenticated { conn, id: id(1), remote }));
+        world.end(conn, End::Closed(String::new()));
+    }
+    assert_eq!(said, []);
+    let known = world.planner.known(Now { at: world.at, wall: Time::UNIX_EPOCH });
+    assert_eq!(known[0].last_error.as_deref(), Some("lies"));
+}
+
+#[test]
+fn the_book_is_saved_every_two_minutes() {
     let mut world = World::new(|_| ());
     world.caller_up(1);
     let mut saves = 0;

@@ -16,7 +16,7 @@ fn liars_in_block_sync_are_dropped_and_the_blocks_come_from_the_honest_peer() {
     // At first the victim has nobody but the liars.
     net.between(&[honest], &[victim], Wire::Cut);
     net.launch(victim);
-    net.member(victim).process().wait_for("cannot connect to persistent peer");
+    net.member(victim).process().wait_for("is not there yet");
     let lie = |lie| Liar::start(&net.chain_id, lie, net.member(honest), net.member(victim));
     for mut liar in [lie(Lie::OtherBlock), lie(Lie::ForgedCommit)] {
         liar.await_loss_of_victim();
