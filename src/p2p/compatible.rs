@@ -19,7 +19,7 @@ pub enum Incompatible {
     },
     /// Another chain.
     #[error(
-        "it is on chain {theirs}, this node on {ours}: give both the same genesis file or remove it from the peers"
+        "it is on chain {theirs:?}, this node on {ours:?}: give both the same genesis file or remove it from the peers"
     )]
     Chain {
         /// This node's.
@@ -107,6 +107,13 @@ mod tests {
             let sentence = check(&ours, &theirs).expect_err("they differ").to_string();
             assert!(words.iter().all(|word| sentence.contains(word)), "{sentence}");
         }
+    }
+
+    #[test]
+    fn the_name_of_a_strangers_chain_cannot_forge_lines_of_the_log() {
+        let theirs = info("x\n2026 INFO all is well\u{1b}[2J", 11, &[0x40]);
+        let sentence = check(&info("one", 11, &[0x40]), &theirs).expect_err("they differ").to_string();
+        assert!(!sentence.contains(char::is_control), "{sentence:?}");
     }
 
     #[test]
