@@ -54,6 +54,37 @@ pub(super) struct Inlets {
     pub(super) peers: mpsc::Receiver<Input>,
 }
 
+/// What one turn of the loop takes in. Empty between turns; kept for its memory.
+#[derive(Default)]
+struct Taken {
+    facts: Vec<Fact>,
+    commands: Vec<Command>,
+    peers: Vec<Input>,
+}
+
+impl Inlets {
+    /// Waits until something is there, and takes it with all else that is there: it belongs into the same batch, and
+    /// an application under load, which always has something to say, must not keep peers from being heard.
+    async fn take(&mut self, taken: &mut Taken) {
+        tokio::select! {
+            biased;
+            _ = self.facts.recv_many(&mut taken.facts, TAKEN_AT_ONCE) => {}
+            _ = self.peers.recv_many(&mut taken.peers, TAKEN_AT_ONCE) => {}
+            _ = self.commands.recv_many(&mut taken.commands, TAKEN_AT_ONCE) => {}
+        }
+        take_more(&mut self.peers, &mut taken.peers);
+        take_more(&mut self.commands, &mut taken.commands);
+    }
+}
+
+fn take_more<T>(from: &mut mpsc::Receiver<T>, taken: &mut Vec<T>) {
+    while taken.len() < TAKEN_AT_ONCE
+        && let Ok(one) = from.try_recv()
+    {
+        taken.push(one);
+    }
+}
+
 /// What clients ask the driver.
 pub(super) enum Command {
     Submit { txs: Vec<Tx>, reply: oneshot::Sender<Vec<Result<CheckTxResponse, MempoolError>>> },
@@ -137,34 +168,23 @@ pub(super) struct Inner {
 
 impl Driver {
     /// Runs until `stop`, or until going on could do harm.
-    pub(super) async fn run(mut self, inlets: Inlets, stop: CancellationToken) -> Result<(), NodeError> {
-        let Inlets { mut facts, mut commands, mut peers } = inlets;
-        let mut taken_peers = Vec::with_capacity(TAKEN_AT_ONCE);
-        let mut taken_facts = Vec::with_capacity(TAKEN_AT_ONCE);
-        let mut taken_commands = Vec::with_capacity(TAKEN_AT_ONCE);
+    pub(super) async fn run(mut self, mut inlets: Inlets, stop: CancellationToken) -> Result<(), NodeError> {
+        let mut taken = Taken::default();
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                _ = facts.recv_many(&mut taken_facts, TAKEN_AT_ONCE) => {}
-                _ = peers.recv_many(&mut taken_peers, TAKEN_AT_ONCE) => {}
-                _ = commands.recv_many(&mut taken_commands, TAKEN_AT_ONCE) => {}
+                () = inlets.take(&mut taken) => {}
                 () = sleep_until(self.begun, self.next_timer()) => {}
                 () = sleep_until_instant(self.report.due()) => {}
             }
-            // Whatever else is there already belongs into the same batch.
-            while taken_commands.len() < TAKEN_AT_ONCE
-                && let Ok(command) = commands.try_recv()
-            {
-                taken_commands.push(command);
-            }
-            for fact in taken_facts.drain(..) {
+            for fact in taken.facts.drain(..) {
                 self.take_fact(fact)?;
             }
-            for input in taken_peers.drain(..) {
+            for input in taken.peers.drain(..) {
                 self.take_from_peer(input)?;
             }
-            for command in taken_commands.drain(..) {
+            for command in taken.commands.drain(..) {
                 self.take_command(command)?;
             }
             self.fire_timers()?;
@@ -175,6 +195,7 @@ impl Driver {
             let mempool = self.replica.mempool();
             self.metrics.mempool.waiting(mempool.count(), mempool.bytes());
         }
+        let Inlets { mut commands, mut peers, .. } = inlets;
         // Emptied to the end, so that no client waits for an answer that will never come.
         commands.close();
         while commands.recv().await.is_some() {}
@@ -402,5 +423,28 @@ async fn sleep_until_instant(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_application_that_always_has_something_to_say_does_not_keep_peers_and_clients_from_being_heard() {
+        let (facts, facts_in) = mpsc::unbounded_channel();
+        let (commands, commands_in) = mpsc::channel(10);
+        let (peers, peers_in) = mpsc::channel(10);
+        let mut inlets = Inlets { facts: facts_in, commands: commands_in, peers: peers_in };
+        for _ in 0..=TAKEN_AT_ONCE {
+            facts.send(Fact::AppLost { why: String::new() }).ok().expect("it is open");
+        }
+        let who = "00".repeat(20).parse().expect("40 digits");
+        peers.send(Input::Peer(who, PeerInput::Up)).await.ok().expect("it is open");
+        let (reply, _answer) = oneshot::channel();
+        commands.send(Command::FlushMempool { reply }).await.ok().expect("it is open");
+        let mut taken = Taken::default();
+        inlets.take(&mut taken).await;
+        assert_eq!((taken.facts.len(), taken.peers.len(), taken.commands.len()), (TAKEN_AT_ONCE, 1, 1));
     }
 }
