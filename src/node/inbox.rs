@@ -54,16 +54,11 @@ impl Receiver for Inbox {
 
     async fn message(&self, peer: NodeId, channel: Channel, message: Bytes) -> Result<(), Fault> {
         let bytes = message.len();
-        let decoded = PeerMessage::decode(channel, message.clone())
+        let decoded = PeerMessage::decode(channel, message)
             .map_err(|error| Fault(format!("sent a message on channel {channel:?} that cannot be read: {error}")))?;
         self.traffic.received(&peer, &decoded, bytes as u64);
         match decoded {
-            // Another peer was quicker. That this one has the vote as well still counts.
-            PeerMessage::Consensus(decoded) if channel == Channel::Vote && self.seen.contains(&message) => {
-                self.tell(peer, PeerInput::Heard(Box::new(Heard::Told(decoded)))).await;
-                Ok(())
-            }
-            PeerMessage::Consensus(decoded) => self.consensus(peer, decoded, message).await,
+            PeerMessage::Consensus(message) => self.consensus(peer, message).await,
             PeerMessage::Txs(txs) => {
                 check_batch(&txs, self.max_tx_bytes).map_err(|why| Fault(why.to_string()))?;
                 let txs = txs.into_iter().map(Tx::new).collect();
@@ -95,25 +90,39 @@ impl Inbox {
         let _ = self.facts.send(Input::Peer(peer, input)).await;
     }
 
-    async fn consensus(&self, peer: NodeId, message: ConsensusMessage, bytes: Bytes) -> Result<(), Fault> {
+    async fn consensus(&self, peer: NodeId, message: ConsensusMessage) -> Result<(), Fault> {
         let signers = self.signers.borrow().clone();
-        let heard = hear(signers.as_deref(), message).map_err(|why| Fault(why.to_owned()))?;
-        if let (Some(signers), Heard::Said(_, ConsensusMessage::Vote(vote))) = (&signers, &heard) {
-            self.seen.insert(signers, vote, bytes);
-        }
+        let vote = match (&signers, &message) {
+            (Some(signers), ConsensusMessage::Vote(vote)) => {
+                Seen::name(signers, vote).map(|name| (Arc::clone(signers), name))
+            }
+            _ => None,
+        };
+        let known = vote.as_ref().is_some_and(|(signers, name)| self.seen.contains(signers, name));
+        let heard = if known {
+            // Another peer was quicker. That this one has the vote as well still counts.
+            Heard::Told(message)
+        } else {
+            hear(signers.as_deref(), message).map_err(|why| Fault(why.to_owned()))?
+        };
         self.tell(peer, PeerInput::Heard(Box::new(heard))).await;
+        if let Some((signers, name)) = vote.filter(|_| !known) {
+            self.seen.insert(&signers, name);
+        }
         Ok(())
     }
 
+    /// Piece by piece: each takes a set of validators along, so those of a long list of lies must not be in memory
+    /// together. The replica drops the peer at the first lie, and then the rest is not looked at.
     async fn evidence(&self, peer: NodeId, list: Vec<Evidence>) -> Result<(), Fault> {
-        let mut with_facts = Vec::with_capacity(list.len());
         for evidence in list {
+            evidence.validate_basic().map_err(|why| Fault(format!("sent invalid evidence: {why}")))?;
             match super::evidence_facts(&*self.store, &evidence) {
-                Ok(facts) => with_facts.push((evidence, facts)),
+                Ok(facts) => self.tell(peer, PeerInput::Evidence(vec![(evidence, facts)])).await,
                 Err(error) => tracing::error!("cannot read the block an offence is about: {error}"),
             }
+            tokio::task::yield_now().await;
         }
-        self.tell(peer, PeerInput::Evidence(with_facts)).await;
         Ok(())
     }
 
@@ -156,3 +165,6 @@ impl Inbox {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
