@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use tempfile::TempDir;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
@@ -66,9 +68,21 @@ pub(super) struct Net {
     dir: TempDir,
 }
 
-/// An address of this machine where nobody listens.
-pub(super) fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+/// Ports below those that systems give to whoever asks for any, so that nobody else takes one between our look and the
+/// node's start.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// An address of this machine where nobody listens, given once.
+fn free_address() -> SocketAddr {
+    /// Test programs that run at once begin in different places.
+    static TAKEN: OnceLock<AtomicU16> = OnceLock::new();
+    let taken = TAKEN.get_or_init(|| AtomicU16::new((std::process::id() * 64 % 4_096) as u16));
+    loop {
+        let port = PORTS.start + taken.fetch_add(1, Ordering::Relaxed) % (PORTS.end - PORTS.start);
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return listener.local_addr().unwrap();
+        }
+    }
 }
 
 impl Net {
