@@ -1,5 +1,6 @@
 //! A whole node in this process: journal and key on disk, store in memory, the built-in application.
 
+mod bad_input;
 mod barrier;
 
 use super::*;

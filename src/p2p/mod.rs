@@ -18,7 +18,7 @@ mod pex;
 mod plan;
 pub mod secret;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wire;
 
 pub use network::{BindError, Network, NetworkOptions, NotSent, PeerAddress, Settings, bind, start};

@@ -1,5 +1,8 @@
 //! Stories about networks of two to five nodes over loopback, in one process.
 
+pub(crate) mod attacker;
+mod hostile;
+
 use super::handshake::upgrade;
 use super::*;
 use crate::crypto::PrivateKey;
