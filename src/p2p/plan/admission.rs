@@ -90,9 +90,8 @@ impl Planner {
         if self.is_exempt(&id) {
             return Ok(());
         }
-        if let Some(left) = self.records.ban_left(now, &id) {
-            let why = self.last_reason(&id).unwrap_or_default();
-            return Err(format!("it is banned for {} s more: {why}", left.as_secs()));
+        if self.records.ban_left(now, &id).is_some() {
+            return Err(self.shown_reason(now, &id).unwrap_or_else(|| "it is banned".to_owned()));
         }
         // What is on its way up counts: many may come at the same time.
         let taken = |other: &Conn| matches!(other.stage, Stage::Exchanging | Stage::Waiting | Stage::Up { .. });
@@ -332,6 +331,9 @@ fn duplicate() -> End {
     End::Closed("there is another connection to this node".to_owned())
 }
 
+/// Reasons may quote a peer: what would begin a line of its own, or command a terminal, is written as an escape.
 pub(super) fn say(level: Level, text: String) -> Effect {
+    let plain = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    let text = if text.contains(char::is_control) { text.chars().map(plain).collect() } else { text };
     Effect::Say { level, text }
 }

@@ -327,7 +327,7 @@ impl Planner {
                 connected,
                 failures: if connected { 0 } else { target.failures },
                 next_attempt: planned.then(|| target.next.saturating_sub(now.at)),
-                last_error: target.last_error.clone().or_else(|| self.last_reason(id)),
+                last_error: target.last_error.clone().or_else(|| self.shown_reason(now, id)),
             }
         });
         let others = self.records.iter().filter(|(id, record)| {
@@ -340,13 +340,22 @@ impl Planner {
             connected: self.is_connected(id),
             failures: 0,
             next_attempt: None,
-            last_error: self.last_reason(id),
+            last_error: self.shown_reason(now, id),
         });
         called.chain(others.take(OTHERS_SHOWN_MAX)).collect()
     }
 
     fn last_reason(&self, id: &NodeId) -> Option<String> {
         self.records.get(id)?.reasons.back().cloned()
+    }
+
+    /// The same for people, and whether it still keeps the node out.
+    fn shown_reason(&self, now: Now, id: &NodeId) -> Option<String> {
+        let why = self.last_reason(id)?;
+        Some(match self.records.ban_left(now, id) {
+            Some(left) => format!("it is banned for {} s more: {why}", left.as_secs()),
+            None => why,
+        })
     }
 
     fn is_connected(&self, id: &NodeId) -> bool {

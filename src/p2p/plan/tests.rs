@@ -434,6 +434,14 @@ fn another_node_at_the_address_of_a_peer_is_a_warning_at_once() {
     assert!(matches!(said[..], [(Level::Warn, _)]), "{said:?}");
 }
 
+#[test]
+fn what_a_peer_says_cannot_forge_lines_of_the_log() {
+    let mut world = World::new(|_| ());
+    let conn = world.caller_up(1);
+    let said = world.said(Input::Ended { conn, end: End::Fault("is on chain a\nb\u{1b}[2J".to_owned()) });
+    assert!(matches!(&said[..], [(Level::Info, text)] if text.contains("a\\nb") && !text.contains(char::is_control)));
+}
+
 /// Calls of a banned node.
 const KNOCKS: usize = 100;
 
@@ -453,7 +461,7 @@ fn a_banned_node_that_calls_again_and_again_fills_neither_the_log_nor_memory() {
     }
     assert_eq!(said, []);
     let known = world.planner.known(Now { at: world.at, wall: Time::UNIX_EPOCH });
-    assert_eq!(known[0].last_error.as_deref(), Some("lies"));
+    assert_eq!(known[0].last_error.as_deref(), Some("it is banned for 0 s more: lies"));
 }
 
 #[test]
