@@ -51,6 +51,11 @@ impl Fetcher {
         true
     }
 
+    /// True when a block can come from this peer.
+    pub(super) fn owes(&self, peer: &NodeId) -> bool {
+        self.lock().contains_key(peer)
+    }
+
     /// A peer is gone, and what it owed.
     pub(super) fn gone(&self, peer: NodeId) {
         self.lock().remove(&peer);

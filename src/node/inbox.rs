@@ -58,9 +58,17 @@ impl Receiver for Inbox {
             .map_err(|error| Fault(format!("sent a message on channel {channel:?} that cannot be read: {error}")))?;
         self.traffic.received(&peer, &decoded, bytes as u64);
         match decoded {
-            PeerMessage::Consensus(message) => self.consensus(peer, message).await,
-            PeerMessage::Txs(txs) => {
+            PeerMessage::Consensus(mut message) => {
+                match &mut message {
+                    ConsensusMessage::BlockPart { part, .. } => take_out(&mut part.bytes, bytes),
+                    ConsensusMessage::Vote(vote) => take_out(&mut vote.extension, bytes),
+                    _ => {}
+                }
+                self.consensus(peer, message).await
+            }
+            PeerMessage::Txs(mut txs) => {
                 check_batch(&txs, self.max_tx_bytes).map_err(|why| Fault(why.to_string()))?;
+                txs.iter_mut().for_each(|tx| take_out(tx, bytes));
                 let txs = txs.into_iter().map(Tx::new).collect();
                 self.tell(peer, PeerInput::Txs(txs)).await;
                 Ok(())
@@ -68,6 +76,10 @@ impl Receiver for Inbox {
             PeerMessage::Evidence(list) => self.evidence(peer, list).await,
             PeerMessage::Blocksync(message) => self.blocksync(peer, message, bytes).await,
         }
+    }
+
+    fn expects_large(&self, peer: NodeId, channel: Channel) -> bool {
+        channel != Channel::Blocksync || self.fetcher.owes(&peer)
     }
 
     async fn written(&self, peer: NodeId, channel: Channel, bytes: u64) {
@@ -163,6 +175,14 @@ impl Inbox {
         self.traffic.queued(&peer, &answer, encoded.len() as u64);
         let _ = network.send_when_possible(peer, Channel::Blocksync, encoded).await;
         Ok(())
+    }
+}
+
+/// A piece of a message keeps the whole message in memory, and only the piece is counted: padding, and transactions long
+/// gone, would be free for the peer. One that is less than half of its message gets memory of its own.
+fn take_out(piece: &mut Bytes, message_bytes: usize) {
+    if piece.len() < message_bytes / 2 {
+        *piece = Bytes::copy_from_slice(piece);
     }
 }
 

@@ -52,6 +52,11 @@ pub trait Receiver: Send + Sync + 'static {
     /// It said something. An error drops it.
     fn message(&self, peer: NodeId, channel: Channel, message: Bytes)
     -> impl Future<Output = Result<(), Fault>> + Send;
+    /// Whether this peer may now send a message on this channel that is too large for the memory every peer has here.
+    /// One that may not and does is dropped: it would take the memory of those that may.
+    fn expects_large(&self, _peer: NodeId, _channel: Channel) -> bool {
+        true
+    }
     /// This many bytes of whole messages given to [`Network::send`] for this channel have been written to the socket.
     fn written(&self, peer: NodeId, channel: Channel, bytes: u64) -> impl Future<Output = ()> + Send;
     /// It is gone.

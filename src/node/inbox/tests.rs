@@ -136,3 +136,39 @@ async fn evidence_is_handed_on_piece_by_piece_up_to_the_first_that_is_wrong_in_i
     }
     assert_eq!(told, [[1], [2], [3]]);
 }
+
+#[tokio::test]
+async fn a_small_piece_does_not_keep_a_large_message_in_memory() {
+    let mut world = World::new(10);
+    let part = ConsensusMessage::BlockPart {
+        height: Height::new(8),
+        round: Round::new(1),
+        part: crate::types::PartSet::cut(&Bytes::from_static(b"block")).part(0).expect("one").clone(),
+    };
+    let messages = [
+        (Channel::Mempool, PeerMessage::Txs(vec![Bytes::from_static(b"tx")])),
+        (Channel::Data, PeerMessage::Consensus(part)),
+        (Channel::Vote, PeerMessage::Consensus(ConsensusMessage::Vote(world.vote(VoteKind::Prevote, 8)))),
+    ];
+    for (channel, message) in messages {
+        let padded = Bytes::from([&message.encode()[..], &UNREAD.repeat(10_000)].concat());
+        world.message(1, channel, padded.clone()).await.expect("fields nobody reads are no fault");
+        let _kept = world.facts.try_recv().expect("it is told");
+        assert!(padded.is_unique(), "{channel:?}");
+    }
+    let whole = PeerMessage::Txs(vec![vec![7; 1000].into()]).encode();
+    world.message(1, Channel::Mempool, whole.clone()).await.expect("a transaction");
+    let _kept = world.facts.try_recv().expect("it is told");
+    assert!(!whole.is_unique(), "what fills its message is not copied");
+}
+
+#[test]
+fn a_large_block_is_expected_only_from_whom_it_was_asked_of() {
+    let world = World::new(1);
+    let expects = |channel| world.inbox.expects_large(id(1), channel);
+    assert!(!expects(Channel::Blocksync) && expects(Channel::Mempool));
+    world.inbox.fetcher.asked(id(1));
+    assert!(expects(Channel::Blocksync));
+    world.inbox.fetcher.answered(id(1));
+    assert!(!expects(Channel::Blocksync));
+}

@@ -1,7 +1,7 @@
 //! Packets back to messages. Memory is taken as data arrives, never on a peer's word. What a peer can make this node hold
 //! is, for each channel, the channel's message limit; and what all peers together can is bounded too.
 
-use super::Fault;
+use super::{Ended, Fault};
 use crate::codec::wire::connection::{Packet, Piece};
 use crate::p2p::channels::{ChannelLimits, ChannelTable, UnfinishedBudget};
 use crate::types::Channel;
@@ -56,7 +56,7 @@ impl Incoming {
     }
 
     /// Takes a packet, without its length. A fault ends the connection: what follows cannot be understood.
-    pub(super) fn packet(&mut self, packet: &[u8]) -> Result<Received, Fault> {
+    pub(super) fn packet(&mut self, packet: &[u8]) -> Result<Received, Ended> {
         if let Some(piece) = Piece::of_plain_packet(packet) {
             return self.piece(piece);
         }
@@ -64,14 +64,14 @@ impl Incoming {
             Ok(Packet::Ping) => Ok(Received::Ping),
             Ok(Packet::Pong) => Ok(Received::Pong),
             Ok(Packet::Message { channel, data, last }) => self.piece(Piece { channel, data: &data, last }),
-            Err(why) => Err(Fault(format!("sent a packet that cannot be read: {why}"))),
+            Err(why) => Err(fault(format!("sent a packet that cannot be read: {why}"))),
         }
     }
 
-    fn piece(&mut self, piece: Piece<'_>) -> Result<Received, Fault> {
+    fn piece(&mut self, piece: Piece<'_>) -> Result<Received, Ended> {
         let found = self.lanes.iter().position(|lane| lane.channel.id() == piece.channel);
         let Some(at) = found else {
-            return Err(Fault(format!(
+            return Err(fault(format!(
                 "sent a packet on channel {:#04x}, which this node does not list",
                 piece.channel
             )));
@@ -80,7 +80,7 @@ impl Incoming {
         let (channel, max, part) = (*channel, *max, piece.data.len());
         let len = begun.len() + part;
         if len > max {
-            return Err(Fault(format!(
+            return Err(fault(format!(
                 "sent a message of {len} bytes or more on channel {:#04x} ({channel:?}), at most {max} are taken",
                 channel.id()
             )));
@@ -108,12 +108,14 @@ impl Incoming {
         Bytes::from(whole)
     }
 
-    /// Accounts for this many bytes of unfinished messages.
-    fn hold(&mut self, unfinished: usize) -> Result<(), Fault> {
+    /// Accounts for this many bytes of unfinished messages. That others have the memory is not this peer's fault.
+    fn hold(&mut self, unfinished: usize) -> Result<(), Ended> {
         let borrow = unfinished.saturating_sub(UNFINISHED_OWN);
         if borrow > self.borrowed {
             self.budget.take(borrow - self.borrowed).map_err(|all| {
-                Fault(format!("sent {unfinished} bytes of messages without their end while all peers have {all} here"))
+                Ended::Lost(format!(
+                    "there is no room for {unfinished} bytes of its unfinished messages while all peers have {all} here"
+                ))
             })?;
         } else {
             self.budget.give_back(self.borrowed - borrow);
@@ -121,6 +123,15 @@ impl Incoming {
         (self.unfinished, self.borrowed) = (unfinished, borrow);
         Ok(())
     }
+
+    /// True while its unfinished messages take memory that all peers share.
+    pub(super) fn borrows(&self) -> bool {
+        self.borrowed > 0
+    }
+}
+
+fn fault(what: String) -> Ended {
+    Ended::Fault(Fault(what))
 }
 
 impl Drop for Incoming {

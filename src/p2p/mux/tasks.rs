@@ -67,8 +67,8 @@ impl<R: AsyncRead + Unpin> Inbound<'_, R> {
         let batch = throttle.batch(BATCH_LEN);
         loop {
             // What came together with the node info is in `plain` already.
-            if let Err(fault) = self.hand_on(receiver, &pex).await {
-                return Ended::Fault(fault);
+            if let Err(ended) = self.hand_on(receiver, &pex).await {
+                return ended;
             }
             if let Some(at) = throttle.wait(self.shared.now()) {
                 self.held(sleep_until(self.shared.instant(at))).await;
@@ -90,7 +90,7 @@ impl<R: AsyncRead + Unpin> Inbound<'_, R> {
         &mut self,
         receiver: &H,
         pex: &impl Fn(Bytes) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Ended> {
         let max = packet_len_max(self.settings.packet_payload_max);
         let mut used = 0;
         while let Some(rest) = self.reader.plain.get(used..) {
@@ -106,18 +106,36 @@ impl<R: AsyncRead + Unpin> Inbound<'_, R> {
                     self.shared.pong_owed.store(true, Relaxed);
                     self.shared.wake.notify_one();
                 }
-                Received::Part(at, bytes) => self.shared.count_received(at, bytes),
+                Received::Part(at, bytes) => {
+                    self.shared.count_received(at, bytes);
+                    self.check_large(receiver, at)?;
+                }
                 Received::Message(at, bytes, channel, message) => {
                     self.shared.count_received(at, bytes);
                     match channel {
-                        Channel::Pex => pex(message)?,
-                        _ => self.held(receiver.message(self.peer, channel, message)).await?,
+                        Channel::Pex => pex(message).map_err(Ended::Fault)?,
+                        _ => {
+                            let taken = self.held(receiver.message(self.peer, channel, message)).await;
+                            taken.map_err(Ended::Fault)?;
+                        }
                     }
                 }
             }
         }
         self.reader.consume(used);
         Ok(())
+    }
+
+    /// Memory that all peers share is for large messages somebody waits for.
+    fn check_large<H: Receiver>(&self, receiver: &H, at: usize) -> Result<(), Ended> {
+        let channel = self.shared.table.iter().nth(at).map(|limits| limits.channel);
+        match channel.filter(|channel| self.incoming.borrows() && !receiver.expects_large(self.peer, *channel)) {
+            Some(channel) => {
+                let what = format!("sends a large message on channel {channel:?} that nobody asked it for");
+                Err(Ended::Fault(Fault(what)))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Waits for something on our side: meanwhile the peer cannot be heard, and is not given up.
@@ -129,8 +147,10 @@ impl<R: AsyncRead + Unpin> Inbound<'_, R> {
     }
 }
 
-fn too_large(why: frame::FrameError) -> Fault {
-    Fault(format!("sent a packet that is too large ({why}): max_packet_msg_payload_size must be alike on both nodes"))
+fn too_large(why: frame::FrameError) -> Ended {
+    Ended::Fault(Fault(format!(
+        "sent a packet that is too large ({why}): max_packet_msg_payload_size must be alike on both nodes"
+    )))
 }
 
 /// The writing side.

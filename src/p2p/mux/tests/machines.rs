@@ -3,6 +3,7 @@
 use crate::codec::wire::connection::Packet;
 use crate::p2p::NotSent;
 use crate::p2p::channels::ChannelTable;
+use crate::p2p::mux::Ended;
 use crate::p2p::mux::heart::{Beat, Heart};
 use crate::p2p::mux::incoming::{Incoming, Received};
 use crate::p2p::mux::outgoing::{OutPacket, Outgoing};
@@ -169,6 +170,7 @@ fn peers_share_the_memory_for_unfinished_blocks_and_give_it_back() {
     assert!(feed(0, 99) && feed(1, 99), "two peers may send the largest block at once");
     assert_eq!(table.budget().left(), all - 2 * 93 * mib, "six of each are the peer's own");
     assert!(!feed(2, 99), "a third may not");
+    assert!(matches!(peers[2].packet(&part), Err(Ended::Lost(_))), "and is not to blame");
     let vote = Packet::Message { channel: 0x22, data: message(5), last: true }.encode();
     assert!(peers[1].packet(&vote).is_ok(), "votes pass whatever waits");
     let end = Packet::Message { channel: 0x40, data: Bytes::new(), last: true }.encode();

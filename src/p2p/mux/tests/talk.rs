@@ -365,3 +365,35 @@ async fn a_flood_of_pings_is_answered_with_few_pongs() {
     let sent = one.outbox.stats().sent.bytes;
     assert!((3..=3 * 300).contains(&sent), "{sent} bytes for 300 kB of pings");
 }
+
+/// Waits for no large message.
+struct Wary;
+
+impl Receiver for Wary {
+    async fn up(&self, _: PeerUp) {}
+
+    async fn message(&self, _: NodeId, _: Channel, _: Bytes) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn expects_large(&self, _: NodeId, _: Channel) -> bool {
+        false
+    }
+
+    async fn written(&self, _: NodeId, _: Channel, _: u64) {}
+
+    async fn down(&self, _: NodeId, _: String) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_sends_a_large_message_nobody_asked_for_is_dropped_before_it_is_whole() {
+    let (one, two) = ends(1 << 16).await;
+    let two = start(two, &MuxSettings::default());
+    let table = ChannelTable::new(&SPOKEN, 1 << 20);
+    let (outbox, connection) = open(one, &table, &MuxSettings::default());
+    let one = tokio::spawn(connection.run(Arc::new(Wary), |_| Ok(())));
+    two.outbox.send(Channel::Blocksync, Bytes::from(vec![1; 7 << 20])).expect("room for one");
+    let Ended::Fault(fault) = one.await.expect("no panic") else { panic!("its fault") };
+    assert!(fault.0.contains("nobody asked"), "{fault}");
+    assert!(outbox.stats().received.bytes < 7 << 20, "the rest was not read");
+}
