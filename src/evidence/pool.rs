@@ -70,9 +70,13 @@ impl Pool {
         pool
     }
 
-    /// Takes up what was stored before a restart. What expired meanwhile, or was proven by the block saved last, leaves.
+    /// Takes up what was stored before a restart. What expired meanwhile, or was proven by a block, leaves; also when a
+    /// peer told it in the meantime.
     pub fn restore(&mut self, stored: StoredEvidence, state: &ChainState) {
         self.committed.extend(stored.committed.into_iter().map(|(key, _)| key));
+        let proven: Vec<EvidenceKey> =
+            self.pending.keys().filter(|key| self.committed.contains(key)).copied().collect();
+        proven.iter().for_each(|key| self.remove(key));
         for evidence in stored.pending {
             let key = evidence.key();
             let wanted = !self.committed.contains(&key) && !is_expired(key.height, evidence.time(), state);

@@ -222,6 +222,21 @@ fn what_waits_survives_a_restart() {
     assert_eq!(result, Err(InvalidEvidence::Committed));
 }
 
+/// A node that starts hears peers before it has read which evidence blocks proved.
+#[test]
+fn what_a_block_proved_is_not_proposed_again_because_a_peer_told_it_while_the_node_started() {
+    let signers = signers();
+    let state = state_after(8, &signers);
+    let proven = evidence(&signers, 0, HEIGHT);
+    let mut pool = Pool::new(&state);
+    assert_eq!(pool.receive(proven.clone(), Some(&facts_at(HEIGHT, &signers)), &state), Receipt::New(proven.key()));
+    let stored = StoredEvidence { pending: vec![proven.clone()], committed: vec![(proven.key(), Height::new(8))] };
+    pool.take_changes();
+    pool.restore(stored, &state);
+    assert_eq!(waiting(&pool), [], "no honest validator would prevote a block with it");
+    assert!(pool.take_changes().contains(&EvidenceChange::Gone(proven.key())), "nor does it come back");
+}
+
 #[test]
 fn what_expired_while_the_node_was_down_leaves() {
     let signers = signers();
