@@ -114,6 +114,19 @@ async fn consensus_that_begins_anew_at_the_same_height_hears_the_votes_anew() {
     assert!(world.heard_news());
 }
 
+/// Consensus counts the first of them, and the other once others want the same: then it must hear it again.
+#[tokio::test]
+async fn each_vote_of_an_equivocator_is_news_again_and_again() {
+    let mut world = World::new(10);
+    let vote = |word, index| world.keys.vote(index, VoteKind::Precommit, 8, 0, Some(block_id(word)));
+    let [one, other, honest] = [encode(vote("b", 0)), encode(vote("c", 0)), encode(vote("b", 1))];
+    let told = [(&one, true), (&honest, true), (&other, true), (&other, true), (&one, true), (&honest, false)];
+    for (place, (message, is_news)) in told.into_iter().enumerate() {
+        world.message(1, Channel::Vote, message.clone()).await.expect("it is well signed");
+        assert_eq!(world.heard_news(), is_news, "message {place}");
+    }
+}
+
 /// Pieces of evidence in one message.
 const PIECES: u64 = 5;
 

@@ -3,7 +3,7 @@
 
 use super::world::{Care, Death, World};
 use crate::replica::{Elsewhere, KeyNews};
-use crate::types::SignPosition;
+use crate::types::{Height, Round, SignPosition};
 
 /// Heights of a run before the second node starts.
 const HEIGHTS: u64 = 3;
@@ -57,6 +57,17 @@ fn echoes_of_what_this_node_signed_before_it_stopped_are_no_second_node() {
     assert!(again.run_to(HEIGHTS + 2), "and goes on when it has listened");
     assert_eq!(again.key_news, [KeyNews::Clear]);
     again.check("echoes");
+}
+
+/// Votes the first machine was told and had not counted are lost with it: what remembers them must forget them.
+#[test]
+fn when_listening_ends_in_the_middle_of_a_height_it_is_said_anew_whose_signatures_count() {
+    let (first, _) = first();
+    let mut again = first.restart(Death::Kill);
+    assert!(again.run_to(HEIGHTS + 1));
+    let height = Height::new(HEIGHTS + 1);
+    let said: Vec<_> = again.signers.iter().take_while(|(at, _)| *at == height).collect();
+    assert_eq!(said, [&(height, Round::ZERO), &(height, Round::ZERO)]);
 }
 
 #[test]

@@ -169,6 +169,8 @@ pub(super) struct World {
     listens_until: Option<Tick>,
     /// What it found.
     pub(super) key_news: Vec<KeyNews>,
+    /// Whose signatures count, each time it was said: height and round.
+    pub(super) signers: Vec<(Height, Round)>,
     /// How a node that starts looks for its own key.
     care: Care,
     checking: BTreeMap<BatchId, usize>,
@@ -263,6 +265,7 @@ impl World {
             outward: VecDeque::new(),
             listens_until: None,
             key_news: Vec::new(),
+            signers: Vec::new(),
             care,
             genesis,
             disk,
@@ -511,6 +514,7 @@ impl World {
                     self.halted = Some(elsewhere.to_string());
                 }
             }
+            Effect::Signers(signers) => self.signers.extend(signers.map(|signers| (signers.height, signers.round))),
             Effect::Halt(error) => self.halted = Some(error.to_string()),
             Effect::Tell { .. } | Effect::VerifyCommits { .. } | Effect::WakeAt { .. } | Effect::Drop { .. } => {
                 self.outward.push_back(effect);
