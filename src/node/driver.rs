@@ -437,12 +437,12 @@ mod tests {
         let (peers, peers_in) = mpsc::channel(10);
         let mut inlets = Inlets { facts: facts_in, commands: commands_in, peers: peers_in };
         for _ in 0..=TAKEN_AT_ONCE {
-            facts.send(Fact::AppLost { why: String::new() }).ok().expect("it is open");
+            assert!(facts.send(Fact::AppLost { why: String::new() }).is_ok());
         }
         let who = "00".repeat(20).parse().expect("40 digits");
-        peers.send(Input::Peer(who, PeerInput::Up)).await.ok().expect("it is open");
+        assert!(peers.send(Input::Peer(who, PeerInput::Up)).await.is_ok());
         let (reply, _answer) = oneshot::channel();
-        commands.send(Command::FlushMempool { reply }).await.ok().expect("it is open");
+        assert!(commands.send(Command::FlushMempool { reply }).await.is_ok());
         let mut taken = Taken::default();
         inlets.take(&mut taken).await;
         assert_eq!((taken.facts.len(), taken.peers.len(), taken.commands.len()), (TAKEN_AT_ONCE, 1, 1));

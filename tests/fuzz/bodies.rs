@@ -12,8 +12,11 @@ use quorate::types::{
     BlocksyncMessage, CandidateBlock, Channel, ConsensusMessage, Evidence, NodeInfo, Part, PartSet, PeerMessage,
 };
 
+/// Reads foreign bytes as one decoder would.
+pub type Body = fn(&[u8]);
+
 /// Every body with the name of its target, which is that of its corpus too. 7 of them.
-pub const BODIES: [(&str, fn(&[u8])); 7] = [
+pub const BODIES: [(&str, Body); 7] = [
     ("peer_message", peer_message),
     ("packets", packets),
     ("handshake", handshake),

@@ -102,7 +102,7 @@ fn a_height_given_up_is_never_signed_and_the_state_never_goes_back() {
     assert!(home.run(&["advance-sign-state", "--trust-journal"]).status.success());
     assert_eq!(height(&home), tip + 5, "never back");
     let node = Node::start(&home);
-    node.client().ask("broadcast_tx_async", &json!({"tx": base64("late=1".to_owned())}));
+    node.client().ask("broadcast_tx_async", &json!({"tx": base64("late=1")}));
     let line = node.process.wait_for("refused to sign");
     assert!(line.contains("height regression"), "{line}");
     node.stop();
