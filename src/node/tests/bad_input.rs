@@ -356,7 +356,7 @@ fn untrue_of_others(pair: &Pair) -> Vec<Deed> {
         deed(
             "forged evidence",
             said(&PeerMessage::Evidence(vec![Evidence::DuplicateVote(forged)])),
-            "sent invalid evidence",
+            "sent invalid evidence: verifying VoteA: invalid signature",
         ),
         deed(
             "a block unasked",
@@ -465,9 +465,10 @@ async fn frames_that_are_not_the_next_ones_of_their_sender_cost_only_it_its_conn
     let mut attacker = pair.attacker().await;
     let half = attacker.sealed(&ping).split_off(500);
     attacker.write(&half).await;
-    let id = attacker.id;
-    drop(attacker);
-    pair.blames(id, "the connection ended in the middle of a frame|reset by peer", "half a frame").await;
+    attacker.says_no_more().await;
+    attacker.hung_up().await;
+    pair.blames(attacker.id, "the connection ended in the middle of a frame", "half a frame").await;
+    pair.goes_on().await;
     pair.end().await;
 }
 
@@ -486,11 +487,16 @@ async fn unfinished_messages_on_all_channels_hold_up_nobody_and_one_byte_too_man
     pair.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn floods_of_messages_that_break_no_rule_fill_no_queue_and_stop_no_block() {
-    let mut pair = Pair::start().await;
+/// Messages each of which an honest peer may send.
+fn floods(pair: &Pair) -> Vec<(&'static str, Vec<u8>)> {
     let far = |vote: u32| precommit(Height::new(1_000_000), vote, Address::new([1; 20]));
-    let floods: [(&str, Vec<u8>); 7] = [
+    let boast = BlocksyncMessage::StatusResponse { height: Height::new(1_000_000), base: Height::FIRST };
+    let at_heights = |make: &dyn Fn(Height) -> ConsensusMessage| {
+        pair.heights().map(|height| consensus(make(height))).collect::<Vec<_>>().concat()
+    };
+    let (round, kind) = (Round::ZERO, VoteKind::Prevote);
+    let votes = |height| VotesFor { height, round, kind, block_id: Some(block_id()) };
+    vec![
         (
             "votes of far heights",
             (0..64).map(|at| consensus(ConsensusMessage::Vote(far(at)))).collect::<Vec<_>>().concat(),
@@ -509,7 +515,23 @@ async fn floods_of_messages_that_break_no_rule_fill_no_queue_and_stop_no_block()
         ("give me block 1", said(&PeerMessage::Blocksync(BlocksyncMessage::BlockRequest(Height::FIRST)))),
         ("give me block 999", said(&PeerMessage::Blocksync(BlocksyncMessage::BlockRequest(Height::new(999))))),
         ("one transaction", said(&PeerMessage::Txs(vec![Bytes::from_static(b"flood=1")]))),
-    ];
+        (
+            "blocks nobody has",
+            [consensus(step(1_000_000, 1, Some(Round::ZERO))), said(&PeerMessage::Blocksync(boast))].concat(),
+        ),
+        ("majorities nobody saw", at_heights(&|height| ConsensusMessage::VoteSetMaj23(votes(height)))),
+        (
+            "votes nobody asked for",
+            at_heights(&|height| ConsensusMessage::VoteSetBits { votes: votes(height), have: BitArray::new(2) }),
+        ),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn floods_of_messages_that_break_no_rule_fill_no_queue_and_stop_no_block() {
+    let mut pair = Pair::start().await;
+    let floods = floods(&pair);
+    assert_eq!(floods.len(), 10);
     for (what, wave) in floods {
         let mut attacker = pair.attacker().await;
         let id = attacker.id;
@@ -527,5 +549,26 @@ async fn floods_of_messages_that_break_no_rule_fill_no_queue_and_stop_no_block()
         pair.blames(id, "", what).await;
         pair.goes_on().await;
     }
+    pair.end().await;
+}
+
+/// Peers that come and go at once.
+const VISITS: usize = 60;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peers_that_come_and_go_at_once_leave_nothing_behind() {
+    let mut pair = Pair::start().await;
+    let mut last = None;
+    for _ in 0..VISITS {
+        last = Some(pair.attacker().await.id);
+    }
+    pair.blames(last.expect("some came"), "", "the last visit").await;
+    pair.goes_on().await;
+    let left = async {
+        while pair.victim.handle().peers().len() > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, left).await.expect("only the honest peer stays");
     pair.end().await;
 }

@@ -120,6 +120,12 @@ impl Attacker {
         self.socket.write_all(bytes).await.is_ok()
     }
 
+    /// Closes its direction of the connection; it still hears.
+    pub(crate) async fn says_no_more(&mut self) {
+        self.socket.shutdown().await.unwrap();
+    }
+
+    /// Waits until the node has closed the connection.
     pub(crate) async fn hung_up(&mut self) {
         hung_up(&mut self.socket).await;
     }

@@ -110,7 +110,7 @@ async fn a_handshake_of_wrong_bytes_ends_at_once_and_harms_nobody_else() {
     }
     let mut stranger = Attacker::join(5, one.at, "another-chain").await;
     stranger.hung_up().await;
-    one.learns(stranger.id, "it is on chain another-chain").await;
+    one.learns(stranger.id, "it is on chain \"another-chain\", this node on \"chain\"").await;
     still_talk(&mut one, &mut two).await;
 }
 

@@ -1,5 +1,6 @@
 //! Two ends of a connection, or one end and a peer that breaks a rule.
 
+use crate::codec::wire::connection::Piece;
 use crate::crypto::PrivateKey;
 use crate::p2p::channels::ChannelTable;
 use crate::p2p::handshake::{Upgraded, upgrade};
@@ -396,4 +397,42 @@ async fn a_peer_that_sends_a_large_message_nobody_asked_for_is_dropped_before_it
     let Ended::Fault(fault) = one.await.expect("no panic") else { panic!("its fault") };
     assert!(fault.0.contains("nobody asked"), "{fault}");
     assert!(outbox.stats().received.bytes < 7 << 20, "the rest was not read");
+}
+
+/// Answers every message with a longer one, as who serves blocks does, and waits for room before it hears more.
+#[derive(Default)]
+struct Server(std::sync::OnceLock<Outbox>);
+
+impl Receiver for Server {
+    async fn up(&self, _: PeerUp) {}
+
+    async fn message(&self, _: NodeId, channel: Channel, _: Bytes) -> Result<(), Fault> {
+        let outbox = self.0.get().expect("set before it runs");
+        outbox.send_when_possible(channel, Bytes::from(vec![1; 100_000])).await.map_err(|why| Fault(why.to_string()))
+    }
+
+    async fn written(&self, _: NodeId, _: Channel, _: u64) {}
+
+    async fn down(&self, _: NodeId, _: String) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_asks_for_ever_and_reads_nothing_is_given_up_though_this_node_waits_for_room() {
+    let (one, mut greedy) = ends(1 << 16).await;
+    let (outbox, connection) = open(one, &ChannelTable::new(&SPOKEN, 1 << 20), &MuxSettings::default());
+    let server = Arc::new(Server::default());
+    server.0.set(outbox.clone()).expect("once");
+    let began = tokio::time::Instant::now();
+    let running = tokio::spawn(connection.run(server, |_| Ok(())));
+    let mut question = Vec::new();
+    Piece { channel: Channel::Blocksync.id(), data: b"block?", last: true }.write_delimited(&mut question);
+    let flood = question.repeat(100);
+    let mut most = 0;
+    while greedy.writer.write(&flood).await.is_ok() {
+        most = most.max(outbox.stats().queued());
+    }
+    assert!(most <= (4 << 20) + 100_000, "{most} bytes wait for a peer that reads nothing");
+    let Ended::Fault(fault) = running.await.expect("no panic") else { panic!("its fault") };
+    assert!(fault.0.starts_with("does not read"), "{fault}");
+    assert!(began.elapsed().as_secs() <= 105, "{:?}", began.elapsed());
 }
