@@ -184,8 +184,8 @@ impl Report {
             Stage::Paused | Stage::Deciding => {}
             // Nothing but the block consensus is about to decide.
             Stage::Fetching if progress.target < next => {}
-            Stage::Waiting => println!("waiting     for a peer that says which blocks it has"),
-            Stage::Fetching => println!("fetching    blocks {next} to {}", progress.target),
+            Stage::Waiting => println!("waiting     for a peer that says which blocks it has, RPC {}", self.rpc),
+            Stage::Fetching => println!("fetching    blocks {next} to {}, RPC {}", progress.target, self.rpc),
             Stage::OutOfReach => tracing::warn!(
                 "no peer has block {next} any more: they removed it. Connect to a node with a longer history \
                  (persistent_peers), or restore this home from a backup that is not older"
