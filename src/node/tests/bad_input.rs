@@ -425,7 +425,9 @@ async fn messages_that_cannot_be_true_cost_only_their_sender_its_connection() {
 async fn frames_that_are_not_the_next_ones_of_their_sender_cost_only_it_its_connection() {
     let mut pair = Pair::start().await;
     let ping = packet(&[0x0a, 0x00]);
-    let deeds: [(&str, fn(&mut Attacker, &[u8]) -> Vec<u8>, &str); 5] = [
+    /// What goes onto the socket instead of a sealed packet.
+    type Forge = fn(&mut Attacker, &[u8]) -> Vec<u8>;
+    let deeds: [(&str, Forge, &str); 5] = [
         (
             "a frame changed on the way",
             |attacker, ping| {
