@@ -13,7 +13,7 @@ fn a_node_of_another_chain_is_refused_with_the_names_of_both_chains() {
     let mut theirs = Net::new(1, 0, Application::BuiltIn);
     theirs.set_peers(0, &format!("{}@{}", ours.member(0).id, ours.member(0).p2p()));
     theirs.start([0]);
-    let sentence = format!("it is on chain {}, this node on {}", ours.chain_id, theirs.chain_id);
+    let sentence = format!("it is on chain {:?}, this node on {:?}", ours.chain_id, theirs.chain_id);
     theirs.member(0).process().wait_for(&sentence);
     let table = theirs.member(0).command(&["net"]);
     assert!(table.contains(&sentence), "{table}");
