@@ -41,7 +41,10 @@ impl Replica {
     fn leave_consensus(&mut self, now: Now, out: &mut Vec<Effect>) {
         if self.consensus.is_some() {
             self.stop_consensus(now, out);
-            out.push(Effect::Fetching);
+            // Without the application nothing can be applied; what people are told about it stands.
+            if self.pipeline.is_app_up() {
+                out.push(Effect::Fetching);
+            }
         }
     }
 
