@@ -1,6 +1,6 @@
 //! Files that are torn, flipped or from another day: what a crash leaves is repaired, everything else is refused.
 
-use super::harness::{App, Home, Node, assert_linked, assert_same_hash, base64, value_of};
+use super::harness::{App, Home, Node, assert_linked, assert_same_hash, base64, number, value_of};
 use serde_json::json;
 use std::fs;
 
@@ -8,13 +8,20 @@ use std::fs;
 const TXS: usize = 10;
 
 /// A home whose chain has some blocks and whose node was killed; its application lives on.
+///
+/// It is killed when the proof block of the last transaction is there and nothing is to be decided. In the middle of a
+/// height it could have signed, and without its journal it would sign nothing more at that height: alone, it would wait
+/// for ever.
 fn used_home() -> (Home, App) {
     let home = Home::new();
     let app = App::start(&home);
     let node = Node::start(&home);
+    let mut height = 0;
     for n in 0..TXS {
-        node.client().ask("broadcast_tx_commit", &json!({"tx": base64(format!("key{n}={n}"))}));
+        let answer = node.client().ask("broadcast_tx_commit", &json!({"tx": base64(format!("key{n}={n}"))}));
+        height = number(&answer["height"]);
     }
+    node.process.wait_for(&format!("height {:<10}", height + 1));
     node.kill();
     (home, app)
 }
