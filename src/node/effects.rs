@@ -243,8 +243,9 @@ impl Driver {
     }
 
     fn halt(&self, why: &str) {
-        tracing::error!("consensus stopped: {why}");
+        // First, so that whoever reads the log and asks finds the same.
         self.status.halted(why);
+        tracing::error!("consensus stopped: {why}");
     }
 
     fn wait_for_app(&mut self, why: &str) {
