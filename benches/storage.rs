@@ -45,6 +45,7 @@ fn genesis() -> ChainState {
     let member = |seed| Validator::new(PrivateKey::from_seed(&[seed; 32]).public_key(), Power::new(10));
     let validators = ValidatorSet::new((1..=4).map(member)).expect("a legal set");
     ChainState {
+        algorithm: quorate::types::Algorithm::Tendermint,
         version: Version { block: Version::BLOCK, app: 1 },
         chain_id: ChainId::try_from("bench").expect("a legal name"),
         initial_height: Height::FIRST,

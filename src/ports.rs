@@ -7,7 +7,8 @@ use crate::types::query::Query;
 use crate::types::{
     AppliedBlock, Block, BlockMeta, CandidateBlock, ChainId, ChainState, Commit, ConsensusParams, Direction, Evidence,
     EvidenceChange, ExtendedCommit, Height, JournalRecord, NodeId, NodeInfo, Part, PeerRoundState, Proposal, Published,
-    SignPosition, StoredEvidence, Time, Tx, UnsignedProposal, UnsignedVote, ValidatorSet, Vote,
+    SignPosition, Statement, StoredEvidence, Time, Tx, UnsignedProposal, UnsignedStatement, UnsignedVote, ValidatorSet,
+    Vote,
 };
 use std::future::Future;
 use std::path::PathBuf;
@@ -65,6 +66,9 @@ pub trait Signer: Send {
 
     /// Signs a proposal.
     fn sign_proposal(&mut self, chain_id: &ChainId, proposal: UnsignedProposal) -> Result<Proposal, SignError>;
+
+    /// Signs a statement of Raft or PBFT. It remembers none: what a statement rests on is in the journal.
+    fn sign_statement(&mut self, chain_id: &ChainId, statement: UnsignedStatement) -> Result<Statement, SignError>;
 
     /// A second vote for something else, which a validator that misbehaves signed along with the last one.
     #[cfg(feature = "misbehave")]

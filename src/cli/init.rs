@@ -8,7 +8,9 @@ use crate::config::atomic::{self, Access};
 use crate::config::{Config, ConfigError, Home, NodeKey, Template, load_genesis, write_genesis};
 use crate::crypto::PublicKey;
 use crate::privval::FileSigner;
-use crate::types::{Address, ChainId, ConsensusParams, GenesisDoc, GenesisValidator, Height, NodeId, Power, Time};
+use crate::types::{
+    Address, Algorithm, ChainId, ConsensusParams, GenesisDoc, GenesisValidator, Height, NodeId, Power, Time,
+};
 use bytes::Bytes;
 use rand::RngExt as _;
 use serde_json::json;
@@ -104,6 +106,7 @@ fn genesis(config: &Config, chain_id: ChainId, validator: &PublicKey) -> Result<
         }],
         app_hash: Bytes::new(),
         app_state: Bytes::new(),
+        algorithm: Algorithm::Tendermint,
     };
     write_genesis(&path, &document)?;
     Ok(Step { made: true, path, note })

@@ -315,6 +315,7 @@ fn genesis(args: &TestnetArgs, chain_id: ChainId, made: &[Made]) -> GenesisDoc {
         validators: made.iter().filter(|node| node.plan.role == Role::Validator).map(validator).collect(),
         app_hash: Bytes::new(),
         app_state: Bytes::new(),
+        algorithm: Algorithm::Tendermint,
     }
 }
 

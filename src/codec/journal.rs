@@ -3,7 +3,7 @@
 use super::DecodeError;
 use super::protobuf::{Fields, Message, Writer, build};
 use crate::types::{
-    Height, JournalMessage, JournalRecord, NodeId, Part, Proposal, Round, Source, Step, Time, TimerId, Vote,
+    Height, JournalMessage, JournalRecord, NodeId, Part, Proposal, Round, Source, Standing, Step, Time, TimerId, Vote,
 };
 use bytes::Bytes;
 use std::time::Duration;
@@ -47,10 +47,20 @@ impl Message for JournalRecord {
                 w.uint(4, timer.step as u64);
             }),
             JournalRecord::EndHeight(height) => w.nested(4, |w| w.int(1, height.as_i64())),
+            JournalRecord::Standing(standing) => w.nested(STANDING_FIELD, |w| {
+                w.int(1, standing.height.as_i64());
+                w.int(2, standing.round.as_i32().into());
+                if let Some(address) = &standing.voted_for {
+                    w.bytes(3, address.as_bytes());
+                }
+            }),
         }
     }
 
     fn read(m: &Fields<'_>) -> Result<JournalRecord, DecodeError> {
+        if m.has(STANDING_FIELD) {
+            return m.member(STANDING_FIELD, "standing", read_standing);
+        }
         match m.oneof(1..=4) {
             Some(1) => m.member(1, "event_data_round_state", read_round_step),
             Some(2) => m.member(2, "msg_info", |m| {
@@ -61,6 +71,15 @@ impl Message for JournalRecord {
             _ => Err(DecodeError::new("is empty or of an unknown kind")),
         }
     }
+}
+
+/// CometBFT has no such record: a number it does not use.
+const STANDING_FIELD: u32 = 100;
+
+fn read_standing(m: &Fields<'_>) -> Result<JournalRecord, DecodeError> {
+    let voted_for = if m.has(3) { Some(m.exact(3, "voted_for")?) } else { None };
+    let (height, round) = (m.number(1, "height")?, m.round(2, "round")?);
+    Ok(JournalRecord::Standing(Standing { height, round, voted_for }))
 }
 
 /// Numbers of the steps; the journal names them in some records and numbers them in others.

@@ -38,6 +38,7 @@ pub mod json;
 mod params;
 mod protobuf;
 pub mod state;
+mod statement;
 mod validator;
 mod vote;
 pub mod wire;

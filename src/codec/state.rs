@@ -4,7 +4,7 @@ use super::DecodeError;
 use super::protobuf::{Fields, Message, Writer};
 use crate::crypto::Hash;
 use crate::types::abci::FinalizeBlockResponse;
-use crate::types::{ChainState, ConsensusParams, Height, ValidatorSet, Version};
+use crate::types::{Algorithm, ChainState, ConsensusParams, Height, ValidatorSet, Version};
 use std::sync::Arc;
 
 /// The software version a state names: the release of CometBFT whose bytes these are.
@@ -31,6 +31,9 @@ impl Message for ChainState {
         w.bytes(12, self.last_results_hash.as_ref());
         w.bytes(13, &self.app_hash);
         w.int(14, self.initial_height.as_i64());
+        if self.algorithm != Algorithm::Tendermint {
+            w.bytes(ALGORITHM_FIELD, self.algorithm.name().as_bytes());
+        }
     }
 
     fn read(m: &Fields<'_>) -> Result<ChainState, DecodeError> {
@@ -52,8 +55,21 @@ impl Message for ChainState {
             last_results_hash: m.exact_or_empty(12, "last_results_hash")?.unwrap_or(Hash::EMPTY),
             app_hash: m.bytes(13, "app_hash")?,
             initial_height: m.number(14, "initial_height")?,
+            algorithm: read_algorithm(m)?,
         })
     }
+}
+
+/// CometBFT knows one protocol and has no field for it; it skips ours.
+const ALGORITHM_FIELD: u32 = 1000;
+
+fn read_algorithm(m: &Fields<'_>) -> Result<Algorithm, DecodeError> {
+    let name = m.text(ALGORITHM_FIELD, "algorithm")?;
+    if name.is_empty() {
+        return Ok(Algorithm::Tendermint);
+    }
+    Algorithm::from_name(&name)
+        .ok_or_else(|| DecodeError::at("algorithm", format!("must be tendermint, pbft or raft, got {name:?}")))
 }
 
 /// Before the first block CometBFT leaves this set out or writes it without members.

@@ -291,6 +291,12 @@ pub struct ConsensusSettings {
     pub timeout_precommit: Duration,
     /// More in each later round.
     pub timeout_precommit_delta: Duration,
+    /// Raft: how long a follower waits for a sign of its leader, once to twice this long.
+    pub election_timeout: Duration,
+    /// Raft: how often a leader is heard; PBFT: how often replicas say where they stand.
+    pub heartbeat_interval: Duration,
+    /// PBFT: how long a primary may take to decide what waits.
+    pub view_change_timeout: Duration,
     /// Between a decision and the next height.
     pub timeout_commit: Duration,
     /// Begin the next height at once when all precommits are in.

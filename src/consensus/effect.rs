@@ -1,6 +1,6 @@
 //! What a protocol orders.
 
-use super::{Protocol, Tick};
+use super::{Protocol, ReadTicket, Tick};
 use crate::types::{
     BlockId, CandidateBlock, ExtendedCommit, Height, NodeId, Round, SignRequest, Source, Step, TimerId, Vote,
 };
@@ -30,6 +30,12 @@ pub enum Effect<P: Protocol> {
         /// How long that is from now, for the journal.
         duration: Duration,
     },
+    /// Wake me at this time, not at the time I named before; answered by `Input::Woken`.
+    WakeAt(Tick),
+    /// The answer to `Input::Read`: whoever has applied everything up to this height may answer from its own state.
+    ReadAt(ReadTicket, Height),
+    /// The answer to `Input::Read`: not here, not now. Says why and what to do.
+    ReadRefused(ReadTicket, String),
     /// Make a block to propose; answered by `Input::BlockBuilt`.
     BuildBlock(BuildOrder),
     /// Validate a block and ask the application about it; answered by `Input::BlockChecked`.

@@ -1,11 +1,12 @@
 //! What a protocol is told.
 
-use super::{Protocol, Tick};
+use super::Tick;
 use crate::types::{
     Address, BlockId, CandidateBlock, ChainId, ConsensusParams, ExtendedCommit, Height, NodeId, Proposal, Round,
-    Source, Time, TimerId, ValidatorSet, Vote,
+    Source, Statement, Time, TimerId, ValidatorSet, Vote,
 };
 use bytes::Bytes;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,6 +63,13 @@ pub struct Timeouts {
     pub skip_commit_when_all_voted: bool,
     /// When to make a block without transactions.
     pub empty_blocks: EmptyBlocks,
+    /// Raft: a follower that hears nothing of a leader for one to two times this long stands for election.
+    pub election: Duration,
+    /// Raft: how often a leader that has nothing else to say is heard. PBFT: how often replicas say where they stand.
+    pub heartbeat: Duration,
+    /// PBFT: how long a primary may take to decide what waits, before its view is left; doubles with every view that
+    /// decides nothing.
+    pub view_change: Duration,
 }
 
 /// When to make a block without transactions.
@@ -91,6 +99,8 @@ pub enum Signed {
     Vote(Vote),
     /// Our proposal.
     Proposal(Proposal),
+    /// Our statement.
+    Statement(Box<Statement>),
     /// It refused or failed: go on without this signature.
     Refused {
         /// Height of the request.
@@ -102,13 +112,13 @@ pub enum Signed {
 
 /// A fact.
 #[derive(Debug)]
-pub enum Input<P: Protocol> {
+pub enum Input<M> {
     /// A message, its signatures checked.
     Received {
         /// From whom.
         source: Source,
         /// What.
-        message: P::Message,
+        message: M,
     },
     /// A timer set by [`super::Effect::SetTimer`] is due.
     TimerFired(TimerId),
@@ -158,4 +168,47 @@ pub enum Input<P: Protocol> {
     PeerUp(NodeId),
     /// A peer is gone.
     PeerDown(NodeId),
+    /// The time given by [`super::Effect::WakeAt`] has come, or nearly.
+    Woken,
+    /// A client wants to read what was decided before now; answered by [`super::Effect::ReadAt`].
+    Read {
+        /// Comes back.
+        ticket: ReadTicket,
+        /// How sure the answer must be.
+        mode: ReadMode,
+    },
+}
+
+/// Which read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReadTicket(pub u64);
+
+/// How a linearizable read makes sure that nobody decided more meanwhile (Raft §8, thesis §6.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReadMode {
+    /// A quorum confirms the leader after the question came: right whatever clocks do.
+    Confirmed,
+    /// The leader's lease: no message, right as long as clocks run about equally fast.
+    Leased,
+}
+
+impl Input<Infallible> {
+    /// The same fact for a machine of any message: it is none that somebody said.
+    pub fn widen<M>(self) -> Input<M> {
+        match self {
+            Input::Received { message, .. } => match message {},
+            Input::TimerFired(timer) => Input::TimerFired(timer),
+            Input::BlockBuilt { height, round, block } => Input::BlockBuilt { height, round, block },
+            Input::BlockChecked { height, block_id, verdict } => Input::BlockChecked { height, block_id, verdict },
+            Input::VoteExtended { height, round, extension } => Input::VoteExtended { height, round, extension },
+            Input::ExtensionVerified { vote, source, accepted } => Input::ExtensionVerified { vote, source, accepted },
+            Input::BlockApplied(start) => Input::BlockApplied(start),
+            Input::Signed(signed) => Input::Signed(signed),
+            Input::TxsAvailable => Input::TxsAvailable,
+            Input::PeerUp(peer) => Input::PeerUp(peer),
+            Input::PeerDown(peer) => Input::PeerDown(peer),
+            Input::Woken => Input::Woken,
+            Input::Read { ticket, mode } => Input::Read { ticket, mode },
+        }
+    }
 }

@@ -3,17 +3,24 @@
 //! A machine is told facts ([`Input`]) and answers with an ordered list of orders ([`Effect`]). It has no clock, no
 //! randomness, no thread and no IO; who runs it, the node or the simulator, makes no difference to it.
 //!
-//! Reading order: this file → `input` → `effect` → `quorum` → `tally` → `tendermint/`.
+//! Reading order: this file → `input` → `effect` → `direct` → `quorum` → `tally` → `blocks` → `tendermint/` → `pbft/` →
+//! `raft/`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+mod blocks;
+pub mod direct;
 mod effect;
 mod input;
 pub mod quorum;
 pub mod tally;
 pub mod tendermint;
+mod view;
 
+pub use direct::Direct;
 pub use effect::{Accusation, BuildOrder, Decision, Effect, Effects, RoundNote};
-pub use input::{BlockVerdict, EmptyBlocks, Input, Signed, Start, Timeouts};
+pub use input::{BlockVerdict, EmptyBlocks, Input, ReadMode, ReadTicket, Signed, Start, Timeouts};
+
+pub use view::{Lead, RaftRole, RoundVotes, View, ViewPhase};
 
 use crate::types::Time;
 use std::time::Duration;
@@ -70,5 +77,5 @@ pub trait Protocol: Sized {
     fn recover(now: Now, start: Start, records: &[Self::Record], out: &mut Effects<Self>) -> Self;
 
     /// Takes one fact into account.
-    fn step(&mut self, now: Now, input: Input<Self>, out: &mut Effects<Self>) -> Reaction;
+    fn step(&mut self, now: Now, input: Input<Self::Message>, out: &mut Effects<Self>) -> Reaction;
 }

@@ -160,6 +160,9 @@ fn timeouts(consensus: &ConsensusSettings) -> Timeouts {
             config::EmptyBlocks::After(pause) => EmptyBlocks::After(pause),
             config::EmptyBlocks::Never => EmptyBlocks::Never,
         },
+        election: consensus.election_timeout,
+        heartbeat: consensus.heartbeat_interval,
+        view_change: consensus.view_change_timeout,
     }
 }
 

@@ -9,7 +9,7 @@ use super::report::Report;
 use super::talk::Talk;
 use super::timers::Timers;
 use super::{NodeError, SharedStatus};
-use crate::consensus::tendermint::View;
+use crate::consensus::View;
 use crate::consensus::{Now, Tick};
 use crate::crypto::Hash;
 use crate::events::Bus;

@@ -97,12 +97,16 @@ impl Driver {
         let (height, round) = match &request {
             SignRequest::Vote(UnsignedVote { height, round, .. })
             | SignRequest::Proposal(UnsignedProposal { height, round, .. }) => (*height, *round),
+            SignRequest::Statement(_) => (Height::ZERO, Round::ZERO),
         };
         let Some(signer) = &mut self.signer else { return Ok(()) };
         let chain_id = &self.genesis.chain_id;
         let signed = match request {
             SignRequest::Vote(vote) => signer.sign_vote(chain_id, vote).map(Signed::Vote),
             SignRequest::Proposal(proposal) => signer.sign_proposal(chain_id, proposal).map(Signed::Proposal),
+            SignRequest::Statement(statement) => {
+                signer.sign_statement(chain_id, statement).map(|statement| Signed::Statement(Box::new(statement)))
+            }
         };
         let signed = match signed {
             Ok(signed) => {

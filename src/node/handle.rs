@@ -3,7 +3,7 @@
 use super::SharedStatus;
 use super::app_link::AnyApp;
 use super::driver::Command;
-use crate::consensus::tendermint::View;
+use crate::consensus::View;
 use crate::crypto::Hash;
 use crate::events::{Bus, Subscription};
 use crate::p2p::Network;

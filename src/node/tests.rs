@@ -31,11 +31,15 @@ fn timeouts() -> Timeouts {
         commit: Duration::ZERO,
         skip_commit_when_all_voted: true,
         empty_blocks: EmptyBlocks::Never,
+        election: Duration::from_millis(300),
+        heartbeat: Duration::from_millis(50),
+        view_change: Duration::from_millis(500),
     }
 }
 
 fn genesis(key: PublicKey) -> GenesisDoc {
     GenesisDoc {
+        algorithm: crate::types::Algorithm::Tendermint,
         genesis_time: Time::new(1_700_000_000, 0).expect("in range"),
         chain_id: ChainId::try_from("node-test").expect("short"),
         initial_height: Height::FIRST,

@@ -102,6 +102,11 @@ fn limits(channel: Channel, max_tx_bytes: u64) -> ChannelLimits {
         Channel::Blocksync => (5, 104_857_605, 1000, 4 * MIB),
         Channel::Snapshot => (5, 4_000_000, 64, 4 * MIB),
         Channel::Chunk => (3, 16_000_000, 10, 4 * MIB),
+        // A NEW-VIEW carries a quorum of VIEW-CHANGEs, each with two certificates of a quorum.
+        Channel::PbftControl => (8, 16 * MIB, 8192, 16 * MIB),
+        Channel::RaftControl => (8, CONSENSUS_MESSAGE_MAX, 8192, 4 * MIB),
+        // The largest block, once: a peer is sent the next one when it has said that it has decided this one.
+        Channel::PbftData | Channel::RaftData => (10, CONSENSUS_MESSAGE_MAX, 8192, 128 * MIB),
     };
     ChannelLimits { channel, priority, message_bytes_max, queue_messages_max, queue_bytes_max }
 }

@@ -271,5 +271,6 @@ pub fn first_state(
         last_height_consensus_params_changed: genesis.initial_height,
         last_results_hash: Hash::EMPTY,
         app_hash,
+        algorithm: genesis.algorithm,
     })
 }

@@ -4,7 +4,10 @@ use super::files::{self, KeyFileError};
 use super::guard::{self, Answer, LastSigned, SignedBytes};
 use crate::crypto::{PrivateKey, PublicKey, Signature};
 use crate::ports::{SignError, SignMemory, Signer};
-use crate::types::{ChainId, Proposal, SignPosition, SignStep, Time, UnsignedProposal, UnsignedVote, Vote, VoteKind};
+use crate::types::{
+    ChainId, Proposal, SignPosition, SignStep, Statement, Time, UnsignedProposal, UnsignedStatement, UnsignedVote,
+    Vote, VoteKind,
+};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -174,6 +177,11 @@ impl Signer for FileSigner {
         let (signature, earlier) = self.sign_at(at, proposal.sign_bytes(chain_id))?;
         let timestamp = earlier.unwrap_or(proposal.timestamp);
         Ok(proposal.signed(timestamp, signature))
+    }
+
+    fn sign_statement(&mut self, chain_id: &ChainId, statement: UnsignedStatement) -> Result<Statement, SignError> {
+        let signature = self.key.sign(&statement.sign_bytes(chain_id));
+        Ok(statement.signed(signature))
     }
 }
 

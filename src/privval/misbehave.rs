@@ -7,7 +7,10 @@
 use super::FileSigner;
 use crate::crypto::{Hash, PublicKey};
 use crate::ports::{SignError, SignMemory, Signer};
-use crate::types::{BlockId, ChainId, Height, PartSetHeader, Proposal, UnsignedProposal, UnsignedVote, Vote, VoteKind};
+use crate::types::{
+    BlockId, ChainId, Height, PartSetHeader, Proposal, Statement, UnsignedProposal, UnsignedStatement, UnsignedVote,
+    Vote, VoteKind,
+};
 use std::collections::BTreeSet;
 
 /// The variable that names the heights at which to sign twice: `MISBEHAVE_AT=5,9`. Without it everything is honest.
@@ -64,6 +67,10 @@ impl Signer for TwoFaced {
 
     fn sign_proposal(&mut self, chain_id: &ChainId, proposal: UnsignedProposal) -> Result<Proposal, SignError> {
         self.inner.sign_proposal(chain_id, proposal)
+    }
+
+    fn sign_statement(&mut self, chain_id: &ChainId, statement: UnsignedStatement) -> Result<Statement, SignError> {
+        self.inner.sign_statement(chain_id, statement)
     }
 
     fn second_vote(&mut self) -> Option<Vote> {

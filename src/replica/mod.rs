@@ -20,8 +20,8 @@ pub use own_key::{KeyCheck, KeyNews};
 pub use peers::PeerInput;
 pub use start::Resume;
 
-use crate::consensus::tendermint::{Tendermint, View};
-use crate::consensus::{Now, RoundNote, Signed, Tick, Timeouts};
+use crate::consensus::tendermint::Tendermint;
+use crate::consensus::{Now, RoundNote, Signed, Tick, Timeouts, View};
 use crate::crypto::Hash;
 use crate::evidence;
 use crate::evidence::gossip::EvidenceGossip;
@@ -38,6 +38,7 @@ use crate::types::{
 };
 use listen::Listening;
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -262,7 +263,8 @@ impl Settings {
 /// What still has to be handed to a machine.
 #[derive(Debug)]
 enum Work {
-    Consensus(crate::consensus::Input<Tendermint>),
+    /// Whatever it is told but what peers say.
+    Consensus(crate::consensus::Input<Infallible>),
     Pipeline(PipelineInput),
     Mempool(MempoolInput),
 }
@@ -348,7 +350,7 @@ impl Replica {
         while let Some(work) = self.work.pop_front() {
             match work {
                 // What a peer does wrong is judged where its message comes in; this is our own.
-                Work::Consensus(input) => drop(self.step_consensus(now, input, out)),
+                Work::Consensus(input) => drop(self.step_consensus(now, input.widen(), out)),
                 Work::Pipeline(input) => self.step_pipeline(now, input, out),
                 Work::Mempool(input) => self.step_mempool(input, out),
             }

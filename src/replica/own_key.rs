@@ -79,7 +79,7 @@ impl Replica {
         let at = match signed {
             Signed::Vote(vote) => SignPosition::of_vote(vote),
             Signed::Proposal(proposal) => SignPosition::of_proposal(proposal),
-            Signed::Refused { .. } => return,
+            Signed::Statement(_) | Signed::Refused { .. } => return,
         };
         if let Some(listening) = &mut self.listening {
             listening.signed(at);

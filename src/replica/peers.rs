@@ -4,7 +4,7 @@
 //! the signer remembers the vote itself before it gives the signature away (docs/CRASH_WINDOWS.md).
 
 use super::{Effect, Now, Replica, Waker, Work};
-use crate::consensus::tendermint::{Message, Tendermint};
+use crate::consensus::tendermint::Message;
 use crate::consensus::{self, Protocol, Reaction, RoundNote};
 use crate::evidence::gossip::EvidenceGossipInput;
 use crate::evidence::{self, Facts, Receipt};
@@ -115,7 +115,7 @@ impl Replica {
     pub(super) fn step_consensus(
         &mut self,
         now: Now,
-        input: consensus::Input<Tendermint>,
+        input: consensus::Input<Message>,
         out: &mut Vec<Effect>,
     ) -> Reaction {
         let Some(machine) = &mut self.consensus else { return Reaction::Ignored("consensus has not begun") };

@@ -11,6 +11,7 @@ use crate::pipeline::{BuildJob, CallId, Outcome, PipelineEffect, PipelineError, 
 use crate::sync::SyncInput;
 use crate::types::abci::Request;
 use crate::types::{CandidateBlock, ChainState, ExtendedCommit, Height, JournalRecord, Round};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 impl Replica {
@@ -46,6 +47,7 @@ impl Replica {
                 }
                 consensus::Effect::Accuse(accusation) => self.accuse(accusation),
                 consensus::Effect::RequestSync(height) => self.sync(now, SyncInput::Behind(height), out),
+                consensus::Effect::WakeAt(_) | consensus::Effect::ReadAt(..) | consensus::Effect::ReadRefused(..) => {}
                 consensus::Effect::Note(note) => {
                     out.push(Effect::Round(note.clone()));
                     notes.push(note);
@@ -241,7 +243,7 @@ impl Replica {
         self.sync(now, SyncInput::Applied(state), out);
     }
 
-    fn tell_consensus(&mut self, input: consensus::Input<Tendermint>) {
+    fn tell_consensus(&mut self, input: consensus::Input<Infallible>) {
         self.work.push_back(Work::Consensus(input));
     }
 

@@ -1,6 +1,6 @@
 //! What a chain starts from.
 
-use super::{Address, ChainId, ConsensusParams, Height, Power, Time};
+use super::{Address, Algorithm, ChainId, ConsensusParams, Height, Power, Time};
 use crate::crypto::PublicKey;
 use bytes::Bytes;
 
@@ -34,4 +34,6 @@ pub struct GenesisDoc {
     pub app_hash: Bytes,
     /// Handed to InitChain byte for byte; empty when the file has none.
     pub app_state: Bytes,
+    /// The protocol that decides the first block; CometBFT knows one and has no field for it.
+    pub algorithm: Algorithm,
 }

@@ -1,7 +1,7 @@
 //! What a replica writes to its journal before it acts: enough to take up a height where a crash left it
 //! (reference §6.6).
 
-use super::{Height, NodeId, Part, Proposal, Round, Vote};
+use super::{Height, NodeId, Part, Proposal, Round, Standing, Vote};
 use std::time::Duration;
 
 /// Where a message came from.
@@ -120,6 +120,8 @@ pub enum JournalRecord {
         /// Step.
         step: Step,
     },
-    /// The block of this height is stored; nothing before this entry is needed any more.
+    /// The block of this height is stored; nothing before this entry is needed any more, but the newest standing.
     EndHeight(Height),
+    /// Raft and PBFT: the term or view, which goes across heights.
+    Standing(Standing),
 }

@@ -22,10 +22,13 @@ mod notice;
 mod numbers;
 mod params;
 mod part_set;
+mod pbft;
 mod published;
 pub mod query;
+mod raft;
 mod signing;
 mod state;
+mod statement;
 #[cfg(test)]
 pub(crate) mod tests;
 mod time;
@@ -47,16 +50,19 @@ pub use gossip::{BlocksyncMessage, ConsensusMessage, NewRoundStep, PeerMessage, 
 pub use journal::{JournalMessage, JournalRecord, Source, Step, TimerId};
 pub use median::{MedianError, MedianRule};
 pub use mempool::{MempoolError, TxLimits};
-pub use network::{Algorithm, Channel, Direction, NodeInfo};
+pub use network::{Algorithm, Channel, Direction, NodeInfo, Quorum};
 pub use notice::Notice;
 pub use numbers::{Address, ChainId, Height, NodeId, NumberError, Power, Round};
 pub use params::{
     AbciParams, BlockParams, ConsensusParams, EvidenceParams, ParamsError, ParamsUpdate, ValidatorParams, VersionParams,
 };
 pub use part_set::{BitArray, Part, PartSet, PartSetError};
+pub use pbft::{PbftStatement, PreparedCertificate};
 pub use published::{AppliedBlock, Published, RoundEvent, RoundEventKind};
+pub use raft::{Election, LogPosition, RaftStatement};
 pub use signing::{SignPosition, SignStep};
 pub use state::ChainState;
+pub use statement::{DirectMessage, Standing, Statement, StatementBody, UnsignedStatement};
 pub use time::{Time, TimeError};
 pub use tx::Tx;
 pub use validator::{Validator, ValidatorSet, ValidatorSetError, ValidatorUpdate};

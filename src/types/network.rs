@@ -1,11 +1,12 @@
 //! What nodes say about themselves to each other, and on which channels they speak (reference §5.2, §5.4).
 
-use super::{ChainId, NodeId};
+use super::{ChainId, NodeId, Power};
 
 /// The consensus protocol a chain runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Algorithm {
     /// Tendermint, as CometBFT speaks it.
+    #[default]
     Tendermint,
     /// PBFT.
     Pbft,
@@ -14,12 +15,48 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// All of them.
+    pub const ALL: [Algorithm; 3] = [Algorithm::Tendermint, Algorithm::Pbft, Algorithm::Raft];
+
     /// As people write it.
     pub fn name(self) -> &'static str {
         match self {
             Algorithm::Tendermint => "tendermint",
             Algorithm::Pbft => "pbft",
             Algorithm::Raft => "raft",
+        }
+    }
+
+    /// The protocol of this name.
+    pub fn from_name(name: &str) -> Option<Algorithm> {
+        Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+
+    /// What decides a block.
+    pub fn quorum(self) -> Quorum {
+        match self {
+            Algorithm::Tendermint | Algorithm::Pbft => Quorum::MoreThanTwoThirds,
+            Algorithm::Raft => Quorum::MoreThanHalf,
+        }
+    }
+}
+
+/// How much of a validator set's power decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Quorum {
+    /// Where less than a third may lie.
+    MoreThanTwoThirds,
+    /// Where less than a half may crash and nobody lies.
+    MoreThanHalf,
+}
+
+impl Quorum {
+    /// True when `part` of `total` decides. Exact: no rounding, no overflow.
+    pub fn is_reached(self, part: Power, total: Power) -> bool {
+        let (part, total) = (u128::from(part.get()), u128::from(total.get()));
+        match self {
+            Quorum::MoreThanTwoThirds => 3 * part > 2 * total,
+            Quorum::MoreThanHalf => 2 * part > total,
         }
     }
 }
@@ -54,11 +91,19 @@ pub enum Channel {
     Snapshot = 0x60,
     /// Pieces of snapshots.
     Chunk = 0x61,
+    /// PBFT's statements, votes and commits.
+    PbftControl = 0x70,
+    /// PBFT's proposals and block parts.
+    PbftData = 0x71,
+    /// Raft's statements, acknowledgements and commits.
+    RaftControl = 0x74,
+    /// Raft's proposals and block parts.
+    RaftData = 0x75,
 }
 
 impl Channel {
     /// Every channel, in the order in which CometBFT's node info lists them (reference §5.2).
-    pub const ALL: [Channel; 10] = [
+    pub const ALL: [Channel; 14] = [
         Channel::Blocksync,
         Channel::State,
         Channel::Data,
@@ -68,8 +113,23 @@ impl Channel {
         Channel::Evidence,
         Channel::Snapshot,
         Channel::Chunk,
+        Channel::PbftControl,
+        Channel::PbftData,
+        Channel::RaftControl,
+        Channel::RaftData,
         Channel::Pex,
     ];
+
+    /// What a node of a chain under this protocol speaks on, in the order of CometBFT's node info (reference §5.2);
+    /// addresses, which it may keep to itself, are not among it. Snapshots are not either, so that nobody asks for any.
+    pub fn spoken_under(algorithm: Algorithm) -> &'static [Channel] {
+        use Channel::*;
+        match algorithm {
+            Algorithm::Tendermint => &[Blocksync, State, Data, Vote, VoteSetBits, Mempool, Evidence],
+            Algorithm::Pbft => &[Blocksync, PbftControl, PbftData, Mempool, Evidence],
+            Algorithm::Raft => &[Blocksync, RaftControl, RaftData, Mempool, Evidence],
+        }
+    }
 
     /// Its number on the wire.
     pub fn id(self) -> u8 {

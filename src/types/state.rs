@@ -1,6 +1,6 @@
 //! The state of the chain after a height: everything the next height depends on.
 
-use super::{BlockId, ChainId, ConsensusParams, Height, Time, ValidatorSet, Version};
+use super::{Algorithm, BlockId, ChainId, ConsensusParams, Height, Time, ValidatorSet, Version};
 use crate::crypto::Hash;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -36,6 +36,8 @@ pub struct ChainState {
     pub last_results_hash: Hash,
     /// What the application returned for the last block.
     pub app_hash: Bytes,
+    /// The protocol that decides the next height.
+    pub algorithm: Algorithm,
 }
 
 impl ChainState {

@@ -1,6 +1,6 @@
 //! Votes and proposals, before and after signing.
 
-use super::{Address, BlockId, Height, Round, Time};
+use super::{Address, BlockId, Height, Round, Time, UnsignedStatement};
 use crate::crypto::Signature;
 use bytes::Bytes;
 
@@ -130,4 +130,6 @@ pub enum SignRequest {
     Vote(UnsignedVote),
     /// Sign a proposal.
     Proposal(UnsignedProposal),
+    /// Sign what Raft and PBFT say beside.
+    Statement(UnsignedStatement),
 }

@@ -147,5 +147,6 @@ fn height_of(record: &JournalRecord) -> Height {
         JournalRecord::Message { message: JournalMessage::Vote(vote), .. } => vote.height,
         JournalRecord::Timeout { timer, .. } => timer.height,
         JournalRecord::RoundStep { height, .. } | JournalRecord::EndHeight(height) => *height,
+        JournalRecord::Standing(standing) => standing.height,
     }
 }

@@ -70,6 +70,7 @@ impl Chain {
     fn state(&self, height: u64) -> ChainState {
         let set = Arc::new(self.signers.set.clone());
         ChainState {
+            algorithm: crate::types::Algorithm::Tendermint,
             version: Version { block: Version::BLOCK, app: 0 },
             chain_id: chain_id(),
             initial_height: Height::FIRST,

@@ -267,6 +267,7 @@ impl Random {
 
     pub(super) fn state(&mut self) -> ChainState {
         ChainState {
+            algorithm: crate::types::Algorithm::Tendermint,
             version: self.version(),
             chain_id: self.chain_id(),
             initial_height: self.height(),

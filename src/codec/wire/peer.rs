@@ -32,9 +32,13 @@ impl PeerMessage {
             Channel::Mempool => MempoolMessage::decode(bytes).map(|message| PeerMessage::Txs(message.txs)),
             Channel::Evidence => EvidenceMessage::decode(bytes).map(|message| PeerMessage::Evidence(message.evidence)),
             Channel::Blocksync => BlocksyncMessage::decode(bytes).map(PeerMessage::Blocksync),
-            Channel::Pex | Channel::Snapshot | Channel::Chunk => {
-                Err(DecodeError::new("came on a channel this node does not listen to"))
-            }
+            Channel::Pex
+            | Channel::Snapshot
+            | Channel::Chunk
+            | Channel::PbftControl
+            | Channel::PbftData
+            | Channel::RaftControl
+            | Channel::RaftData => Err(DecodeError::new("came on a channel this node does not listen to")),
         }
     }
 }

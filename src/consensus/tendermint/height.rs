@@ -1,6 +1,6 @@
 //! The state of one height. A new height is a new value.
 
-use super::blocks::Blocks;
+use crate::consensus::blocks::Blocks;
 use crate::consensus::tally::{Tally, VoteSet};
 use crate::consensus::{Now, Start};
 use crate::types::{

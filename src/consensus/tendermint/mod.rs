@@ -4,10 +4,9 @@
 //! A step takes one fact into the state and then fires rules until none applies ([`rules`]), as the paper's "upon"
 //! clauses say. Own votes come back through the signer and are journaled before anybody hears of them.
 //!
-//! Reading order: this file → `height` → `receive` → `rules` → `propose` → `vote` → `recover`; `blocks` and `view`
-//! stand beside.
+//! Reading order: this file → `height` → `receive` → `rules` → `propose` → `vote` → `recover`; `view` stands
+//! beside.
 
-mod blocks;
 mod height;
 mod propose;
 mod receive;
@@ -18,8 +17,6 @@ mod vote;
 
 #[cfg(test)]
 mod tests;
-
-pub use view::{RoundVotes, View};
 
 use super::{Effect, Effects, Input, Now, Protocol, Reaction, RoundNote, Start};
 use crate::crypto::Verified;
@@ -49,6 +46,9 @@ pub enum Message {
     Vote(Verified<Vote>),
 }
 
+const NO_LINEARIZABLE_READS: &str = "Tendermint has no leader to ask what was decided last: read with consistency=local, \
+    and compare heights, or have the read ordered by sending a transaction and waiting for its block";
+
 /// The machine: one height after the other.
 #[derive(Debug, Clone)]
 pub struct Tendermint {
@@ -73,7 +73,7 @@ impl Protocol for Tendermint {
         machine
     }
 
-    fn step(&mut self, now: Now, input: Input<Tendermint>, out: &mut Effects<Tendermint>) -> Reaction {
+    fn step(&mut self, now: Now, input: Input<Message>, out: &mut Effects<Tendermint>) -> Reaction {
         match input {
             Input::Received { source, message: Message::Proposal(proposal) } => {
                 self.on_proposal(now, source, proposal.into_inner(), out)
@@ -99,6 +99,11 @@ impl Protocol for Tendermint {
             Input::Signed(signed) => self.on_signed(now, signed, out),
             Input::TxsAvailable => self.on_txs_available(now, out),
             Input::PeerUp(_) | Input::PeerDown(_) => Reaction::Ignored("peers are told by whoever gossips"),
+            Input::Woken => Reaction::Ignored("no wake-up was ordered"),
+            Input::Read { ticket, .. } => {
+                out.push(Effect::ReadRefused(ticket, NO_LINEARIZABLE_READS.to_owned()));
+                Reaction::Accepted
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Our turn: what to propose, and how the proposal gets out (lines 11-19).
 
-use super::blocks::Progress;
 use super::height::Proposing;
 use super::{Message, Tendermint};
+use crate::consensus::blocks::Progress;
 use crate::consensus::{BuildOrder, Effect, Effects, EmptyBlocks, Now, Reaction, RoundNote};
 use crate::crypto::Verified;
 use crate::types::{

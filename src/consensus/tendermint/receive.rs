@@ -1,9 +1,9 @@
 //! Facts: what peers, timers, the application and the pipeline say. Each handler takes one fact into the state,
 //! journals it, and lets the rules fire.
 
-use super::blocks::{PartTaken, Verdict};
 use super::height::{Outcome, OwnVote};
 use super::{Message, Tendermint};
+use crate::consensus::blocks::{PartTaken, Verdict};
 use crate::consensus::tally::Counted;
 use crate::consensus::{Accusation, BlockVerdict, Effect, Effects, Now, Reaction, RoundNote, Start};
 use crate::types::{

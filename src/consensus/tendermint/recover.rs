@@ -7,8 +7,8 @@
 
 use super::Message;
 use super::Tendermint;
-use super::blocks::{PartTaken, Verdict};
 use super::height::{Outcome, OwnVote, Proposing};
+use crate::consensus::blocks::{PartTaken, Verdict};
 use crate::consensus::{Effect, Effects, Now};
 use crate::crypto::Verified;
 use crate::types::{
@@ -31,7 +31,7 @@ impl Tendermint {
             JournalRecord::RoundStep { height, round, step } if *height == self.height() => {
                 self.replay_step(now, *round, *step, ordered_before);
             }
-            JournalRecord::RoundStep { .. } | JournalRecord::EndHeight(_) => {}
+            JournalRecord::RoundStep { .. } | JournalRecord::EndHeight(_) | JournalRecord::Standing(_) => {}
         }
     }
 

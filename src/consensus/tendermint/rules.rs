@@ -1,8 +1,8 @@
 //! The "upon" clauses of Algorithm 1, each a function that fires at most once for its cause and says whether it did.
 
 use super::Tendermint;
-use super::blocks::{Progress, Verdict};
 use super::height::{Outcome, OwnVote, Proposing};
+use crate::consensus::blocks::{Progress, Verdict};
 use crate::consensus::{Decision, Effect, Effects, Now, RoundNote};
 use crate::types::{BlockId, Round, Step, TimerId, VoteKind};
 use std::sync::Arc;

@@ -2,48 +2,9 @@
 
 use super::Tendermint;
 use crate::consensus::tally::{Tally, VoteSet};
-use crate::types::{
-    BlockId, CandidateBlock, Height, PartSet, PartSetHeader, Proposal, Round, Step, Time, ValidatorSet, Vote, VoteKind,
-};
+use crate::consensus::{Lead, RoundVotes, View};
+use crate::types::{BlockId, CandidateBlock, Height, PartSet, PartSetHeader, Proposal, Round, Time, VoteKind};
 use std::sync::Arc;
-
-/// Where the machine stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct View {
-    /// Height being decided.
-    pub height: Height,
-    /// Round.
-    pub round: Round,
-    /// Step.
-    pub step: Step,
-    /// When this height began, or begins.
-    pub start_time: Time,
-    /// The set of this height with the rotation of this round.
-    pub validators: Arc<ValidatorSet>,
-    /// Proposal of the round.
-    pub proposal: Option<Proposal>,
-    /// The proposed block, if complete.
-    pub proposal_block: Option<Arc<CandidateBlock>>,
-    /// The locked block and the round of the lock.
-    pub locked: Option<(Round, BlockId)>,
-    /// The valid block and its round.
-    pub valid: Option<(Round, BlockId)>,
-    /// Votes by round, each list in set order; rounds without votes are left out.
-    pub votes: Vec<RoundVotes>,
-    /// Precommits of the height before, in set order.
-    pub last_commit: Vec<Option<Vote>>,
-}
-
-/// The votes of one round.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoundVotes {
-    /// Round.
-    pub round: Round,
-    /// In set order.
-    pub prevotes: Vec<Option<Vote>>,
-    /// In set order.
-    pub precommits: Vec<Option<Vote>>,
-}
 
 impl Tendermint {
     /// Where the machine stands. Copies the votes.
@@ -67,6 +28,7 @@ impl Tendermint {
             locked: state.locked,
             valid: state.valid,
             votes: state.tally.rounds().map(round_votes).collect(),
+            lead: Lead::Proposer(state.rotation.proposer().address),
             last_commit: state.last_commit.as_ref().map(|set| set.votes().to_vec()).unwrap_or_default(),
         }
     }

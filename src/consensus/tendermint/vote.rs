@@ -104,6 +104,7 @@ impl Tendermint {
             Signed::Proposal(proposal) => self.on_own_proposal(now, proposal, out),
             // The guard knows more than we do, or the key is gone. The others decide without this signature.
             Signed::Refused { .. } => Reaction::Accepted,
+            Signed::Statement(_) => Reaction::Ignored("a statement nobody asked for"),
         }
     }
 

@@ -17,6 +17,7 @@ pub(crate) fn block_time(height: u64) -> Time {
 pub(crate) fn state_after(height: u64, signers: &Signers) -> ChainState {
     let set = Arc::new(signers.set.clone());
     ChainState {
+        algorithm: crate::types::Algorithm::Tendermint,
         version: Version { block: Version::BLOCK, app: 0 },
         chain_id: chain_id(),
         initial_height: Height::FIRST,

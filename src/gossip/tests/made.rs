@@ -91,6 +91,9 @@ pub(super) fn start(set: &Arc<ValidatorSet>, own: Option<usize>, height: Height)
             commit: second,
             skip_commit_when_all_voted: false,
             empty_blocks: EmptyBlocks::Always,
+            election: Duration::from_millis(300),
+            heartbeat: Duration::from_millis(50),
+            view_change: Duration::from_millis(500),
         },
         begin_at: Tick(0),
         proof_block_needed: true,
@@ -109,6 +112,7 @@ pub(super) fn signature_over(words: &str) -> Signature {
 pub(super) fn sign(request: SignRequest) -> Signed {
     let signature = signature_over(&format!("{request:?}"));
     match request {
+        SignRequest::Statement(statement) => panic!("Tendermint signs no {statement:?}"),
         SignRequest::Vote(unsigned) => {
             let (timestamp, extended) = (unsigned.timestamp, unsigned.extension.is_some());
             Signed::Vote(unsigned.signed(timestamp, signature, extended.then_some(signature)))

@@ -296,7 +296,7 @@ impl World {
         }
     }
 
-    fn consensus(&mut self, who: usize, input: Input<Tendermint>) -> Option<Reaction> {
+    fn consensus(&mut self, who: usize, input: Input<Message>) -> Option<Reaction> {
         let now = now_at(self.now);
         let mut out = Vec::new();
         let reaction = self.nodes[who].machine.as_mut()?.step(now, input, &mut out);

@@ -43,6 +43,7 @@ fn store(extensions_from: Option<u64>) -> (Arc<dyn Store>, ChainState, Vec<Candi
     };
     let set = Arc::new(signers.set.clone());
     let mut state = ChainState {
+        algorithm: crate::types::Algorithm::Tendermint,
         version: Version { block: Version::BLOCK, app: 0 },
         chain_id: chain_id(),
         initial_height: Height::FIRST,

@@ -43,6 +43,14 @@ impl Signer for Witness {
         self.inner.sign_vote(chain_id, vote)
     }
 
+    fn sign_statement(
+        &mut self,
+        chain_id: &ChainId,
+        statement: crate::types::UnsignedStatement,
+    ) -> Result<crate::types::Statement, SignError> {
+        self.inner.sign_statement(chain_id, statement)
+    }
+
     fn sign_proposal(&mut self, chain_id: &ChainId, proposal: UnsignedProposal) -> Result<Proposal, SignError> {
         self.inner.sign_proposal(chain_id, proposal)
     }

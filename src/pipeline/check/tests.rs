@@ -100,6 +100,7 @@ impl Fixture {
 fn genesis(signers: &Signers) -> ChainState {
     let set = Arc::new(signers.set.clone());
     ChainState {
+        algorithm: crate::types::Algorithm::Tendermint,
         version: Version { block: Version::BLOCK, app: 7 },
         chain_id: chain_id(),
         initial_height: Height::new(3),

@@ -153,6 +153,7 @@ pub(super) fn genesis(initial_height: u64) -> GenesisDoc {
         GenesisValidator { address, public_key, power: Power::new(10), name: String::new() }
     });
     GenesisDoc {
+        algorithm: crate::types::Algorithm::Tendermint,
         genesis_time: Time::new(1_700_000_000, 0).expect("in range"),
         chain_id: ChainId::try_from("model").expect("a legal name"),
         initial_height: Height::new(initial_height),

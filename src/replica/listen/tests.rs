@@ -142,6 +142,9 @@ fn one_round_is_listened_to_within_the_limits() {
         commit: SECOND,
         skip_commit_when_all_voted: false,
         empty_blocks: crate::consensus::EmptyBlocks::Always,
+        election: Duration::from_millis(300),
+        heartbeat: Duration::from_millis(50),
+        view_change: Duration::from_millis(500),
     };
     assert_eq!(listen_for(&timeouts(SECOND)), SECOND * 3);
     assert_eq!(listen_for(&timeouts(SECOND * 60)), LISTEN_MAX);

@@ -199,6 +199,7 @@ fn genesis() -> GenesisDoc {
     let mut consensus_params = ConsensusParams::default();
     consensus_params.abci.vote_extensions_enable_height = Some(Height::new(2));
     GenesisDoc {
+        algorithm: crate::types::Algorithm::Tendermint,
         genesis_time: Time::new(1_700_000_000, 0).expect("in range"),
         chain_id: ChainId::try_from("replica").expect("a legal name"),
         initial_height: Height::FIRST,
@@ -221,6 +222,9 @@ fn replica(genesis: &Arc<GenesisDoc>, disk: &Disk, own: Option<Address>, care: C
         commit: Duration::from_millis(10),
         skip_commit_when_all_voted: false,
         empty_blocks: EmptyBlocks::Never,
+        election: Duration::from_millis(300),
+        heartbeat: Duration::from_millis(50),
+        view_change: Duration::from_millis(500),
     };
     let stored = disk.state();
     let expected =
@@ -562,6 +566,7 @@ impl World {
     /// A signer as strict as the file's: one content for each position, positions only rise.
     fn sign(&mut self, request: SignRequest) -> Signed {
         let (at, content) = match &request {
+            SignRequest::Statement(statement) => panic!("Tendermint signs no {statement:?}"),
             SignRequest::Vote(vote) => {
                 let step = if vote.kind == VoteKind::Prevote { Step::Prevote } else { Step::Precommit };
                 ((vote.height, vote.round, step), (vote.block_id, None))
@@ -577,6 +582,7 @@ impl World {
         }
         let chain_id = &self.genesis.chain_id;
         let signed = match request {
+            SignRequest::Statement(statement) => panic!("Tendermint signs no {statement:?}"),
             SignRequest::Vote(vote) => {
                 let extension = vote.extension.as_ref().map(|_| sign(&vote.extension_sign_bytes(chain_id)));
                 let (time, signature) = (vote.timestamp, sign(&vote.sign_bytes(chain_id)));

@@ -149,6 +149,7 @@ impl Store for FakeStore {
         let validators = Arc::new(self.validators.clone());
         let header = &self.blocks[&Height::FIRST].1.header;
         Ok(Some(ChainState {
+            algorithm: crate::types::Algorithm::Tendermint,
             version: header.version,
             chain_id: genesis.chain_id,
             initial_height: Height::FIRST,

@@ -110,6 +110,7 @@ pub(super) fn validator(seed: u8, power: u64) -> Validator {
 pub(super) fn genesis_state() -> ChainState {
     let validators = ValidatorSet::new([validator(1, 10), validator(2, 7), validator(3, 3)]).expect("a legal set");
     ChainState {
+        algorithm: crate::types::Algorithm::Tendermint,
         version: Version { block: Version::BLOCK, app: 1 },
         chain_id: chain_id(),
         initial_height: Height::FIRST,

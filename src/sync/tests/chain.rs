@@ -139,6 +139,7 @@ impl Chain {
         let applied = height >= self.first();
         let next = height.max(self.first() - 1) + 1;
         Arc::new(ChainState {
+            algorithm: crate::types::Algorithm::Tendermint,
             version: Version { block: Version::BLOCK, app: 0 },
             chain_id: crate::types::tests::chain_id(),
             initial_height: Height::new(self.first()),

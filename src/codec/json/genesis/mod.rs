@@ -6,8 +6,8 @@ mod tests;
 use super::read::{Object, Place, ReadError, VALIDATORS_MAX};
 use super::{Hex, Int, List, Shown, View, to_bytes};
 use crate::types::{
-    AbciParams, Address, BlockParams, ChainId, ConsensusParams, EvidenceParams, GenesisDoc, GenesisValidator, Height,
-    PartSet, Power, ValidatorParams, VersionParams,
+    AbciParams, Address, Algorithm, BlockParams, ChainId, ConsensusParams, EvidenceParams, GenesisDoc,
+    GenesisValidator, Height, PartSet, Power, ValidatorParams, VersionParams,
 };
 use bytes::Bytes;
 use serde::ser::{SerializeStruct as _, Serializer};
@@ -55,7 +55,17 @@ pub fn parse(bytes: &[u8]) -> Result<GenesisDoc, GenesisError> {
         validators: validators(&document.at("validators"))?,
         app_hash: document.at("app_hash").hex()?.into(),
         app_state,
+        algorithm: read_algorithm(&document)?,
     })
+}
+
+fn read_algorithm(document: &Object<'_>) -> Result<Algorithm, GenesisError> {
+    let place = document.at("algorithm");
+    if !place.is_present() {
+        return Ok(Algorithm::Tendermint);
+    }
+    let name = place.text("tendermint, pbft or raft")?;
+    Ok(Algorithm::from_name(&name).ok_or_else(|| place.wrong("tendermint, pbft or raft"))?)
 }
 
 /// The document as CometBFT writes it, indented by two spaces. `app_state` stays as it is.
@@ -78,6 +88,9 @@ impl serde::Serialize for View<'_, GenesisDoc> {
             fields.serialize_field("validators", &List(&document.validators))?;
         }
         fields.serialize_field("app_hash", &Hex(&document.app_hash))?;
+        if document.algorithm != Algorithm::Tendermint {
+            fields.serialize_field("algorithm", document.algorithm.name())?;
+        }
         if !document.app_state.is_empty() {
             let text = std::str::from_utf8(&document.app_state).map_err(serde::ser::Error::custom)?;
             let raw: &serde_json::value::RawValue = serde_json::from_str(text).map_err(serde::ser::Error::custom)?;

@@ -133,7 +133,7 @@ impl Replica {
         replica
     }
 
-    fn step(&mut self, input: Input<Tendermint>) {
+    fn step(&mut self, input: Input<Message>) {
         let mut out = Vec::new();
         self.machine.step(now_at(Tick(0)), input, &mut out);
         self.hear_orders(out);
@@ -155,6 +155,7 @@ impl Replica {
             match order {
                 Effect::Sign(request) => {
                     let words = match &request {
+                        SignRequest::Statement(statement) => panic!("Tendermint signs no {statement:?}"),
                         SignRequest::Vote(vote) => {
                             format!("{:?} {height} {} {}", vote.kind, vote.round, self.name(vote.block_id))
                         }

@@ -78,6 +78,9 @@ pub(super) fn start(set: &Arc<ValidatorSet>, own: Option<usize>, height: u64) ->
             commit: second,
             skip_commit_when_all_voted: false,
             empty_blocks: EmptyBlocks::Always,
+            election: Duration::from_millis(300),
+            heartbeat: Duration::from_millis(50),
+            view_change: Duration::from_millis(500),
         },
         begin_at: Tick(0),
         proof_block_needed: true,
@@ -133,6 +136,7 @@ pub(super) fn proposal_of(height: u64, round: u32, pol_round: Option<u32>, block
 /// Signs as the real signer does, but with a signature that means nothing.
 pub(super) fn sign(request: SignRequest) -> Signed {
     match request {
+        SignRequest::Statement(statement) => panic!("Tendermint signs no {statement:?}"),
         SignRequest::Vote(unsigned) => {
             let signature = signature_over(&format!("{unsigned:?}"));
             let extended = unsigned.extension.is_some();
@@ -186,7 +190,7 @@ impl Story {
         story
     }
 
-    pub(super) fn step(&mut self, input: Input<Tendermint>) -> Reaction {
+    pub(super) fn step(&mut self, input: Input<Message>) -> Reaction {
         let mut out = Vec::new();
         let reaction = self.machine.step(self.now, input, &mut out);
         self.record(out);
@@ -319,6 +323,7 @@ fn known(height: u64, tag: &str) -> Option<Hash> {
 
 fn request_words(request: &SignRequest) -> String {
     match request {
+        SignRequest::Statement(statement) => panic!("Tendermint signs no {statement:?}"),
         SignRequest::Vote(vote) => {
             format!("{} {} {}", kind_words(vote.kind), vote.round, name(vote.block_id))
         }

@@ -146,7 +146,7 @@ impl World {
         Some(effects)
     }
 
-    fn pick(&mut self) -> Option<(usize, Input<Tendermint>)> {
+    fn pick(&mut self) -> Option<(usize, Input<Message>)> {
         for _ in 0..40 {
             let who = self.dice.below(self.nodes.len());
             match self.dice.below(4) {
@@ -173,7 +173,7 @@ impl World {
         self.next_timer()
     }
 
-    fn next_timer(&mut self) -> Option<(usize, Input<Tendermint>)> {
+    fn next_timer(&mut self) -> Option<(usize, Input<Message>)> {
         let timers = self.nodes.iter().enumerate().flat_map(|(who, node)| node.timers.iter().map(move |t| (who, *t)));
         let (who, timer) = timers.min_by_key(|(_, (at, _))| *at)?;
         self.tick = self.tick.max(timer.0);
@@ -182,7 +182,7 @@ impl World {
         Some((who, Input::TimerFired(timer.1)))
     }
 
-    fn input(&mut self, who: usize, answer: Answer) -> Input<Tendermint> {
+    fn input(&mut self, who: usize, answer: Answer) -> Input<Message> {
         match answer {
             Answer::Signed(signed) => Input::Signed(signed),
             Answer::Built(height, round, block) => Input::BlockBuilt { height, round, block },
@@ -263,6 +263,7 @@ impl World {
 
     fn sign(&mut self, who: usize, request: SignRequest) {
         let (key, what) = match &request {
+            SignRequest::Statement(statement) => panic!("Tendermint signs no {statement:?}"),
             SignRequest::Proposal(proposal) => ((proposal.height, proposal.round, 1), Some(proposal.block_id)),
             SignRequest::Vote(vote) => {
                 let step = if vote.kind == VoteKind::Prevote { 2 } else { 3 };

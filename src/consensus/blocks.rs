@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// What is known about a block that is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// Nobody asked yet.
     Unasked,
     /// The question is on its way.
@@ -34,7 +34,7 @@ enum Entry {
 
 /// How far a block is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(crate) enum Progress {
     /// Not all parts are here.
     Incomplete,
     /// Complete; the application has not answered yet.
@@ -47,7 +47,7 @@ pub(super) enum Progress {
 
 /// What became of a part.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum PartTaken {
+pub(crate) enum PartTaken {
     /// It is in; more are missing.
     Added,
     /// It was the last one.
@@ -60,31 +60,31 @@ pub(super) enum PartTaken {
 
 /// The blocks of one height.
 #[derive(Debug, Clone)]
-pub(super) struct Blocks {
+pub(crate) struct Blocks {
     entries: BTreeMap<PartSetHeader, Entry>,
     bytes_max: u64,
 }
 
 impl Blocks {
-    pub(super) fn new(params: &ConsensusParams) -> Blocks {
+    pub(crate) fn new(params: &ConsensusParams) -> Blocks {
         let bytes_max = params.block.max_bytes.unwrap_or(PartSet::BLOCK_BYTES_MAX).min(PartSet::BLOCK_BYTES_MAX);
         Blocks { entries: BTreeMap::new(), bytes_max }
     }
 
     /// Most parts a block of this height may have (reference §4.10, proposal checks).
-    pub(super) fn parts_max(&self) -> u64 {
+    pub(crate) fn parts_max(&self) -> u64 {
         self.bytes_max.saturating_sub(1) / PartSet::PART_BYTES as u64 + 1
     }
 
     /// Opens a set for these parts, if none is open. The number of parts must have been checked.
-    pub(super) fn want(&mut self, header: PartSetHeader) {
+    pub(crate) fn want(&mut self, header: PartSetHeader) {
         if let (false, Some(set)) = (self.entries.contains_key(&header), PartSet::gather(header)) {
             self.entries.insert(header, Entry::Gathering(set));
         }
     }
 
     /// Takes a block we built, or that stands complete in the journal.
-    pub(super) fn insert(&mut self, block: Arc<CandidateBlock>) {
+    pub(crate) fn insert(&mut self, block: Arc<CandidateBlock>) {
         let known = matches!(self.entries.get(&block.id().parts), Some(Entry::Complete(..)));
         if !known {
             self.entries.insert(block.id().parts, Entry::Complete(block, Verdict::Unasked));
@@ -92,7 +92,7 @@ impl Blocks {
     }
 
     /// Puts a part where its proof says it belongs.
-    pub(super) fn add(&mut self, part: Part) -> PartTaken {
+    pub(crate) fn add(&mut self, part: Part) -> PartTaken {
         let total = part.proof.total;
         let wanted = |(header, entry): (&PartSetHeader, &Entry)| {
             u64::from(header.total) == total && matches!(entry, Entry::Gathering(_))
@@ -127,7 +127,7 @@ impl Blocks {
     }
 
     /// The block of this name, once complete.
-    pub(super) fn block(&self, id: &BlockId) -> Option<&Arc<CandidateBlock>> {
+    pub(crate) fn block(&self, id: &BlockId) -> Option<&Arc<CandidateBlock>> {
         match self.entries.get(&id.parts)? {
             Entry::Complete(block, _) if block.id() == *id => Some(block),
             Entry::Gathering(_) | Entry::Complete(..) | Entry::Unusable => None,
@@ -135,7 +135,7 @@ impl Blocks {
     }
 
     /// How far the block of this name is.
-    pub(super) fn progress(&self, id: &BlockId) -> Progress {
+    pub(crate) fn progress(&self, id: &BlockId) -> Progress {
         match self.entries.get(&id.parts) {
             None | Some(Entry::Gathering(_)) => Progress::Incomplete,
             Some(Entry::Unusable) => Progress::Rejected,
@@ -148,7 +148,7 @@ impl Blocks {
     }
 
     /// Notes a question or its answer.
-    pub(super) fn judge(&mut self, id: &BlockId, verdict: Verdict) {
+    pub(crate) fn judge(&mut self, id: &BlockId, verdict: Verdict) {
         if let Some(Entry::Complete(block, known)) = self.entries.get_mut(&id.parts)
             && block.id() == *id
         {
@@ -157,7 +157,7 @@ impl Blocks {
     }
 
     /// The block of this name if it is complete and its verdict is this one.
-    pub(super) fn with_verdict(&self, id: &BlockId, wanted: Verdict) -> Option<Arc<CandidateBlock>> {
+    pub(crate) fn with_verdict(&self, id: &BlockId, wanted: Verdict) -> Option<Arc<CandidateBlock>> {
         match self.entries.get(&id.parts)? {
             Entry::Complete(block, verdict) if *verdict == wanted && block.id() == *id => Some(Arc::clone(block)),
             Entry::Gathering(_) | Entry::Complete(..) | Entry::Unusable => None,
@@ -165,7 +165,7 @@ impl Blocks {
     }
 
     /// The block these parts make, once complete.
-    pub(super) fn complete(&self, header: &PartSetHeader) -> Option<Arc<CandidateBlock>> {
+    pub(crate) fn complete(&self, header: &PartSetHeader) -> Option<Arc<CandidateBlock>> {
         match self.entries.get(header)? {
             Entry::Complete(block, _) => Some(Arc::clone(block)),
             Entry::Gathering(_) | Entry::Unusable => None,
@@ -173,7 +173,7 @@ impl Blocks {
     }
 
     /// Every block whose check was ordered and not answered.
-    pub(super) fn asked(&self) -> Vec<Arc<CandidateBlock>> {
+    pub(crate) fn asked(&self) -> Vec<Arc<CandidateBlock>> {
         let asked = self.entries.values().filter_map(|entry| match entry {
             Entry::Complete(block, Verdict::Asked) => Some(Arc::clone(block)),
             Entry::Gathering(_) | Entry::Complete(..) | Entry::Unusable => None,
@@ -182,7 +182,7 @@ impl Blocks {
     }
 
     /// The parts of a set, while some are missing.
-    pub(super) fn gathering(&self, header: &PartSetHeader) -> Option<&PartSet> {
+    pub(crate) fn gathering(&self, header: &PartSetHeader) -> Option<&PartSet> {
         match self.entries.get(header)? {
             Entry::Gathering(set) => Some(set),
             Entry::Complete(block, _) => Some(block.parts()),
@@ -191,7 +191,7 @@ impl Blocks {
     }
 
     /// Forgets every block but these.
-    pub(super) fn retain(&mut self, needed: &[PartSetHeader]) {
+    pub(crate) fn retain(&mut self, needed: &[PartSetHeader]) {
         self.entries.retain(|header, _| needed.contains(header));
     }
 }
