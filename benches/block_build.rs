@@ -19,6 +19,7 @@ const TX_BYTES: usize = 250;
 fn genesis() -> GenesisDoc {
     let key = PrivateKey::from_seed(&[1; 32]).public_key();
     GenesisDoc {
+        algorithm: quorate::types::Algorithm::Tendermint,
         genesis_time: Time::UNIX_EPOCH,
         chain_id: ChainId::try_from("bench").expect("short"),
         initial_height: Height::FIRST,
