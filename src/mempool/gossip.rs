@@ -137,7 +137,8 @@ impl Peer {
         for (position, entry) in pool.from(self.next) {
             // broadcastTxRoutine: a peer may be one block behind the transaction's check. Positions and heights grow
             // together, so nothing behind this one is due either.
-            if entry.height > at.next() {
+            // Counted down from ours: the peer may claim the highest there is, which has no next.
+            if entry.height.previous().is_some_and(|before| before > at) {
                 break;
             }
             let len = entry.tx.bytes().len() as u64;

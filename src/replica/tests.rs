@@ -2,6 +2,7 @@
 //! nothing may be signed twice.
 
 mod catch_up;
+mod extremes;
 mod twin;
 mod world;
 

@@ -59,8 +59,8 @@ impl std::fmt::Display for Useless {
 #[derive(Debug)]
 pub(super) struct Peer {
     claim: Option<Claim>,
-    /// It does not have what is below, whatever it claims.
-    floor: Height,
+    /// It has neither this nor what is below, whatever it claims. It may be the highest height there is.
+    lacks: Option<Height>,
     /// It said that it does not have this block, which it had claimed; its next status shows whether it lied.
     denied: Option<Height>,
     /// In the order asked. Kept when nobody waits for the answer any more, so that a late answer is no fault.
@@ -79,7 +79,7 @@ impl Peer {
     pub(super) fn new(now: Elapsed) -> Peer {
         Peer {
             claim: None,
-            floor: Height::ZERO,
+            lacks: None,
             denied: None,
             debts: VecDeque::new(),
             left_out: BTreeSet::new(),
@@ -119,7 +119,12 @@ impl Peer {
     /// must not keep us waiting (bug class 038).
     pub(super) fn height_within_reach(&self, next: Height) -> Option<Height> {
         let claim = self.claim?;
-        (claim.height < next || claim.base.max(self.floor) <= next).then_some(claim.height)
+        (claim.height < next || self.begins_by(claim, next)).then_some(claim.height)
+    }
+
+    /// Whether this height is not below what it has.
+    fn begins_by(&self, claim: Claim, height: Height) -> bool {
+        claim.base <= height && self.lacks < Some(height)
     }
 
     /// Whether it answered since then.
@@ -131,7 +136,7 @@ impl Peer {
 
     /// Whether it can be asked for this block.
     pub(super) fn can_give(&self, height: Height) -> bool {
-        let claimed = self.claim.is_some_and(|claim| claim.base.max(self.floor) <= height && height <= claim.height);
+        let claimed = self.claim.is_some_and(|claim| self.begins_by(claim, height) && height <= claim.height);
         claimed && self.has_room() && !self.owes(height)
     }
 
@@ -192,7 +197,7 @@ impl Peer {
     pub(super) fn denies(&mut self, height: Height) -> bool {
         let claimed = self.claim.is_some_and(|claim| claim.base <= height && height <= claim.height);
         if claimed {
-            self.floor = self.floor.max(height.next());
+            self.lacks = self.lacks.max(Some(height));
             self.denied = Some(height);
         }
         claimed

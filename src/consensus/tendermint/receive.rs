@@ -90,7 +90,7 @@ impl Tendermint {
 
     /// A vote; its signatures are those of the member at its index.
     pub(super) fn on_vote(&mut self, now: Now, source: Source, vote: Vote, out: &mut Effects<Tendermint>) -> Reaction {
-        if vote.height.next() == self.height() && vote.kind == VoteKind::Precommit {
+        if self.height().previous() == Some(vote.height) && vote.kind == VoteKind::Precommit {
             return self.on_late_precommit(now, vote, out);
         }
         if let Err(reaction) = self.of_this_height(vote.height, out) {

@@ -147,6 +147,15 @@ fn a_peer_more_than_one_block_behind_waits() {
 }
 
 #[test]
+fn a_peer_that_says_it_is_at_the_last_height_there_is_gets_what_waits() {
+    let mut world = World::new();
+    world.client(&["a"]);
+    assert_eq!(world.tell(TxGossipInput::PeerUp(peer(1))), []);
+    assert_eq!(texts(&world.tell(TxGossipInput::PeerAt(peer(1), Height::MAX))), [offer(1, &["a"])]);
+    assert_eq!(texts(&world.client(&["b"])), [offer(1, &["b"])]);
+}
+
+#[test]
 fn what_a_block_took_is_not_offered_any_more() {
     let mut world = World::new();
     world.client(&["a", "b", "c"]);

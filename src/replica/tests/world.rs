@@ -370,6 +370,16 @@ impl World {
         self.replica.view().map(|view| view.height.get())
     }
 
+    /// The state after the last applied block.
+    pub(super) fn state(&self) -> &Arc<ChainState> {
+        self.replica.state()
+    }
+
+    /// True when a transaction waits for a block.
+    pub(super) fn waits(&self, tx: &Tx) -> bool {
+        self.replica.mempool().contains(&tx.hash())
+    }
+
     pub(super) fn progress(&self) -> crate::sync::Progress {
         self.replica.progress()
     }

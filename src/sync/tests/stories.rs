@@ -2,6 +2,7 @@
 
 use super::chain::{Chain, Shape, first_validator};
 use super::world::{Habit, World, ms, s};
+use crate::sync::peer::{Answer, Peer};
 use crate::sync::*;
 use crate::types::*;
 use std::sync::Arc;
@@ -376,4 +377,15 @@ fn progress_says_from_where_to_where_and_how_fast() {
     assert_eq!((progress.stage, progress.peers), (Stage::Fetching, 1));
     assert_eq!((progress.from.get(), progress.at.get(), progress.target.get()), (0, 599, 1_000));
     assert!((45..=50).contains(&progress.blocks_per_second.unwrap()), "{progress:?}");
+}
+
+#[test]
+fn a_peer_that_has_not_the_last_height_there_is_is_not_asked_for_it_again() {
+    let mut peer = Peer::new(s(0));
+    peer.claims(s(0), Height::FIRST, Height::MAX).unwrap();
+    peer.ask(s(0), Height::MAX);
+    assert_eq!(peer.answers(s(1), Height::MAX, 0), Answer::InOrder);
+    assert!(peer.denies(Height::MAX));
+    assert!(!peer.can_give(Height::MAX));
+    assert_eq!(peer.height_within_reach(Height::MAX), None, "nor for anything below");
 }
