@@ -25,6 +25,9 @@ pub struct Start {
     pub last_validators: Option<Arc<ValidatorSet>>,
     /// The commit of the height before; none at the initial height.
     pub last_commit: Option<ExtendedCommit>,
+    /// The block of the height before, for a protocol that hands it on itself: a peer exactly one block behind cannot
+    /// fetch it by block sync, because what proves it is in the next one. None at the initial height.
+    pub last_block: Option<Arc<CandidateBlock>>,
     /// Time of the last block (genesis time before the first).
     pub last_block_time: Time,
     /// Parameters in force.

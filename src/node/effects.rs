@@ -230,12 +230,13 @@ impl Driver {
             Some(commit) => Some(commit),
             None => self.store.seen_commit(last)?.map(ExtendedCommit::from),
         };
-        let last_header_app_hash = self.store.block_meta(last)?.map(|meta| meta.header.app_hash);
+        let last_block = load_candidate(&*self.store, last)?.map(Arc::new);
+        let last_header_app_hash = last_block.as_ref().map(|block| block.block().header.app_hash.clone());
         self.sync_journal()?;
         let records = self.recovered.records_since(state.next_height())?;
         let evidence = self.store.evidence()?;
         self.ready(state);
-        let resume = Resume { last_commit, last_header_app_hash, records, evidence };
+        let resume = Resume { last_commit, last_block, last_header_app_hash, records, evidence };
         self.inner.answers.push_back(Input::Resumed(Box::new(resume)));
         Ok(())
     }

@@ -131,7 +131,7 @@ impl Replica {
             PipelineEffect::WaitForApp { why } => self.lose_app(now, why, out),
             PipelineEffect::Halt(error) => self.halt(now, error, out),
             PipelineEffect::Ready(state) => self.app_ready(now, state, out),
-            PipelineEffect::Applied { state, block, commit } => self.applied(now, state, &block, commit, out),
+            PipelineEffect::Applied { state, block, commit } => self.applied(now, state, block, commit, out),
             PipelineEffect::BlockBuilt { height, round, block } => {
                 self.tell_consensus(consensus::Input::BlockBuilt { height, round, block });
             }
@@ -230,14 +230,14 @@ impl Replica {
         &mut self,
         now: Now,
         state: Arc<ChainState>,
-        block: &CandidateBlock,
+        block: Arc<CandidateBlock>,
         commit: ExtendedCommit,
         out: &mut Vec<Effect>,
     ) {
         // From the decision, not from here: executing the block is part of the wait (reference §6.2).
         let begin_at = self.decided_at.take().unwrap_or(now.tick).plus(self.settings.timeouts.commit);
         let app_hash_recorded = block.block().header.app_hash == state.app_hash;
-        let start = self.start(&state, Some(commit), app_hash_recorded, begin_at);
+        let start = self.start(&state, Some(block), Some(commit), app_hash_recorded, begin_at);
         self.state = Arc::clone(&state);
         self.tell_consensus(consensus::Input::BlockApplied(Box::new(start)));
         self.sync(now, SyncInput::Applied(state), out);

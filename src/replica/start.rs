@@ -5,7 +5,7 @@ use crate::consensus::tendermint::Tendermint;
 use crate::consensus::{Protocol, Start, Tick};
 use crate::crypto::Hash;
 use crate::evidence::{self, gossip::EvidenceGossipInput};
-use crate::types::{ChainState, Evidence, ExtendedCommit, Height, JournalRecord, StoredEvidence};
+use crate::types::{CandidateBlock, ChainState, Evidence, ExtendedCommit, Height, JournalRecord, StoredEvidence};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -14,6 +14,8 @@ use std::sync::Arc;
 pub struct Resume {
     /// The commit of the last block as this node saw it; none before the first block.
     pub last_commit: Option<ExtendedCommit>,
+    /// The last block; none before the first.
+    pub last_block: Option<Arc<CandidateBlock>>,
     /// The application's hash in the last block's header; none before the first block.
     pub last_header_app_hash: Option<Bytes>,
     /// What the journal has for this height.
@@ -32,7 +34,7 @@ impl Replica {
         self.tell_evidence(EvidenceGossipInput::Changed, out);
         self.listen_from(now, state.next_height(), out);
         let app_hash_recorded = resume.last_header_app_hash.as_ref() == Some(&state.app_hash);
-        let start = self.start(&state, resume.last_commit, app_hash_recorded, now.tick);
+        let start = self.start(&state, resume.last_block, resume.last_commit, app_hash_recorded, now.tick);
         let mut effects = Vec::new();
         self.consensus = Some(Tendermint::recover(now, start, &resume.records, &mut effects));
         let notes = self.route_consensus(now, effects, out);
@@ -42,6 +44,7 @@ impl Replica {
     pub(super) fn start(
         &self,
         state: &ChainState,
+        last_block: Option<Arc<CandidateBlock>>,
         last_commit: Option<ExtendedCommit>,
         app_hash_recorded: bool,
         begin_at: Tick,
@@ -54,6 +57,7 @@ impl Replica {
             validators: Arc::clone(&state.validators),
             last_validators: state.last_validators.clone(),
             last_commit,
+            last_block,
             last_block_time: state.last_block_time,
             params: Arc::clone(&state.consensus_params),
             own: self.signs_as(),

@@ -81,6 +81,7 @@ pub(super) fn start(set: &Arc<ValidatorSet>, own: Option<usize>, height: Height)
         last_block_time: Time::UNIX_EPOCH,
         params: Arc::new(ConsensusParams::default()),
         own: own.map(|i| set.members()[i].address),
+        last_block: None,
         timeouts: Timeouts {
             propose: 3 * second,
             propose_delta: delta,

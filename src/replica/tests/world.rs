@@ -566,6 +566,7 @@ impl World {
         let last = self.disk.blocks.get(&state.last_block_height.get());
         let resume = Resume {
             last_commit: last.map(|(_, commit)| commit.clone()),
+            last_block: last.map(|(block, _)| Arc::clone(block)),
             last_header_app_hash: last.map(|(block, _)| block.block().header.app_hash.clone()),
             records: self.disk.records_since(state.next_height()),
             evidence: StoredEvidence::default(),

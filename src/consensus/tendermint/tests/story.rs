@@ -68,6 +68,7 @@ pub(super) fn start(set: &Arc<ValidatorSet>, own: Option<usize>, height: u64) ->
         last_block_time: Time::UNIX_EPOCH,
         params: Arc::new(ConsensusParams::default()),
         own: own.map(|i| set.members()[i].address),
+        last_block: None,
         timeouts: Timeouts {
             propose: Duration::from_secs(3),
             propose_delta: delta,
