@@ -13,7 +13,7 @@ pub type Effects<P> = Vec<Effect<P>>;
 /// An order.
 #[derive(Debug)]
 pub enum Effect<P: Protocol> {
-    /// Make durable before anything that follows in the list.
+    /// Make durable before anything is signed or decided that follows in the list.
     Persist(P::Record),
     /// Have the signer sign; answered by `Input::Signed`.
     Sign(SignRequest),

@@ -65,8 +65,9 @@ pub enum Reaction {
 ///
 /// `step` is total: every input gets a [`Reaction`], nothing a peer says makes it panic.
 ///
-/// Effects run in order and [`Effect::Persist`] is a barrier: nothing after it in the list happens before it is
-/// durable. A crash may fall between any two effects.
+/// Effects run in order and [`Effect::Persist`] is a barrier: no signature and no decision that follow it in the list
+/// are given before it is durable. Sending waits for nothing: whatever was signed rests on what is durable. A crash may
+/// fall between any two effects.
 pub trait Protocol: Sized {
     /// What replicas say to each other.
     type Message: Clone + std::fmt::Debug;
