@@ -85,6 +85,9 @@ pub(super) struct InitArgs {
     /// Name of the chain [default: test-chain- and six random letters]
     #[arg(long = "chain-id", alias = "chain_id", value_name = "NAME")]
     pub(super) chain_id: Option<String>,
+    /// How the nodes of the chain agree: tendermint, pbft or raft [default: CONSENSUS_ALGORITHM, else tendermint]
+    #[arg(long, value_name = "NAME")]
+    pub(super) algorithm: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -179,9 +182,9 @@ pub(super) struct TestnetArgs {
     /// Name of the chain [default: chain- and six random letters]
     #[arg(long = "chain-id", alias = "chain_id", value_name = "NAME")]
     pub(super) chain_id: Option<String>,
-    /// How the nodes agree: tendermint
-    #[arg(long, value_name = "NAME", default_value = "tendermint")]
-    pub(super) algorithm: String,
+    /// How the nodes agree: tendermint, pbft or raft [default: CONSENSUS_ALGORITHM, else tendermint]
+    #[arg(long, value_name = "NAME")]
+    pub(super) algorithm: Option<String>,
 }
 
 #[derive(Debug, Args)]

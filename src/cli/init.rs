@@ -1,6 +1,7 @@
 //! `quorate init`: everything a new node needs, made only where it is missing.
 
 use super::CliError;
+use super::algorithm::chosen;
 use super::args::{Common, InitArgs};
 use super::error::Exit;
 use super::output::{Output, Reader};
@@ -31,6 +32,7 @@ struct Step {
 
 pub(super) fn run(common: &Common, args: &InitArgs, out: &Output) -> Result<(), CliError> {
     let chain_id = chain_id(args.chain_id.as_deref(), "test-chain-")?;
+    let wanted = chosen(args.algorithm.as_deref(), |name| std::env::var(name).ok(), "quorate init")?;
     let home = common.home()?;
     home.create()?;
     let mut steps = vec![config_file(&home)?];
@@ -42,7 +44,7 @@ pub(super) fn run(common: &Common, args: &InitArgs, out: &Output) -> Result<(), 
     steps.push(step);
     let (step, validator) = validator_key(&config)?;
     steps.push(step);
-    steps.push(genesis(&config, chain_id, &validator)?);
+    steps.push(genesis(&config, chain_id, &validator, wanted)?);
     report(common, &home, &steps, &node_id, out);
     Ok(())
 }
@@ -86,14 +88,43 @@ fn validator_key(config: &Config) -> Result<(Step, PublicKey), CliError> {
     Ok((Step { made, path, note: format!("validator {}", Address::from(&key)) }, key))
 }
 
-fn genesis(config: &Config, chain_id: ChainId, validator: &PublicKey) -> Result<Step, CliError> {
+fn genesis(
+    config: &Config,
+    chain_id: ChainId,
+    validator: &PublicKey,
+    wanted: Option<Algorithm>,
+) -> Result<Step, CliError> {
     let path = config.files.genesis.clone();
     if path.exists() {
-        let found = load_genesis(&path, config.genesis_hash.as_ref())?;
-        return Ok(Step { made: false, path, note: format!("chain {}", found.doc.chain_id) });
+        let found = load_genesis(&path, config.genesis_hash.as_ref())?.doc;
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != found.algorithm) {
+            return Err(other_chain(&found, wanted, &path));
+        }
+        let note = format!("chain {} under {}", found.chain_id, found.algorithm);
+        return Ok(Step { made: false, path, note });
     }
-    let note = format!("chain {chain_id}, this validator decides alone");
-    let document = GenesisDoc {
+    let document = alone(chain_id, validator, wanted.unwrap_or_default());
+    write_genesis(&path, &document)?;
+    let note = format!("chain {} under {}, this validator decides alone", document.chain_id, document.algorithm);
+    Ok(Step { made: true, path, note })
+}
+
+fn other_chain(found: &GenesisDoc, wanted: Algorithm, path: &Path) -> CliError {
+    let what = format!(
+        "{} defines chain {} under {}, and {wanted} is asked for: nothing was changed",
+        path.display(),
+        found.chain_id,
+        found.algorithm
+    );
+    CliError {
+        exit: Exit::Config,
+        text: format!("{what}\n  next: quorate init --algorithm {wanted} --home ANOTHER_DIRECTORY"),
+    }
+}
+
+/// The document of a chain that one validator decides.
+pub(super) fn alone(chain_id: ChainId, validator: &PublicKey, algorithm: Algorithm) -> GenesisDoc {
+    GenesisDoc {
         genesis_time: Time::from(SystemTime::now()),
         chain_id,
         initial_height: Height::FIRST,
@@ -106,10 +137,8 @@ fn genesis(config: &Config, chain_id: ChainId, validator: &PublicKey) -> Result<
         }],
         app_hash: Bytes::new(),
         app_state: Bytes::new(),
-        algorithm: Algorithm::Tendermint,
-    };
-    write_genesis(&path, &document)?;
-    Ok(Step { made: true, path, note })
+        algorithm,
+    }
 }
 
 fn report(common: &Common, home: &Home, steps: &[Step], node_id: &NodeId, out: &Output) {

@@ -7,6 +7,7 @@
 //! `evidence`.
 
 mod advance;
+mod algorithm;
 mod args;
 mod error;
 mod evidence;

@@ -4,6 +4,7 @@
 //! First everything is planned and checked, then written; a command that fails leaves no half of a network behind.
 
 use super::CliError;
+use super::algorithm::{chosen, tolerance};
 use super::args::TestnetArgs;
 use super::error::Exit;
 use super::init;
@@ -73,14 +74,14 @@ struct Made {
 }
 
 pub(super) fn run(args: &TestnetArgs, out: &Output) -> Result<(), CliError> {
-    require_built(&args.algorithm)?;
+    let algorithm = chosen(args.algorithm.as_deref(), |name| std::env::var(name).ok(), "quorate testnet")?;
     let chain_id = init::chain_id(args.chain_id.as_deref(), "chain-")?;
     let base = base_config(args)?;
     let plans = plan(args)?;
     refuse_to_overwrite(&plans)?;
     let begun = Begun(plans.iter().map(|plan| plan.home.path().to_owned()).collect());
     let made = make(args, &base, plans)?;
-    let genesis = genesis(args, chain_id, &made);
+    let genesis = genesis(args, chain_id, algorithm.unwrap_or_default(), &made);
     for node in &made {
         let config = load(&node.plan.home)?;
         write_genesis(&config.files.genesis, &genesis)?;
@@ -92,19 +93,6 @@ pub(super) fn run(args: &TestnetArgs, out: &Output) -> Result<(), CliError> {
 
 fn usage(what: &str) -> CliError {
     CliError { exit: Exit::Usage, text: format!("{what}\n  next: {USAGE}") }
-}
-
-/// A network of an algorithm this program does not have could not start.
-fn require_built(wanted: &str) -> Result<(), CliError> {
-    let known = [Algorithm::Tendermint, Algorithm::Pbft, Algorithm::Raft];
-    let what = match known.into_iter().find(|algorithm| algorithm.name() == wanted) {
-        Some(Algorithm::Tendermint) => return Ok(()),
-        Some(other) => {
-            format!("flag --algorithm: {other} is planned, but this version replicates with tendermint only")
-        }
-        None => format!("flag --algorithm: there is no {wanted:?}; this version has tendermint"),
-    };
-    Err(CliError { exit: Exit::Usage, text: format!("{what}\n  next: quorate testnet --algorithm tendermint") })
 }
 
 // ------------------------------------------------------------------------------------------------------------- plan
@@ -300,7 +288,7 @@ fn load(home: &Home) -> Result<Config, CliError> {
     Ok(config)
 }
 
-fn genesis(args: &TestnetArgs, chain_id: ChainId, made: &[Made]) -> GenesisDoc {
+fn genesis(args: &TestnetArgs, chain_id: ChainId, algorithm: Algorithm, made: &[Made]) -> GenesisDoc {
     let validator = |node: &Made| GenesisValidator {
         address: Address::from(&node.validator),
         public_key: node.validator,
@@ -315,7 +303,7 @@ fn genesis(args: &TestnetArgs, chain_id: ChainId, made: &[Made]) -> GenesisDoc {
         validators: made.iter().filter(|node| node.plan.role == Role::Validator).map(validator).collect(),
         app_hash: Bytes::new(),
         app_state: Bytes::new(),
-        algorithm: Algorithm::Tendermint,
+        algorithm,
     }
 }
 
@@ -357,7 +345,8 @@ fn machine_form(args: &TestnetArgs, genesis: &GenesisDoc, made: &[Made]) -> serd
     json!({
         "directory": args.o,
         "chain_id": genesis.chain_id.as_str(),
-        "algorithm": args.algorithm,
+        "algorithm": genesis.algorithm.name(),
+        "tolerates": tolerance(genesis),
         "nodes": made.iter().map(node).collect::<Vec<_>>(),
         "next": next_commands(args, made),
     })
@@ -368,9 +357,11 @@ fn screen(args: &TestnetArgs, genesis: &GenesisDoc, made: &[Made]) -> String {
     let (validators, chain) = (genesis.validators.len(), &genesis.chain_id);
     let _ = writeln!(
         screen,
-        "made   {} homes of chain {chain} ({}), which {validators} validators decide\n",
+        "made   {} homes of chain {chain} ({}), which {validators} validators decide\n\
+         failures survived: {}\n",
         made.len(),
-        args.algorithm
+        genesis.algorithm,
+        tolerance(genesis)
     );
     let (id, address) = ("node id", "validator address");
     screen += &match args.single_host {

@@ -59,6 +59,21 @@ impl Quorum {
             Quorum::MoreThanHalf => 2 * part > total,
         }
     }
+
+    /// How many members may fail, whichever they are, while the rest still decides: what is left without the strongest
+    /// of them must be a quorum. Under a quorum of two thirds the same number
+    /// may lie instead. A sum beyond 64 bits does not occur: a set's total is limited.
+    pub fn failures(self, powers: impl IntoIterator<Item = Power>) -> usize {
+        let mut powers: Vec<u64> = powers.into_iter().map(Power::get).collect();
+        powers.sort_unstable_by(|a, b| b.cmp(a));
+        let total = powers.iter().fold(0_u64, |sum, power| sum.saturating_add(*power));
+        let mut left = total;
+        let survives = |power: &&u64| {
+            left = left.saturating_sub(**power);
+            self.is_reached(Power::new(left), Power::new(total))
+        };
+        powers.iter().take_while(survives).count()
+    }
 }
 
 impl std::fmt::Display for Algorithm {

@@ -106,3 +106,26 @@ impl Signers {
         commit
     }
 }
+
+/// Every set of up to four members of power 1 to 4, under both quorums: 680 cases against trying every subset.
+#[test]
+fn as_many_failures_are_survived_as_trying_every_subset_finds() {
+    let mut cases = 0;
+    let sets =
+        (1..=4_u32).flat_map(|len| (0..4_u64.pow(len)).map(move |n| (0..len).map(move |i| n / 4_u64.pow(i) % 4 + 1)));
+    for powers in sets.map(Iterator::collect::<Vec<u64>>) {
+        for quorum in [Quorum::MoreThanHalf, Quorum::MoreThanTwoThirds] {
+            let total: u64 = powers.iter().sum();
+            let decides = |gone: u32| {
+                let left = powers.iter().enumerate().filter(|(i, _)| gone >> i & 1 == 0).map(|(_, power)| power).sum();
+                quorum.is_reached(Power::new(left), Power::new(total))
+            };
+            let all_survive =
+                |count: u32| (0..1 << powers.len()).filter(|gone: &u32| gone.count_ones() == count).all(decides);
+            let dumb = (1..=powers.len() as u32).take_while(|count| all_survive(*count)).count();
+            assert_eq!(quorum.failures(powers.iter().map(|power| Power::new(*power))), dumb, "{powers:?} {quorum:?}");
+            cases += 1;
+        }
+    }
+    assert_eq!(cases, 680);
+}

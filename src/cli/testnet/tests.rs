@@ -135,15 +135,32 @@ fn names_and_addresses_follow_cometbfts_rules() {
     }
 }
 
-/// Flags that make no network, and what the message must contain. 11 cases.
+#[test]
+fn a_network_remembers_its_protocol_and_says_what_it_survives() {
+    for (algorithm, count, part) in [
+        ("raft", "1", "none: the only validator"),
+        ("raft", "2", "none: all 2 validators must run"),
+        ("raft", "3", "any 1 of 3 validators may crash; none may lie"),
+        ("pbft", "3", "none: all 3 validators must run"),
+        ("pbft", "4", "any 1 of 4 validators may crash or lie"),
+        ("tendermint", "3", "none: all 3 validators must run"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let said = testnet(folder.path(), &["--algorithm", algorithm, "--v", count]).unwrap();
+        assert_eq!(said["algorithm"], algorithm);
+        assert!(said["tolerates"].as_str().unwrap().contains(part), "{algorithm} {count}: {}", said["tolerates"]);
+        let genesis = load_genesis(&config(folder.path(), "node0").files.genesis, None).unwrap();
+        assert_eq!(genesis.doc.algorithm.name(), algorithm);
+    }
+}
+
+/// Flags that make no network, and what the message must contain. 9 cases.
 const REFUSED: &[(&[&str], &str)] = &[
     (&["--v", "0"], "make no node"),
     (&["--v", "499", "--n", "2"], "at most 500"),
     (&["--hostname", "a"], "given 1 times"),
     (&["--starting-ip-address", "10.0.0.254"], "too few for node 2"),
     (&["--single-host", "--p2p-port", "65530"], "too few ports for node 1"),
-    (&["--algorithm", "raft"], "raft is planned"),
-    (&["--algorithm", "pbft"], "pbft is planned"),
     (&["--algorithm", "paxos"], "no \"paxos\""),
     (&["--chain-id", ""], "--chain-id"),
     (&["--node-dir-prefix", "../x"], "without /"),
