@@ -115,6 +115,13 @@ const IMPURE_EXCEPTIONS: &[(&str, &str)] = &[
     ("src/crypto/keys.rs", "rand::"),
 ];
 
+/// Files whose functions may take a bool, because that is what is written or configured.
+const BOOL_ARGUMENTS: &[&str] = &[
+    "src/codec/protobuf.rs", // a field of this type
+    "src/p2p/book/file.rs",  // addr_book_strict
+    "src/rpc/txs.rs",        // the parameter `prove`
+];
+
 /// Only these sign; benches make their own data.
 const SIGNERS: &[&str] = &["src/privval/", "src/crypto/", "benches/"];
 
@@ -146,7 +153,7 @@ fn every_module_of_the_crate_is_in_the_table() {
     }
 }
 
-/// Code that breaks one rule each, and a word of the complaint expected. 21 cases.
+/// Code that breaks one rule each, and a word of the complaint expected. 22 cases.
 const PLANTED: &[(&str, &str, &str)] = &[
     ("src/wal/a.rs", "fn f() {}", "start with //!"),
     ("src/consensus/a.rs", "//! a\nuse crate::storage::Kv;", "may not name storage"),
@@ -161,6 +168,7 @@ const PLANTED: &[(&str, &str, &str)] = &[
     ("src/rpc/a.rs", "//! a\nfn f() { Verified::trusted(1); }", "Verified::trusted"),
     ("src/rpc/a.rs", "//! a\nfn f() { x.unwrap(); }", "unwrap"),
     ("src/rpc/a.rs", "//! a\nfn f() { unsafe { } }", "unsafe"),
+    ("src/rpc/a.rs", "//! a\nfn f(\n  x: impl Fn(u8) -> bool,\n  y: bool,\n) {\n}", "takes a bool"),
     ("src/rpc/a.rs", concat!("//! a\n// TO", "DO later"), "unfinished"),
     ("src/rpc/a.rs", concat!("//! a\nfn f() { to", "do!() }"), "unfinished"),
     ("src/rpc/a.rs", concat!("//! a\n#[ign", "ore]\nfn f() {}"), "unfinished"),
@@ -182,7 +190,7 @@ fn planted_offences_are_caught() {
     }
 }
 
-/// Code that looks bad and is not. 9 cases.
+/// Code that looks bad and is not. 10 cases.
 const INNOCENT: &[(&str, &str)] = &[
     ("src/consensus/a.rs", "//! a\nuse crate::{types::{Vote, a::B}, crypto::Hash};\nuse crate::consensus::x;"),
     ("src/consensus/a.rs", "//! a\n// crate::storage and HashMap in a comment\n/* unsafe /* nested */ tokio */"),
@@ -192,6 +200,10 @@ const INNOCENT: &[(&str, &str)] = &[
     ("src/consensus/tests.rs", "//! a\nuse crate::storage::Kv;\nfn f() { x.unwrap(); std::fs::read(p); }"),
     ("src/wal/mod.rs", "//! a\nmod inner {\n  use super::Record;\n}"),
     ("src/privval/a.rs", "//! a\nfn f() { key.sign(b\"x\"); }"),
+    (
+        "src/rpc/a.rs",
+        "//! a\nfn f(x: impl Fn(u8) -> bool, y: Option<bool>) -> bool { let z: bool = g(|a: bool| a); z }",
+    ),
     ("src/rpc/a.rs", "//! a\nfn f() { x.unwrap_or(1); x.unwrap_or_default(); not_unsafe(); signature.signed(); }"),
 ];
 
@@ -269,6 +281,10 @@ impl File {
             if !name.is_empty() && lines > FUNCTION_LINES_MAX {
                 let what = format!("function {name} has {lines} lines, at most {FUNCTION_LINES_MAX}");
                 self.report(found, at, &what);
+            }
+            let excepted = self.in_tests(at) || BOOL_ARGUMENTS.contains(&self.path.as_str());
+            if !excepted && !find(parameters(&self.code[at..]), ": bool").is_empty() {
+                self.report(found, at, &format!("function {name} takes a bool: say with an enum what the two mean"));
             }
         }
     }
@@ -410,6 +426,17 @@ fn find(code: &[char], word: &str) -> Vec<usize> {
     };
     let starts = code.iter().enumerate().filter(|(_, c)| **c == word[0]).map(|(at, _)| at);
     starts.filter(|at| code[*at..].starts_with(&word) && whole_word(*at)).collect()
+}
+
+/// What stands between the parentheses of a function that begins here.
+fn parameters(function: &[char]) -> &[char] {
+    let Some(open) = function.iter().position(|c| *c == '(') else { return &[] };
+    let mut depth = 0;
+    let close = function[open..].iter().position(|c| {
+        depth += i32::from(*c == '(') - i32::from(*c == ')');
+        depth == 0
+    });
+    close.map_or(&[], |close| &function[open..open + close])
 }
 
 /// The first names of the paths after a `crate::`: one, or all of a `{…}` group.

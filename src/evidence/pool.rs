@@ -103,7 +103,10 @@ impl Pool {
         if self.knows(&key) {
             return Receipt::Known(key);
         }
-        let above_tip = trusted_height(&evidence).is_some_and(|height| height > state.last_block_height);
+        let held_against = match trusted_height(&evidence) {
+            Some(height) if height > state.last_block_height => HeldAgainst::OurTip,
+            _ => HeldAgainst::ItsHeight,
+        };
         let checked = match facts {
             Some(facts) => verify(&evidence, facts, state),
             None => evidence
@@ -113,7 +116,7 @@ impl Pool {
         };
         match checked.and_then(|()| self.insert(key, evidence)) {
             Ok(()) => Receipt::New(key),
-            Err(error) if is_excused(&error, above_tip) => Receipt::Excused(error),
+            Err(error) if is_excused(&error, held_against) => Receipt::Excused(error),
             Err(error) => Receipt::PeerFault(error),
         }
     }
@@ -273,17 +276,25 @@ impl Pool {
     }
 }
 
+/// Which of our headers a piece of evidence was held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HeldAgainst {
+    /// That of its own height, as an honest sender does.
+    ItsHeight,
+    /// Our last, because the false block of a light-client attack is higher than our chain. The sender's may be higher.
+    OurTip,
+}
+
 /// Whether an honest peer may send what is refused for this reason. CometBFT drops the sender in every case, also when
-/// only the two chains are of different length. `above_tip`: the false block of a light-client attack is higher than our
-/// chain, so it was not held against the header an honest sender holds it against.
-fn is_excused(error: &InvalidEvidence, above_tip: bool) -> bool {
+/// only the two chains are of different length.
+fn is_excused(error: &InvalidEvidence, held_against: HeldAgainst) -> bool {
     use InvalidEvidence as Why;
     match error {
         Why::NoHeader(_) | Why::Expired { .. } | Why::PoolFull { .. } | Why::Committed | Why::LaterThanOurs { .. } => {
             true
         }
         Why::SameHeader(_) | Why::NobodyToBlame(_) | Why::WrongOffenders { .. } | Why::WrongOffender { .. } => {
-            above_tip
+            held_against == HeldAgainst::OurTip
         }
         Why::Basic(_)
         | Why::WrongTime { .. }

@@ -2,6 +2,7 @@
 //! [`super::prove`]'s; this says why.
 
 use super::verify::Facts;
+use crate::crypto::Signature;
 use crate::types::{
     BlockId, ChainId, CommitSig, DuplicateVoteEvidence, Evidence, LightClientAttackEvidence, Power, Validator, Vote,
 };
@@ -68,8 +69,7 @@ fn examine_votes(evidence: &DuplicateVoteEvidence, facts: &Facts, chain_id: &Cha
     checks.push(equal("power", &evidence.validator_power, &member.power, "the validator's power at that height"));
     checks.push(total_power(&evidence.total_voting_power, facts));
     for (name, vote) in [("signature A", a), ("signature B", b)] {
-        let valid = member.public_key.verifies(&vote.sign_bytes(chain_id), &vote.signature);
-        checks.push(signature(name, valid, member));
+        checks.push(signature(name, member, &vote.sign_bytes(chain_id), &vote.signature));
     }
 }
 
@@ -77,8 +77,9 @@ fn total_power(claimed: &Power, facts: &Facts) -> Check {
     equal("total power", claimed, &facts.validators.total_power(), "the power of all validators at that height")
 }
 
-fn signature(name: impl Into<String>, valid: bool, member: &Validator) -> Check {
+fn signature(name: impl Into<String>, member: &Validator, sign_bytes: &[u8], signature: &Signature) -> Check {
     let key = hex_of(member.public_key.as_bytes());
+    let valid = member.public_key.verifies(sign_bytes, signature);
     check(name, if valid { Ok(format!("valid, with key {key}")) } else { Err(format!("invalid, with key {key}")) })
 }
 
@@ -107,9 +108,7 @@ fn examine_attack(attack: &LightClientAttackEvidence, facts: &Facts, chain_id: &
         }
         let name = format!("signature {index}");
         match attack.conflicting_block.validators.by_address(&part.validator_address) {
-            Some((_, member)) => {
-                checks.push(signature(name, member.public_key.verifies(&sign_bytes, &part.signature), member));
-            }
+            Some((_, member)) => checks.push(signature(name, member, &sign_bytes, &part.signature)),
             None => {
                 checks.push(check(name, Err(format!("{} is not in the false block's set", part.validator_address))))
             }

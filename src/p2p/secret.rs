@@ -71,6 +71,13 @@ pub struct Sealer(FrameKey);
 #[derive(Debug)]
 pub struct Opener(FrameKey);
 
+/// Which of the two fresh keys is ours: it says who sends with which secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OurKey {
+    Lower,
+    Upper,
+}
+
 /// What both sides compute from the shared secret.
 struct Secrets {
     receive: Zeroizing<[u8; KEY_LEN]>,
@@ -108,15 +115,18 @@ impl Hello {
         if shared.iter().fold(0, |any, byte| any | byte) == 0 {
             return Err(SecretError::LowOrderKey);
         }
-        let ours_is_lower = self.public < theirs;
-        let (lower, upper) = if ours_is_lower { (&self.public, &theirs) } else { (&theirs, &self.public) };
+        let our_key = if self.public < theirs { OurKey::Lower } else { OurKey::Upper };
+        let (lower, upper) = match our_key {
+            OurKey::Lower => (&self.public, &theirs),
+            OurKey::Upper => (&theirs, &self.public),
+        };
         let mut transcript = merlin::Transcript::new(TRANSCRIPT);
         transcript.append_message(b"EPHEMERAL_LOWER_PUBLIC_KEY", lower);
         transcript.append_message(b"EPHEMERAL_UPPER_PUBLIC_KEY", upper);
         transcript.append_message(b"DH_SECRET", &shared[..]);
         let mut challenge = [0; 32];
         transcript.challenge_bytes(b"SECRET_CONNECTION_MAC", &mut challenge);
-        let secrets = Secrets::derive(&shared, ours_is_lower);
+        let secrets = Secrets::derive(&shared, our_key);
         Ok(Agreed {
             sealer: Sealer(FrameKey::new(&secrets.send)),
             opener: Opener(FrameKey::new(&secrets.receive)),
@@ -126,7 +136,7 @@ impl Hello {
 }
 
 impl Secrets {
-    fn derive(shared: &[u8; 32], ours_is_lower: bool) -> Secrets {
+    fn derive(shared: &[u8; 32], our_key: OurKey) -> Secrets {
         // 32 more bytes follow in CometBFT, once a challenge and unused today; a shorter output is a prefix of a longer.
         let mut keys = Zeroizing::new([0; 2 * KEY_LEN]);
         let derived = Hkdf::<Sha256>::new(None, shared).expand(KEY_DERIVATION, &mut keys[..]);
@@ -134,7 +144,10 @@ impl Secrets {
         let (mut lower, mut upper) = (Zeroizing::new([0; KEY_LEN]), Zeroizing::new([0; KEY_LEN]));
         lower.copy_from_slice(&keys[..KEY_LEN]);
         upper.copy_from_slice(&keys[KEY_LEN..]);
-        if ours_is_lower { Secrets { receive: lower, send: upper } } else { Secrets { receive: upper, send: lower } }
+        match our_key {
+            OurKey::Lower => Secrets { receive: lower, send: upper },
+            OurKey::Upper => Secrets { receive: upper, send: lower },
+        }
     }
 }
 

@@ -236,8 +236,8 @@ impl Replica {
     ) {
         // From the decision, not from here: executing the block is part of the wait (reference §6.2).
         let begin_at = self.decided_at.take().unwrap_or(now.tick).plus(self.settings.timeouts.commit);
-        let app_hash_recorded = block.block().header.app_hash == state.app_hash;
-        let start = self.start(&state, Some(block), Some(commit), app_hash_recorded, begin_at);
+        let recorded = block.block().header.app_hash.clone();
+        let start = self.start(&state, Some(block), Some(commit), Some(&recorded), begin_at);
         self.state = Arc::clone(&state);
         self.tell_consensus(consensus::Input::BlockApplied(Box::new(start)));
         self.sync(now, SyncInput::Applied(state), out);

@@ -33,20 +33,21 @@ impl Replica {
         self.evidence.restore(resume.evidence, &state);
         self.tell_evidence(EvidenceGossipInput::Changed, out);
         self.listen_from(now, state.next_height(), out);
-        let app_hash_recorded = resume.last_header_app_hash.as_ref() == Some(&state.app_hash);
-        let start = self.start(&state, resume.last_block, resume.last_commit, app_hash_recorded, now.tick);
+        let recorded = resume.last_header_app_hash.as_ref();
+        let start = self.start(&state, resume.last_block, resume.last_commit, recorded, now.tick);
         let mut effects = Vec::new();
         self.consensus = Some(Tendermint::recover(now, start, &resume.records, &mut effects));
         let notes = self.route_consensus(now, effects, out);
         self.consensus_advanced(now, notes, out);
     }
 
+    /// `recorded_app_hash` is what the last block's header says of the application's state.
     pub(super) fn start(
         &self,
         state: &ChainState,
         last_block: Option<Arc<CandidateBlock>>,
         last_commit: Option<ExtendedCommit>,
-        app_hash_recorded: bool,
+        recorded_app_hash: Option<&Bytes>,
         begin_at: Tick,
     ) -> Start {
         let first = state.last_block_height == Height::ZERO;
@@ -63,7 +64,7 @@ impl Replica {
             own: self.signs_as(),
             timeouts: self.settings.timeouts,
             begin_at,
-            proof_block_needed: first || !app_hash_recorded,
+            proof_block_needed: first || recorded_app_hash != Some(&state.app_hash),
             txs_available: self.mempool.count() > 0,
         }
     }

@@ -61,18 +61,21 @@ fn cors(config: &RpcConfig) -> Option<CorsLayer> {
     Some(CorsLayer::new().allow_origin(origin).allow_methods(methods).allow_headers(headers))
 }
 
-fn json(status: StatusCode, body: Vec<u8>, cacheable: bool) -> Response {
+fn json(status: StatusCode, body: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if cacheable {
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=86400"));
-    }
+    response
+}
+
+/// An answer that stays the same: whoever stands between may keep it for a day.
+fn cacheable(mut response: Response) -> Response {
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=86400"));
     response
 }
 
 fn refuse(status: StatusCode, error: RpcError) -> Response {
-    json(status, answer(None, &Err(error)), false)
+    json(status, answer(None, &Err(error)))
 }
 
 /// The whole body, or the answer that it is too large or broken.
@@ -97,7 +100,7 @@ async fn post_root<N: Node>(
         Err(response) => return *response,
     };
     if body.is_empty() {
-        return page(endpoints(&host, shared.config.unsafe_routes));
+        return page(endpoints(&host, &shared.config));
     }
     let requests = match parse_requests(&body) {
         Ok(requests) => requests,
@@ -112,7 +115,8 @@ async fn post_root<N: Node>(
     if answers.bodies.is_empty() {
         return Response::new(Body::empty());
     }
-    json(StatusCode::OK, join(answers.bodies), answers.cacheable)
+    let response = json(StatusCode::OK, join(answers.bodies));
+    if answers.cacheable { cacheable(response) } else { response }
 }
 
 fn host(headers: &HeaderMap) -> String {
@@ -135,7 +139,7 @@ fn not_found() -> Response {
 }
 
 async fn list<N: Node>(State(shared): State<Arc<Shared<N>>>, headers: HeaderMap) -> Response {
-    page(endpoints(&host(&headers), shared.config.unsafe_routes))
+    page(endpoints(&host(&headers), &shared.config))
 }
 
 async fn get_route<N: Node>(
@@ -166,7 +170,7 @@ async fn post_route<N: Node>(
 }
 
 async fn uri_call<N: Node>(shared: &Shared<N>, client: &Client, name: &str, query: &Pairs) -> Response {
-    let failed = |status, error| json(status, answer(Some(&URI_ID), &Err(error)), false);
+    let failed = |status, error| json(status, answer(Some(&URI_ID), &Err(error)));
     let route = match shared.route(name) {
         Ok(route) => route,
         Err(error) if Route::find(name).is_some_and(|route| route.access() == Access::WebSocket) => {
@@ -182,7 +186,10 @@ async fn uri_call<N: Node>(shared: &Shared<N>, client: &Client, name: &str, quer
         }
     };
     match shared.call(&client.0, route, &args).await {
-        Ok(result) => json(StatusCode::OK, answer(Some(&URI_ID), &Ok(result)), may_cache(route, &args)),
+        Ok(result) => {
+            let response = json(StatusCode::OK, answer(Some(&URI_ID), &Ok(result)));
+            if may_cache(route, &args) { cacheable(response) } else { response }
+        }
         Err(why) => failed(StatusCode::INTERNAL_SERVER_ERROR, RpcError::internal(why)),
     }
 }

@@ -1,5 +1,6 @@
 //! What can be called, with which arguments, and what may be cached (reference §8.3). `network` is ours.
 
+use super::RpcConfig;
 use super::args::Kind;
 
 /// When an answer may be kept by a cache for a day.
@@ -97,11 +98,11 @@ routes! {
     UnsafeFlushMempool "unsafe_flush_mempool" () Never Unsafe;
 }
 
-/// The page that lists all routes, with links to `host`.
-pub fn endpoints(host: &str, unsafe_routes: bool) -> String {
+/// The page that lists the routes that are open, with links to `host`.
+pub fn endpoints(host: &str, config: &RpcConfig) -> String {
     let host: String = host.chars().filter(|c| c.is_ascii_alphanumeric() || ".:-[]_".contains(*c)).collect();
     let mut routes: Vec<Route> =
-        Route::ALL.iter().copied().filter(|route| unsafe_routes || route.access() != Access::Unsafe).collect();
+        Route::ALL.iter().copied().filter(|route| config.unsafe_routes || route.access() != Access::Unsafe).collect();
     routes.sort_by_key(|route| route.name());
     let (plain, with_args): (Vec<Route>, Vec<Route>) = routes.into_iter().partition(|route| route.args().is_empty());
     let mut page = "<html><body><br>Available endpoints:<br>".to_owned();

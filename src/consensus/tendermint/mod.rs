@@ -92,9 +92,10 @@ impl Protocol for Tendermint {
             Input::VoteExtended { height, round, extension } => {
                 self.on_vote_extended(now, height, round, extension, out)
             }
-            Input::ExtensionVerified { vote, source, accepted } => {
-                self.on_extension_verified(now, vote, source, accepted, out)
+            Input::ExtensionVerified { vote, source, accepted: true } => {
+                self.on_extension_accepted(now, vote, source, out)
             }
+            Input::ExtensionVerified { vote, accepted: false, .. } => self.on_extension_rejected(&vote),
             Input::BlockApplied(start) => self.on_block_applied(now, *start, out),
             Input::Signed(signed) => self.on_signed(now, signed, out),
             Input::TxsAvailable => self.on_txs_available(now, out),

@@ -12,6 +12,15 @@ pub(super) struct Heart {
     dead_at: Option<Duration>,
 }
 
+/// What was heard of the peer since the last beat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Whatever: it is there.
+    Something,
+    /// Nothing.
+    Nothing,
+}
+
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Beat {
@@ -29,12 +38,12 @@ impl Heart {
         Heart { interval, timeout, ping_at: interval, dead_at: None }
     }
 
-    /// Whether it is time for something. `heard` says that the peer was heard since the last call.
+    /// Whether it is time for something.
     ///
     /// CometBFT counts pongs only, and so drops a peer when it is itself too busy to read them. Here whatever a peer
     /// says shows that it is there.
-    pub(super) fn beat(&mut self, now: Duration, heard: bool) -> Beat {
-        if heard {
+    pub(super) fn beat(&mut self, now: Duration, heard: Heard) -> Beat {
+        if heard == Heard::Something {
             self.dead_at = None;
         }
         if self.dead_at.is_some_and(|at| now >= at) {

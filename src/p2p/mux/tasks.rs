@@ -1,6 +1,6 @@
 //! The two loops of a running connection.
 
-use super::heart::{Beat, Heart};
+use super::heart::{Beat, Heard, Heart};
 use super::incoming::{Incoming, Received};
 use super::outgoing::OutPacket;
 use super::shared::Shared;
@@ -207,7 +207,8 @@ impl<W: AsyncWrite + Unpin> Outbound<'_, W> {
 
     /// Pings and pongs that are due.
     fn pulse(&self, now: Duration, heart: &mut Heart, plain: &mut Vec<u8>) -> Result<(), Fault> {
-        let heard = self.shared.heard.swap(false, Relaxed) || self.shared.reader_held.load(Relaxed);
+        let there = self.shared.heard.swap(false, Relaxed) || self.shared.reader_held.load(Relaxed);
+        let heard = if there { Heard::Something } else { Heard::Nothing };
         match heart.beat(now, heard) {
             Beat::Quiet => {}
             Beat::Ping => frame::append(plain, &Packet::Ping.encode()),

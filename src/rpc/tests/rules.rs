@@ -2,6 +2,7 @@
 
 use super::fake::{FakeNode, Submitted};
 use super::recorded::{ask, shared};
+use crate::rpc::RpcConfig;
 use crate::rpc::args::{from_json, from_uri};
 use crate::rpc::chain::{page, per_page};
 use crate::rpc::limits::Limits;
@@ -207,9 +208,10 @@ fn subscriptions_are_counted_and_given_back() {
 
 #[test]
 fn the_list_of_endpoints_cannot_carry_a_script() {
-    let page = endpoints("evil\"><script>", false);
+    let unsafe_too = RpcConfig { unsafe_routes: true, ..RpcConfig::default() };
+    let page = endpoints("evil\"><script>", &RpcConfig::default());
     assert!(page.contains("//evilscript/block?height=_") && !page.contains("<script>"));
-    assert!(!page.contains("unsafe_flush_mempool") && endpoints("h", true).contains("unsafe_flush_mempool"));
+    assert!(!page.contains("unsafe_flush_mempool") && endpoints("h", &unsafe_too).contains("unsafe_flush_mempool"));
 }
 
 #[tokio::test]

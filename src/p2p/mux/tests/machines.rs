@@ -4,7 +4,7 @@ use crate::codec::wire::connection::Packet;
 use crate::p2p::NotSent;
 use crate::p2p::channels::ChannelTable;
 use crate::p2p::mux::Ended;
-use crate::p2p::mux::heart::{Beat, Heart};
+use crate::p2p::mux::heart::{Beat, Heard, Heart};
 use crate::p2p::mux::incoming::{Incoming, Received};
 use crate::p2p::mux::outgoing::{OutPacket, Outgoing};
 use crate::p2p::mux::throttle::{FlowMeter, Throttle};
@@ -306,18 +306,18 @@ fn a_meter_follows_the_rate_and_remembers_the_peak() {
 #[test]
 fn a_silent_peer_is_asked_and_then_given_up() {
     let mut heart = Heart::new(60 * SECOND, 45 * SECOND);
-    assert_eq!((heart.beat(Duration::ZERO, false), heart.next()), (Beat::Quiet, 60 * SECOND));
-    assert_eq!((heart.beat(60 * SECOND, false), heart.next()), (Beat::Ping, 105 * SECOND));
-    assert_eq!(heart.beat(104 * SECOND, false), Beat::Quiet);
-    assert_eq!(heart.beat(105 * SECOND, false), Beat::Dead);
+    assert_eq!((heart.beat(Duration::ZERO, Heard::Nothing), heart.next()), (Beat::Quiet, 60 * SECOND));
+    assert_eq!((heart.beat(60 * SECOND, Heard::Nothing), heart.next()), (Beat::Ping, 105 * SECOND));
+    assert_eq!(heart.beat(104 * SECOND, Heard::Nothing), Beat::Quiet);
+    assert_eq!(heart.beat(105 * SECOND, Heard::Nothing), Beat::Dead);
 }
 
 #[test]
 fn a_peer_that_answers_is_asked_again_every_interval() {
     let mut heart = Heart::new(60 * SECOND, 45 * SECOND);
     for minute in 1..10 {
-        assert_eq!(heart.beat(minute * 60 * SECOND, false), Beat::Ping);
-        assert_eq!(heart.beat((minute * 60 + 44) * SECOND, true), Beat::Quiet);
+        assert_eq!(heart.beat(minute * 60 * SECOND, Heard::Nothing), Beat::Ping);
+        assert_eq!(heart.beat((minute * 60 + 44) * SECOND, Heard::Something), Beat::Quiet);
         assert_eq!(heart.next(), (minute + 1) * 60 * SECOND);
     }
 }
