@@ -8,6 +8,7 @@
 
 mod integration {
     mod harness;
+    mod history;
 
     mod app_lifecycle;
     mod bad_input;
