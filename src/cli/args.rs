@@ -257,13 +257,19 @@ const fn dashed(name: &'static str, alias: &'static str, help: &'static str) -> 
     StartFlag { name, alias: Some(alias), key: name, help }
 }
 
-/// All flags of `start` (reference §1.3), and ours. 27 flags.
+/// All flags of `start` (reference §1.3), and ours. 28 flags.
 const START_FLAGS: &[StartFlag] = &[
     dashed(
         "proxy_app",
         "proxy-app",
         "The application: tcp://HOST:PORT, unix://PATH, or built in: kvstore, persistent_kvstore, noop",
     ),
+    StartFlag {
+        name: "algorithm",
+        alias: None,
+        key: "consensus.algorithm",
+        help: "Refuse to start unless the chain runs this protocol: tendermint, pbft or raft",
+    },
     flag("moniker", "Name of the node, for people"),
     flag("abci", "How the application is reached: socket"),
     flag("genesis_hash", "SHA-256 the genesis file must have, in hexadecimal"),

@@ -9,6 +9,7 @@
 mod advance;
 mod algorithm;
 mod args;
+mod card;
 mod error;
 mod evidence;
 mod http;

@@ -1,35 +1,67 @@
 //! Running a node from the command line: runtime, signals, the run file that `status` looks for.
 
+use super::algorithm::tolerance;
+use super::card::Card;
+use super::output::Output;
 use super::start::StartPlan;
 use super::{CliError, Exit};
 use crate::config::{Home, RunFile};
 use crate::node::{self, NodeError};
+use crate::privval::FileSigner;
 use crate::types::Time;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Runs until SIGINT or SIGTERM, or until going on could do harm.
-pub(super) fn run(plan: StartPlan) -> Result<(), CliError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|why| CliError::failed(format!("cannot start threads: {why}"), "raise the limit with ulimit -u"))?;
-    runtime.block_on(async {
-        let home = plan.config.home.clone();
-        let outcome = run_node(plan).await;
-        RunFile::remove(&home);
-        outcome.map_err(|error| CliError { exit: Exit::Failed, text: error.to_string() })
-    })
+pub(super) fn run(plan: StartPlan, out: &Output) -> Result<(), CliError> {
+    runtime()?.block_on(run_here(plan, None, out))
 }
 
-async fn run_node(plan: StartPlan) -> Result<(), NodeError> {
+/// Threads for everything a node does at once.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|why| CliError::failed(format!("cannot start threads: {why}"), "raise the limit with ulimit -u"))
+}
+
+/// The same on the runtime of the caller; `remark` goes on the identity card.
+pub(super) async fn run_here(plan: StartPlan, remark: Option<&str>, out: &Output) -> Result<(), CliError> {
+    let home = plan.config.home.clone();
+    let outcome = run_node(plan, remark, out).await;
+    RunFile::remove(&home);
+    outcome.map_err(|error| CliError { exit: Exit::Failed, text: error.to_string() })
+}
+
+async fn run_node(plan: StartPlan, remark: Option<&str>, out: &Output) -> Result<(), NodeError> {
     // Held until the node has stopped: no other process uses this home meanwhile.
-    let StartPlan { config, node_key, genesis, signer, lock: _lock, .. } = plan;
+    let StartPlan { config, warnings, node_key, genesis, signer, validator, lock: _lock } = plan;
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
     #[cfg(feature = "misbehave")]
     let signer = two_faced(signer)?;
     let options = node::assemble(&config, genesis, node_key, Box::new(signer)).await?;
+    let card = Card {
+        config: &config,
+        node_id: options.facts.node_id,
+        validator,
+        genesis: &options.genesis,
+        algorithm: options.network.as_ref().map_or(options.genesis.algorithm, |network| network.algorithm),
+        rpc: options.rpc.iter().flat_map(|(listeners, _)| listeners).map(|door| door.address().to_owned()).collect(),
+        p2p: options.facts.listeners.clone(),
+        remark,
+    };
+    card.show(out);
+    FileSigner::warn_if_readable(&config.files.priv_validator_key);
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    tracing::info!(
+        "{} of chain {}: failures survived: {}",
+        card.algorithm,
+        card.genesis.chain_id,
+        tolerance(card.genesis)
+    );
     let metrics = config.metrics.as_ref().map(|metrics| metrics.listen.clone());
     write_run_file(&config.home, options.facts.rpc_address.clone(), metrics);
     let running = node::start(options, stop)?;

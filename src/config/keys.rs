@@ -39,6 +39,8 @@ const DAY: u64 = 24 * 3600 * 1000;
 const CENTURY: u64 = 100 * 365 * DAY;
 const COUNT: Kind = Number(0, COUNT_MAX);
 const TIMEOUT: Kind = Duration(0, DAY);
+/// Shortest wait for a leader or a primary, in milliseconds: below it the scheduler, not the network, deposes them.
+const REIGN_MIN: u64 = 10;
 
 const NOT_YET: Support = NoEffect("this version does not have it yet");
 const EVENT_DRIVEN: Support = NoEffect("gossip is driven by events, it never sleeps");
@@ -167,9 +169,10 @@ pub const KEYS: &[Key] = &[
     key("consensus.timeout_prevote_delta", TIMEOUT, "500ms", Used),
     key("consensus.timeout_precommit", TIMEOUT, "1s", Used),
     key("consensus.timeout_precommit_delta", TIMEOUT, "500ms", Used),
-    key("consensus.election_timeout", TIMEOUT, "1s", Used),
-    key("consensus.heartbeat_interval", TIMEOUT, "100ms", Used),
-    key("consensus.view_change_timeout", TIMEOUT, "2s", Used),
+    key("consensus.algorithm", OneOf(&["tendermint", "pbft", "raft", ""]), "", Used),
+    key("consensus.election_timeout", Duration(REIGN_MIN, DAY), "1s", Used),
+    key("consensus.heartbeat_interval", Duration(1, DAY), "100ms", Used),
+    key("consensus.view_change_timeout", Duration(REIGN_MIN, DAY), "2s", Used),
     key("consensus.timeout_commit", TIMEOUT, "0s", Used),
     key("consensus.double_sign_check_height", Number(0, BYTES_MAX), "0", Used),
     key("consensus.skip_doppelganger_check", Bool, "false", Used),

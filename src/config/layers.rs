@@ -17,12 +17,29 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Most warnings kept; a file of another kind would fill the screen.
 const WARNINGS_MAX: usize = 20;
 
+/// Variables of the environment without our prefix, their keys, and the unit of a bare number. A variable with the
+/// prefix, which can mean nobody else, goes before them.
+const PLAIN_VARIABLES: [(&str, &str, Unit); 3] = [
+    ("CONSENSUS_ALGORITHM", "consensus.algorithm", Unit::None),
+    ("ELECTION_TIMEOUT_MS", "consensus.election_timeout", Unit::Milliseconds),
+    ("HEARTBEAT_INTERVAL_MS", "consensus.heartbeat_interval", Unit::Milliseconds),
+];
+
+/// What a variable's number counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    /// It is no number.
+    None,
+    /// The name says so: `_MS`.
+    Milliseconds,
+}
+
 /// What is set outside config.toml.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     /// Name of the flag without its dashes, name of its key, value.
     pub flags: Vec<(&'static str, &'static str, String)>,
-    /// Environment variables: all of them, or only those that begin with `QUORATE_`.
+    /// Environment variables: all of them, or only those that say something about the configuration.
     pub environment: Vec<(String, String)>,
 }
 
@@ -78,6 +95,11 @@ impl Layers {
     // ------------------------------------------------------------------------------------------------ environment
 
     fn read_environment(&mut self, environment: &[(String, String)]) -> Result<(), ConfigError> {
+        for (name, text) in environment.iter().filter(|(_, text)| !text.is_empty()) {
+            if let Some((_, key, unit)) = PLAIN_VARIABLES.iter().find(|(plain, ..)| plain == name) {
+                self.read_plain(Key::named(key).expect("a key of the table (tested)"), *unit, name, text)?;
+            }
+        }
         for (name, text) in environment {
             if !name.starts_with(Key::VARIABLE_PREFIX) || name == Home::VARIABLE {
                 continue;
@@ -88,6 +110,24 @@ impl Layers {
             }
         }
         Ok(())
+    }
+
+    fn read_plain(&mut self, key: &'static Key, unit: Unit, name: &str, text: &str) -> Result<(), ConfigError> {
+        let origin = Origin::Environment(name.to_owned());
+        match (unit, key.kind) {
+            (Unit::Milliseconds, Kind::Duration(min, max)) => {
+                let value = text.trim().parse().ok().filter(|ms| (min..=max).contains(ms)).map(Duration::from_millis);
+                let value = value.map(Value::Duration).ok_or_else(|| ConfigError::BadValue {
+                    origin: origin.clone(),
+                    key: key.name,
+                    value: text.to_owned(),
+                    expected: format!("a whole number of milliseconds from {min} to {max}"),
+                })?;
+                self.keep(key, origin, value);
+                Ok(())
+            }
+            _ => self.set(key, origin, text),
+        }
     }
 
     // ------------------------------------------------------------------------------------------------- config.toml

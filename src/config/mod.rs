@@ -30,9 +30,9 @@ pub use layers::{Layers, Overrides, Values, check_file, read_text};
 pub use node_key::NodeKey;
 pub use run_file::RunFile;
 pub use settings::{
-    Application, Backend, Builtin, Config, ConsensusSettings, EmptyBlocks, FileSettings, Indexing, Keeping, LogFormat,
-    LogLevels, LogSettings, MempoolKind, MempoolSettings, MetricsSettings, P2pSettings, Peer, RpcSettings,
-    StorageSettings,
+    Application, Backend, Builtin, Config, ConsensusSettings, EmptyBlocks, ExpectedAlgorithm, FileSettings, Indexing,
+    Keeping, LogFormat, LogLevels, LogSettings, MempoolKind, MempoolSettings, MetricsSettings, P2pSettings, Peer,
+    RpcSettings, StorageSettings,
 };
 pub use template::{TEMPLATE_KEYS_MAX, Template};
 pub use value::{Address, Value};

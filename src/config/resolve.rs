@@ -1,13 +1,15 @@
 //! From checked values to settings: paths resolved, pairs of values compared, words turned into enums.
 
+use super::duration::format_duration;
 use super::layers::{Layers, Overrides, Values};
 use super::settings::{
-    Backend, Config, ConsensusSettings, EmptyBlocks, FileSettings, Indexing, Keeping, LogFormat, LogSettings,
-    MempoolKind, MempoolSettings, MetricsSettings, P2pSettings, RpcSettings, StorageSettings,
+    Backend, Config, ConsensusSettings, EmptyBlocks, ExpectedAlgorithm, FileSettings, Indexing, Keeping, LogFormat,
+    LogSettings, MempoolKind, MempoolSettings, MetricsSettings, P2pSettings, RpcSettings, StorageSettings,
 };
 use super::value::split_list;
 use super::{ConfigError, Home, Origin, Warning};
 use crate::crypto::Hash;
+use crate::types::Algorithm;
 use std::num::NonZeroU16;
 use std::str::FromStr;
 
@@ -30,6 +32,7 @@ impl Config {
             consensus: ConsensusSettings::from_values(&values),
             metrics: values.bool("instrumentation.prometheus").then(|| MetricsSettings::from_values(&values)),
             genesis_hash: genesis_hash(values.text("genesis_hash")),
+            algorithm: expected_algorithm(&values),
         };
         if values.bool("statesync.enable") {
             warnings.push(Warning("statesync.enable has no effect yet: the node replays from genesis".to_owned()));
@@ -54,7 +57,31 @@ fn check_together(values: &Values) -> Result<(), ConfigError> {
         let expected = "at most mempool.max_txs_bytes, or the largest transaction never fits";
         return Err(values.contradiction("mempool.max_tx_bytes", expected.to_owned()));
     }
-    Ok(())
+    check_heartbeat(values)
+}
+
+/// A follower must be able to miss a heartbeat without standing for election. Whoever set only one of the two is told
+/// about that one.
+fn check_heartbeat(values: &Values) -> Result<(), ConfigError> {
+    let (election, heartbeat) = ("consensus.election_timeout", "consensus.heartbeat_interval");
+    let (wait, beat) = (values.duration(election), values.duration(heartbeat));
+    if beat * 2 <= wait {
+        return Ok(());
+    }
+    let why = "so that one lost heartbeat deposes no leader";
+    if *values.origin(heartbeat) == Origin::Default {
+        let expected =
+            format!("at least \"{}\", twice {heartbeat} (set that one, too), {why}", format_duration(beat * 2));
+        return Err(values.contradiction(election, expected));
+    }
+    let expected = format!("at most \"{}\", half of {election}, {why}", format_duration(wait / 2));
+    Err(values.contradiction(heartbeat, expected))
+}
+
+fn expected_algorithm(values: &Values) -> Option<ExpectedAlgorithm> {
+    let name = "consensus.algorithm";
+    let algorithm = Algorithm::from_name(values.text(name))?;
+    Some(ExpectedAlgorithm { algorithm, origin: values.origin(name).clone() })
 }
 
 /// A value its kind has already accepted.

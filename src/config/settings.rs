@@ -1,9 +1,9 @@
 //! The configuration as the node uses it: typed, checked, with paths resolved.
 
-use super::Home;
 use super::value::{Address, AddressError, host_port, split_list};
+use super::{Home, Origin};
 use crate::crypto::Hash;
-use crate::types::NodeId;
+use crate::types::{Algorithm, NodeId};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -38,6 +38,17 @@ pub struct Config {
     pub metrics: Option<MetricsSettings>,
     /// SHA-256 the genesis file must have, if the operator named one.
     pub genesis_hash: Option<Hash>,
+    /// The protocol the operator expects to be in force, if he named one. The chain says which one is.
+    pub algorithm: Option<ExpectedAlgorithm>,
+}
+
+/// A protocol somebody named, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpectedAlgorithm {
+    /// Which.
+    pub algorithm: Algorithm,
+    /// A flag, a variable or a line of config.toml.
+    pub origin: Origin,
 }
 
 /// The application to replicate.

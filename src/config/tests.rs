@@ -1,7 +1,9 @@
 //! Stories about homes: precedence, CometBFT's files, bad input.
 
 use super::*;
+use crate::types::Algorithm;
 use std::fs;
+use std::time::Duration;
 
 /// A home with this config.toml.
 fn home_with(text: &str) -> (tempfile::TempDir, Home) {
@@ -316,4 +318,57 @@ fn the_documentation_lists_every_key_with_its_default() {
         let row = format!("| `{}` | {default} |", key.name);
         assert!(document.contains(&row), "docs/CONFIG.md lacks {row}");
     }
+}
+
+/// What the environment says, and what the message must contain; none where it is accepted. 12 cases.
+const VARIABLES: &[(&[(&str, &str)], Option<&str>)] = &[
+    (&[("CONSENSUS_ALGORITHM", "raft"), ("ELECTION_TIMEOUT_MS", "400"), ("HEARTBEAT_INTERVAL_MS", "50")], None),
+    (&[("CONSENSUS_ALGORITHM", ""), ("ELECTION_TIMEOUT_MS", "")], None),
+    (&[("ELECTION_TIMEOUT_MS", "junk"), ("HOME", "x")], Some("environment ELECTION_TIMEOUT_MS")),
+    (&[("ELECTION_TIMEOUT_MS", "9")], Some("a whole number of milliseconds from 10 to 86400000")),
+    (&[("ELECTION_TIMEOUT_MS", "1s")], Some("a whole number of milliseconds")),
+    (&[("HEARTBEAT_INTERVAL_MS", "0")], Some("from 1 to")),
+    (&[("HEARTBEAT_INTERVAL_MS", "-5")], Some("consensus.heartbeat_interval = \"-5\"")),
+    (&[("HEARTBEAT_INTERVAL_MS", "600")], Some("at most \"500ms\", half of consensus.election_timeout")),
+    (&[("ELECTION_TIMEOUT_MS", "150")], Some("at least \"200ms\", twice consensus.heartbeat_interval")),
+    (&[("ELECTION_TIMEOUT_MS", "150"), ("HEARTBEAT_INTERVAL_MS", "100")], Some("at most \"75ms\"")),
+    (&[("CONSENSUS_ALGORITHM", "Raft")], Some("one of \"tendermint\", \"pbft\", \"raft\"")),
+    (&[("QUORATE_CONSENSUS_VIEW_CHANGE_TIMEOUT", "5ms")], Some("from 10ms")),
+];
+
+#[test]
+fn variables_of_the_environment_are_checked_by_name_value_and_range() {
+    let home = tempfile::tempdir().unwrap();
+    for (variables, part) in VARIABLES {
+        let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let overrides = Overrides { flags: Vec::new(), environment };
+        match (Config::load(&Home::new(home.path()), &overrides), part) {
+            (Ok(_), None) => {}
+            (Err(error), Some(part)) => assert!(error.to_string().contains(part), "{variables:?}: {error}"),
+            (outcome, part) => panic!("{variables:?}: {outcome:?}, not {part:?}"),
+        }
+    }
+}
+
+#[test]
+fn flags_go_before_the_environment_and_the_prefix_before_the_plain_name() {
+    let home = tempfile::tempdir().unwrap();
+    let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let mut overrides = Overrides {
+        flags: Vec::new(),
+        environment: vec![
+            variable("QUORATE_CONSENSUS_ALGORITHM", "pbft"),
+            variable("CONSENSUS_ALGORITHM", "raft"),
+            variable("ELECTION_TIMEOUT_MS", "700"),
+        ],
+    };
+    let load = |overrides: &Overrides| Config::load(&Home::new(home.path()), overrides).unwrap().0;
+    let config = load(&overrides);
+    assert_eq!(config.algorithm.unwrap().algorithm, Algorithm::Pbft);
+    assert_eq!(config.consensus.election_timeout, Duration::from_millis(700));
+    overrides.flags.push(("algorithm", "consensus.algorithm", "tendermint".to_owned()));
+    let expected = load(&overrides).algorithm.unwrap();
+    assert_eq!((expected.algorithm, expected.origin), (Algorithm::Tendermint, Origin::Flag("algorithm".to_owned())));
+    overrides = Overrides::default();
+    assert_eq!(load(&overrides).algorithm, None, "the chain says which one is in force");
 }

@@ -1,7 +1,7 @@
 //! From a checked configuration to a node that can start: opens the store and the sockets.
 
 use super::app_link::AppSource;
-use super::{DoppelgangerCheck, NodeError, NodeOptions, network};
+use super::{DoppelgangerCheck, NodeError, NodeOptions, network, protocol};
 use crate::abci::{self, KvStore, LocalApp, Noop};
 use crate::codec::json::genesis;
 use crate::config::{
@@ -36,6 +36,7 @@ pub async fn assemble(
     let store = storage::open(backend(config.storage.backend), &config.storage.dir, indexing)?;
     let genesis = stored_genesis(&*store, genesis)?;
     refuse_doubled_validator(&*store, &config.consensus, &Address::from(&signer.public_key()))?;
+    protocol::refuse_another(&*store, &genesis.doc, config.algorithm.as_ref())?;
     let metrics = match &config.metrics {
         Some(settings) => Metrics::new(&settings.namespace, &genesis.doc.chain_id),
         None => Metrics::new("cometbft", &genesis.doc.chain_id),
@@ -98,6 +99,7 @@ fn stored_genesis(store: &dyn Store, file: Genesis) -> Result<Genesis, NodeError
     }
     let doc = genesis::parse(&json)
         .map_err(|error| NodeError::Genesis(format!("the genesis document in the store is damaged: {error}")))?;
+    protocol::refuse_edited(&file.doc, &doc)?;
     if doc != file.doc {
         tracing::warn!(
             "genesis.json differs from the document this chain began with, which is used: restore the file, or begin \

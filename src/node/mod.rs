@@ -13,6 +13,7 @@ mod handle;
 mod inbox;
 mod indexer;
 mod network;
+mod protocol;
 mod report;
 mod seen;
 mod serve_blocks;
