@@ -121,7 +121,7 @@ fn describe(lost: &abci::Lost) -> String {
 /// signal: the driver may give up on a connection that was replaced already.
 pub(super) async fn keep_connected(
     source: AppSource,
-    facts: mpsc::UnboundedSender<Fact>,
+    facts: mpsc::Sender<Fact>,
     current: watch::Sender<Option<AnyApp>>,
     mut given_up: watch::Receiver<u64>,
 ) {
@@ -136,7 +136,7 @@ pub(super) async fn keep_connected(
             }
         };
         current.send_replace(Some(app.clone()));
-        if facts.send(Fact::AppUp { app: app.clone(), info, number }).is_err() {
+        if facts.send(Fact::AppUp { app: app.clone(), info, number }).await.is_err() {
             return;
         }
         let why = tokio::select! {
@@ -146,7 +146,7 @@ pub(super) async fn keep_connected(
         current.send_replace(None);
         // Before it is asked anew how far it is: a Commit still on its way must not overtake the answer.
         app.close(&why);
-        if facts.send(Fact::AppLost { why }).is_err() {
+        if facts.send(Fact::AppLost { why }).await.is_err() {
             return;
         }
     }
@@ -172,7 +172,8 @@ pub(super) struct Job<I> {
     pub(super) requests: Vec<Request>,
 }
 
-/// Feeds one connection: jobs go out in order, many on their way at once, answers come back in order.
+/// Feeds one connection: jobs go out in order, many on their way at once, answers come back in order. How many jobs can
+/// wait here is bounded by the machines that order them (docs/LIMITS.md): the driver must not wait for an application.
 pub(super) struct Pump<I> {
     jobs: mpsc::UnboundedSender<Job<I>>,
 }
@@ -182,7 +183,7 @@ impl<I: Send + 'static> Pump<I> {
     pub(super) fn start(
         app: AnyApp,
         connection: Connection,
-        facts: mpsc::UnboundedSender<Fact>,
+        facts: mpsc::Sender<Fact>,
         metrics: Metrics,
         answered: impl Fn(I, Result<Vec<Response>, AppError>) -> Fact + Send + 'static,
     ) -> Pump<I> {
@@ -193,7 +194,7 @@ impl<I: Send + 'static> Pump<I> {
                 tokio::select! {
                     biased;
                     Some((ids, answer)) = under_way.next() => {
-                        if facts.send(answered(ids, answer)).is_err() {
+                        if facts.send(answered(ids, answer)).await.is_err() {
                             return;
                         }
                     }
@@ -217,5 +218,34 @@ impl<I: Send + 'static> Pump<I> {
     /// Sends a job. Lost when the connection is gone, which the driver is told another way.
     pub(super) fn send(&self, job: Job<I>) {
         let _ = self.jobs.send(job);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abci::KvStore;
+    use crate::mempool::BatchId;
+    use crate::types::ChainId;
+    use crate::types::abci::{CheckTxKind, CheckTxRequest};
+
+    #[tokio::test]
+    async fn answers_wait_while_the_driver_is_busy_and_all_come_in_order() {
+        let (facts, mut facts_in) = mpsc::channel(1);
+        let app = AnyApp::Local(LocalApp::new(KvStore::default()));
+        let answered = |batch, answer| Fact::Checked { generation: 1, batches: vec![(batch, 1)], answer };
+        let chain_id = ChainId::try_from("pump").expect("short");
+        let metrics = Metrics::new("cometbft", &chain_id).expect("a legal name");
+        let pump = Pump::start(app, Connection::Mempool, facts, metrics, answered);
+        let ask = || Request::CheckTx(CheckTxRequest { tx: "a=b".into(), kind: CheckTxKind::New });
+        for number in 0..100 {
+            pump.send(Job { ids: BatchId(number), requests: vec![ask()] });
+        }
+        for number in 0..100 {
+            let Some(Fact::Checked { batches, answer: Ok(_), .. }) = facts_in.recv().await else {
+                panic!("batch {number} is not answered");
+            };
+            assert_eq!(batches, [(BatchId(number), 1)]);
+        }
     }
 }

@@ -30,6 +30,11 @@ use tokio_util::sync::CancellationToken;
 /// Facts and commands taken in one turn of the loop: enough to fill a batch, few enough to stay responsive.
 const TAKEN_AT_ONCE: usize = 512;
 
+/// Facts of the application and of work beside the loop that may wait for the replica: two turns of it. While no more
+/// fit, those who have them wait, and nothing more is read from the application. The driver itself waits for nobody.
+pub(super) const FACTS_WAITING_MAX: usize = 1024;
+const _: () = assert!(FACTS_WAITING_MAX >= TAKEN_AT_ONCE, "a turn can be filled");
+
 /// What the application's tasks tell the driver.
 pub(super) enum Fact {
     /// Connected, and it said who it is. Connections are numbered, later ones higher.
@@ -47,7 +52,7 @@ pub(super) enum Fact {
 /// Where facts come in.
 pub(super) struct Inlets {
     /// From the application and from work beside the loop.
-    pub(super) facts: mpsc::UnboundedReceiver<Fact>,
+    pub(super) facts: mpsc::Receiver<Fact>,
     /// From clients.
     pub(super) commands: mpsc::Receiver<Command>,
     /// From peers.
@@ -133,7 +138,7 @@ pub(super) struct Driver {
     pub(super) metrics: Metrics,
     pub(super) report: Report,
     pub(super) status: Arc<SharedStatus>,
-    pub(super) facts: mpsc::UnboundedSender<Fact>,
+    pub(super) facts: mpsc::Sender<Fact>,
     /// Peers.
     pub(super) talk: Talk,
     /// The newest connection given up on.
@@ -432,12 +437,12 @@ mod tests {
 
     #[tokio::test]
     async fn an_application_that_always_has_something_to_say_does_not_keep_peers_and_clients_from_being_heard() {
-        let (facts, facts_in) = mpsc::unbounded_channel();
+        let (facts, facts_in) = mpsc::channel(FACTS_WAITING_MAX);
         let (commands, commands_in) = mpsc::channel(10);
         let (peers, peers_in) = mpsc::channel(10);
         let mut inlets = Inlets { facts: facts_in, commands: commands_in, peers: peers_in };
         for _ in 0..=TAKEN_AT_ONCE {
-            assert!(facts.send(Fact::AppLost { why: String::new() }).is_ok());
+            assert!(facts.try_send(Fact::AppLost { why: String::new() }).is_ok());
         }
         let who = "00".repeat(20).parse().expect("40 digits");
         assert!(peers.send(Input::Peer(who, PeerInput::Up)).await.is_ok());

@@ -209,7 +209,7 @@ pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, N
     let genesis = Arc::new(genesis);
     let pipeline = Pipeline::new(Arc::clone(&genesis), stored, own, MedianRule::CommitAndNil);
     let status = Arc::new(SharedStatus::new(Arc::clone(&state), &app.to_string()));
-    let (facts, facts_in) = mpsc::unbounded_channel();
+    let (facts, facts_in) = mpsc::channel(driver::FACTS_WAITING_MAX);
     let (network, talk, peer_facts_in) = open_network(options.network, &store, &options.metrics, &stop);
     let (commands, commands_in) = mpsc::channel(handle::COMMANDS_WAITING_MAX);
     let (current_app, app_now) = watch::channel(None);

@@ -129,12 +129,12 @@ pub(super) fn verify_beside(
     chain_id: ChainId,
     ticket: u64,
     checks: Vec<CommitCheck>,
-    answer: mpsc::UnboundedSender<super::driver::Fact>,
+    answer: mpsc::Sender<super::driver::Fact>,
 ) {
     tokio::spawn(async move {
         let outcomes = fetch::verify(chain_id, checks).await;
         let input = Input::Sync(SyncInput::Verified { ticket, outcomes });
         // An error means that the node is stopping.
-        let _ = answer.send(super::driver::Fact::Worked(input));
+        let _ = answer.send(super::driver::Fact::Worked(input)).await;
     });
 }
