@@ -11,6 +11,7 @@ mod blocks;
 pub mod direct;
 mod effect;
 mod input;
+pub mod pbft;
 pub mod quorum;
 pub mod tally;
 pub mod tendermint;

@@ -1,0 +1,1 @@
+//! Stories, a seeded world, hostile input.

@@ -1,0 +1,107 @@
+//! When to be woken, and what is due then. Deadlines live in the state; the caller knows only the next one.
+
+use super::status::STATUSES_BEFORE_FETCHING;
+use super::{Pbft, Phase};
+use crate::consensus::{Effect, Effects, EmptyBlocks, Now, Reaction, Tick, Timeouts, quorum};
+use std::time::Duration;
+
+/// The view timer doubles this often at most: 256 times the first one.
+const DOUBLINGS_MAX: u32 = 8;
+/// The shortest interval between two statuses, whatever is configured.
+const HEARTBEAT_MIN: Duration = Duration::from_millis(5);
+
+/// How often replicas say where they stand.
+pub(super) fn heartbeat(timeouts: &Timeouts) -> Duration {
+    timeouts.heartbeat.max(HEARTBEAT_MIN)
+}
+
+impl Pbft {
+    /// The time named has come, or nearly.
+    pub(super) fn on_woken(&mut self, now: Now, out: &mut Effects<Pbft>) -> Reaction {
+        self.wake_at = None;
+        if self.status_at <= now.tick {
+            self.status_at = now.tick.plus(heartbeat(&self.current.start.timeouts));
+            self.status_due(out);
+        }
+        if self.view_deadline.is_some_and(|at| at <= now.tick) {
+            self.view_deadline = None;
+            self.fail_view(out);
+        }
+        Reaction::Accepted
+    }
+
+    /// Who decided something since the last time needs no help; who did not says where it stands.
+    fn status_due(&mut self, out: &mut Effects<Pbft>) {
+        if !self.current.is_open() {
+            self.fetching_for = self.fetching_for.saturating_add(1);
+        }
+        let missing = matches!(self.current.outcome, super::Outcome::Fetching { .. });
+        if missing && self.fetching_for >= STATUSES_BEFORE_FETCHING {
+            let height = self.height();
+            self.sync_hint = height.previous().unwrap_or(height);
+            self.fetching_for = 0;
+            self.request_sync(height, out);
+        }
+        if std::mem::replace(&mut self.quiet, true) {
+            self.tell_status(out);
+        }
+        let own = self.current.start.own;
+        let told = own.and_then(|own| self.view_changes.get(&own));
+        let here = (self.view, self.height());
+        if self.current.is_open() && told.is_none_or(|left| (left.view, left.height) != here) {
+            self.ask_for_view(out);
+        }
+    }
+
+    /// Starts the view timer where it must run, and says when to be woken.
+    pub(super) fn schedule(&mut self, now: Now, out: &mut Effects<Pbft>) {
+        self.arm(now);
+        let state = &self.current;
+        let begin = state.begun.is_none().then_some(state.start.begin_at);
+        let empty_block = match (state.start.timeouts.empty_blocks, state.begun) {
+            (EmptyBlocks::After(interval), Some(begun)) if !self.block_wanted(now) => Some(begun.plus(interval)),
+            _ => None,
+        };
+        let open = state.is_open();
+        let deadlines = begin.into_iter().chain(empty_block).chain(self.view_deadline).filter(|_| open);
+        let next = deadlines.chain([self.status_at]).min().unwrap_or(self.status_at);
+        if self.wake_at != Some(next) {
+            self.wake_at = Some(next);
+            out.push(Effect::WakeAt(next));
+        }
+    }
+
+    /// §4.4: the timer runs while the view is at work and something waits to be decided; it is not restarted by anything
+    /// but a decision, so that a primary cannot keep it running by being just in time with less. In a view change it
+    /// starts with VIEW-CHANGEs of more than two thirds (§4.5.2): earlier, and replicas would run away from each other.
+    fn arm(&mut self, now: Now) {
+        if !self.current.is_open() || self.current.own_seat().is_none() {
+            self.view_deadline = None;
+            return;
+        }
+        if self.view_deadline.is_some() {
+            return;
+        }
+        let begin = self.current.start.begin_at.max(now.tick);
+        self.view_deadline = match self.phase {
+            Phase::Active { .. } if self.waits(now) => Some(self.after_failures(begin, self.failures)),
+            Phase::Changing { .. } => {
+                let total = self.validators().total_power();
+                let enough = quorum::more_than_two_thirds(self.power_behind(self.view), total);
+                enough.then(|| self.after_failures(now.tick, self.failures.saturating_sub(1)))
+            }
+            Phase::Active { .. } => None,
+        };
+    }
+
+    /// True when something waits for a decision: a transaction, a block that must be made, or one that is proposed.
+    fn waits(&self, now: Now) -> bool {
+        self.block_wanted(now) || self.chosen().is_some() || self.current.proposals.contains_key(&self.view)
+    }
+
+    /// §4.5.1: the timeout doubles with every view that decides nothing.
+    fn after_failures(&self, from: Tick, failures: u32) -> Tick {
+        let factor = 1_u32 << failures.min(DOUBLINGS_MAX);
+        from.plus(self.current.start.timeouts.view_change.saturating_mul(factor))
+    }
+}
