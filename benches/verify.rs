@@ -3,8 +3,8 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use quorate::crypto::{Hash, PrivateKey, Signature};
 use quorate::types::{
-    Address, BlockId, ChainId, Commit, CommitSig, Height, MedianRule, PartSetHeader, Power, Round, SignedPart, Time,
-    TrustLevel, Validator, ValidatorSet,
+    Address, BlockId, ChainId, Commit, CommitSig, Height, MedianRule, PartSetHeader, Power, Quorum, Round, SignedPart,
+    Time, TrustLevel, Validator, ValidatorSet,
 };
 use std::hint::black_box;
 
@@ -50,7 +50,9 @@ fn commits(c: &mut Criterion) {
         let Signed { chain_id, set, commit } = signed(count);
         let (id, height) = (commit.block_id, commit.height);
         let mut group = c.benchmark_group(format!("commit of {count}"));
-        group.bench_function("full", |b| b.iter(|| set.verify_commit(&chain_id, &id, height, black_box(&commit))));
+        group.bench_function("full", |b| {
+            b.iter(|| set.verify_commit(&chain_id, &id, height, black_box(&commit), Quorum::MoreThanTwoThirds))
+        });
         group.bench_function("light", |b| {
             b.iter(|| set.verify_commit_light(&chain_id, &id, height, black_box(&commit)));
         });

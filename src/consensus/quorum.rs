@@ -4,11 +4,11 @@
 //! a set of more than one third holds one (arXiv 1807.04938 §2.2). All sums are at most [`Power::TOTAL_MAX`], far
 //! below what 128 bits hold.
 
-use crate::types::Power;
+use crate::types::{Power, Quorum};
 
 /// A quorum: two of them overlap in an honest validator. Line 28, 34, 36, 44, 47, 49 ("2f + 1").
 pub fn more_than_two_thirds(part: Power, total: Power) -> bool {
-    3 * wide(part) > 2 * wide(total)
+    Quorum::MoreThanTwoThirds.is_reached(part, total)
 }
 
 /// At least one honest validator is in it. Line 55 ("f + 1").
@@ -23,7 +23,7 @@ pub fn at_least_one_third(part: Power, total: Power) -> bool {
 
 /// A majority, which is a quorum where nobody lies.
 pub fn more_than_half(part: Power, total: Power) -> bool {
-    2 * wide(part) > wide(total)
+    Quorum::MoreThanHalf.is_reached(part, total)
 }
 
 fn wide(power: Power) -> u128 {

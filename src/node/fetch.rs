@@ -156,21 +156,21 @@ pub(super) async fn verify(chain_id: ChainId, checks: Vec<CommitCheck>) -> Vec<R
 /// An honest block always carries a commit that is good for the block it names. So when it names another block, it is
 /// checked for that one: if it is good, the block before is the lie, otherwise the commit is.
 pub(super) fn check(chain_id: &ChainId, check: &CommitCheck) -> Result<(), CheckFault> {
-    let CommitCheck { block, commit, extended_commit, validators } = check;
+    let CommitCheck { block, commit, extended_commit, validators, quorum } = check;
     let (id, height) = (block.id(), block.block().header.height);
     if let Some(extended) = extended_commit {
         validators
-            .verify_extended_commit(chain_id, &id, height, extended, Extensions::Required)
+            .verify_extended_commit(chain_id, &id, height, extended, Extensions::Required, *quorum)
             .map_err(|error| CheckFault::Extensions(error.to_string()))?;
         // Alone, it is its own commit: checked just now.
         if extended.to_commit() == **commit {
             return Ok(());
         }
     }
-    match validators.verify_commit(chain_id, &id, height, commit) {
+    match validators.verify_commit(chain_id, &id, height, commit, *quorum) {
         Ok(()) => Ok(()),
         Err(error @ CommitError::WrongBlockId { .. }) => {
-            let itself = validators.verify_commit(chain_id, &commit.block_id, height, commit);
+            let itself = validators.verify_commit(chain_id, &commit.block_id, height, commit, *quorum);
             Err(match itself {
                 Ok(()) => CheckFault::Block(error.to_string()),
                 Err(error) => CheckFault::Commit(error.to_string()),

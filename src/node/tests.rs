@@ -160,7 +160,9 @@ async fn one_validator_commits_transactions_and_goes_on_after_a_restart() {
     let commit = store.commit(height).expect("readable").expect("carried by the next block");
     let signers = store.validators(height).expect("readable").expect("stored");
     let meta = store.block_meta(height).expect("readable").expect("stored");
-    signers.verify_commit(&state.chain_id, &meta.block_id, height, &commit).expect("signed by the validator");
+    signers
+        .verify_commit(&state.chain_id, &meta.block_id, height, &commit, state.algorithm.quorum())
+        .expect("signed by the validator");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

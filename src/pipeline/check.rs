@@ -194,7 +194,13 @@ fn check_last_commit<'a>(
         return Err(CommitError::WrongSetSize { expected: validators.len(), got: 0 }.into());
     };
     if rule == LastCommitRule::Verify {
-        validators.verify_commit(&state.chain_id, last_block_id, state.last_block_height, commit)?;
+        validators.verify_commit(
+            &state.chain_id,
+            last_block_id,
+            state.last_block_height,
+            commit,
+            state.algorithm.quorum(),
+        )?;
     }
     Ok(Some((commit, validators)))
 }

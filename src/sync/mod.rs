@@ -20,7 +20,7 @@ mod tests;
 mod window;
 
 use crate::crypto::Hash;
-use crate::types::{Address, CandidateBlock, ChainState, Commit, ExtendedCommit, Height, NodeId, ValidatorSet};
+use crate::types::{Address, CandidateBlock, ChainState, Commit, ExtendedCommit, Height, NodeId, Quorum, ValidatorSet};
 use peer::Peer;
 use prove::Order;
 use std::collections::BTreeMap;
@@ -95,6 +95,8 @@ pub struct CommitCheck {
     pub extended_commit: Option<Arc<ExtendedCommit>>,
     /// Who decides its height.
     pub validators: Arc<ValidatorSet>,
+    /// How much of them.
+    pub quorum: Quorum,
 }
 
 /// What is wrong with a pair of blocks, and so whose word was false. Found by looking at the commit twice: does it prove

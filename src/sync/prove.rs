@@ -58,6 +58,7 @@ impl Sync {
                     commit,
                     extended_commit: held.extended.clone(),
                     validators: Arc::clone(&validators),
+                    quorum: state.algorithm.quorum(),
                 });
             }
             let after = held.block.block().header.next_validators_hash;

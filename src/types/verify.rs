@@ -4,8 +4,8 @@
 //! signatures, in one batch. Whoever sends a commit without the power makes us verify nothing.
 
 use super::{
-    Address, BlockId, ChainId, Commit, CommitSig, ExtendedCommit, ExtendedCommitSig, Height, SignedPart, Validator,
-    ValidatorSet, Vote, VoteKind,
+    Address, BlockId, ChainId, Commit, CommitSig, ExtendedCommit, ExtendedCommitSig, Height, Quorum, SignedPart,
+    Validator, ValidatorSet, Vote, VoteKind,
 };
 use crate::crypto::{BatchVerifier, Signature};
 use std::collections::BTreeMap;
@@ -40,6 +40,8 @@ impl TrustLevel {
     pub const ONE_THIRD: TrustLevel = TrustLevel { numerator: 1, denominator: 3 };
     /// The power that decides a block.
     const TWO_THIRDS: TrustLevel = TrustLevel { numerator: 2, denominator: 3 };
+    /// The power that decides a block where nobody lies.
+    const ONE_HALF: TrustLevel = TrustLevel { numerator: 1, denominator: 2 };
 
     /// A fraction from 1/3 to 1; less would not hold against 1/3 of liars.
     pub fn new(numerator: u64, denominator: u64) -> Result<TrustLevel, TrustLevelError> {
@@ -179,17 +181,19 @@ enum Extent {
 type Claim<'a> = (usize, &'a Validator, &'a SignedPart);
 
 impl ValidatorSet {
-    /// VerifyCommit: more than 2/3 of this set signed `block_id` at `height`, and **every** signature in the commit is
-    /// good, also those for nil, because the application is told who signed.
+    /// VerifyCommit: a quorum of this set signed `block_id` at `height`, and **every** signature in the commit is good,
+    /// also those for nil, because the application is told who signed. The quorum is that of the chain's protocol
+    /// ([`crate::types::Algorithm::quorum`]).
     pub fn verify_commit(
         &self,
         chain_id: &ChainId,
         block_id: &BlockId,
         height: Height,
         commit: &Commit,
+        quorum: Quorum,
     ) -> Result<(), CommitError> {
         self.check_shape(block_id, height, commit)?;
-        self.verify(chain_id, commit, self.two_thirds(Entries::ForBlockAndNil, Extent::EverySignature))
+        self.verify(chain_id, commit, self.decided_by(quorum, Entries::ForBlockAndNil, Extent::EverySignature))
     }
 
     /// VerifyCommitLight: more than 2/3 of this set signed; looks at no more signatures than that takes.
@@ -246,11 +250,12 @@ impl ValidatorSet {
         height: Height,
         commit: &ExtendedCommit,
         extensions: Extensions,
+        quorum: Quorum,
     ) -> Result<(), CommitError> {
         for (index, entry) in commit.signatures.iter().enumerate() {
             entry.check_extension(extensions).map_err(|what| commit.extension_error(index, what))?;
         }
-        self.verify_commit(chain_id, block_id, height, &commit.to_commit())?;
+        self.verify_commit(chain_id, block_id, height, &commit.to_commit(), quorum)?;
         let mut batch = BatchVerifier::new();
         let mut positions = Vec::new();
         for (index, (entry, member)) in commit.signatures.iter().zip(self.members()).enumerate() {
@@ -266,7 +271,15 @@ impl ValidatorSet {
     }
 
     fn two_thirds(&self, entries: Entries, extent: Extent) -> Plan {
-        Plan { signers: Signers::ByPosition, entries, extent, needed: TrustLevel::TWO_THIRDS.of(self) }
+        self.decided_by(Quorum::MoreThanTwoThirds, entries, extent)
+    }
+
+    fn decided_by(&self, quorum: Quorum, entries: Entries, extent: Extent) -> Plan {
+        let level = match quorum {
+            Quorum::MoreThanTwoThirds => TrustLevel::TWO_THIRDS,
+            Quorum::MoreThanHalf => TrustLevel::ONE_HALF,
+        };
+        Plan { signers: Signers::ByPosition, entries, extent, needed: level.of(self) }
     }
 
     fn trusting(&self, level: TrustLevel, extent: Extent) -> Plan {

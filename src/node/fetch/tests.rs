@@ -48,6 +48,7 @@ fn check_of(block: &Arc<CandidateBlock>, commit: Commit, extended: Option<Extend
         commit: Arc::new(commit),
         extended_commit: extended.map(Arc::new),
         validators: Arc::new(signers().set),
+        quorum: crate::types::Quorum::MoreThanTwoThirds,
     }
 }
 

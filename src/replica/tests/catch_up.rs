@@ -25,12 +25,14 @@ fn tell(node: &mut World, input: Input) {
 }
 
 fn check(chain_id: &ChainId, check: &CommitCheck) -> Result<(), CheckFault> {
-    let CommitCheck { block, commit, extended_commit, validators } = check;
+    let CommitCheck { block, commit, extended_commit, validators, quorum } = check;
     let (id, height) = (block.id(), block.block().header.height);
-    validators.verify_commit(chain_id, &id, height, commit).map_err(|error| CheckFault::Commit(error.to_string()))?;
+    validators
+        .verify_commit(chain_id, &id, height, commit, *quorum)
+        .map_err(|error| CheckFault::Commit(error.to_string()))?;
     extended_commit.iter().try_for_each(|extended| {
         validators
-            .verify_extended_commit(chain_id, &id, height, extended, Extensions::Required)
+            .verify_extended_commit(chain_id, &id, height, extended, Extensions::Required, *quorum)
             .map_err(|error| CheckFault::Extensions(error.to_string()))
     })
 }

@@ -17,7 +17,7 @@ fn good(signers: &Signers) -> Commit {
 }
 
 fn full(signers: &Signers, commit: &Commit) -> Result<(), CommitError> {
-    signers.set.verify_commit(&chain_id(), &block_id("a"), HEIGHT, commit)
+    signers.set.verify_commit(&chain_id(), &block_id("a"), HEIGHT, commit, Quorum::MoreThanTwoThirds)
 }
 
 fn light(signers: &Signers, commit: &Commit) -> Result<(), CommitError> {
@@ -156,7 +156,7 @@ fn a_signature_is_bound_to_chain_round_time_and_signer() {
     let signers = four();
     let other_chain = ChainId::try_from("other-chain").unwrap();
     let commit = good(&signers);
-    let result = signers.set.verify_commit(&other_chain, &block_id("a"), HEIGHT, &commit);
+    let result = signers.set.verify_commit(&other_chain, &block_id("a"), HEIGHT, &commit, Quorum::MoreThanTwoThirds);
     assert!(matches!(result, Err(CommitError::WrongSignature { index: 0, .. })));
     let mut commit = good(&signers);
     commit.round = Round::new(1);
@@ -256,7 +256,14 @@ fn every_bit_of_a_commit_matters() {
 // --------------------------------------------------------------------------------------------- extensions
 
 fn extended(signers: &Signers, commit: &ExtendedCommit, extensions: Extensions) -> Result<(), CommitError> {
-    signers.set.verify_extended_commit(&chain_id(), &block_id("a"), HEIGHT, commit, extensions)
+    signers.set.verify_extended_commit(
+        &chain_id(),
+        &block_id("a"),
+        HEIGHT,
+        commit,
+        extensions,
+        Quorum::MoreThanTwoThirds,
+    )
 }
 
 #[test]
@@ -316,4 +323,23 @@ fn an_extended_commit_is_verified_like_any_commit_too() {
     let mut commit = signers.extended_commit(HEIGHT, block_id("a"), b"x");
     commit.height = Height::new(4);
     assert!(matches!(extended(&signers, &commit, Extensions::Required), Err(CommitError::WrongHeight { .. })));
+}
+
+#[test]
+fn a_raft_commit_needs_more_than_half_exactly_as_the_protocol_counts() {
+    for members in 1..=9_u8 {
+        let signers = Signers::new(1, &vec![1; members.into()]);
+        for absent in 0..members {
+            let mut commit = signers.commit(HEIGHT, block_id("a"), 0);
+            for entry in commit.signatures.iter_mut().take(absent.into()) {
+                *entry = CommitSig::Absent;
+            }
+            for quorum in [Quorum::MoreThanHalf, Quorum::MoreThanTwoThirds] {
+                let verified = signers.set.verify_commit(&chain_id(), &block_id("a"), HEIGHT, &commit, quorum);
+                let present = Power::new((members - absent).into());
+                let decides = quorum.is_reached(present, Power::new(members.into()));
+                assert_eq!(verified.is_ok(), decides, "{absent} of {members} absent, {quorum:?}: {verified:?}");
+            }
+        }
+    }
 }
