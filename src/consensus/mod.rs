@@ -13,6 +13,7 @@ mod effect;
 mod input;
 pub mod pbft;
 pub mod quorum;
+pub mod raft;
 pub mod tally;
 pub mod tendermint;
 mod view;

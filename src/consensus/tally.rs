@@ -5,8 +5,8 @@
 
 use super::{Accusation, quorum};
 use crate::types::{
-    BitArray, BlockId, CommitSig, ExtendedCommit, ExtendedCommitSig, Height, NodeId, Power, Round, SignedPart, Source,
-    ValidatorSet, Vote, VoteKind,
+    BitArray, BlockId, CommitSig, ExtendedCommit, ExtendedCommitSig, Height, NodeId, Power, Quorum, Round, SignedPart,
+    Source, ValidatorSet, Vote, VoteKind,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,6 +39,7 @@ pub struct VoteSet {
     height: Height,
     round: Round,
     kind: VoteKind,
+    quorum: Quorum,
     validators: Arc<ValidatorSet>,
     /// In set order.
     votes: Vec<Option<Vote>>,
@@ -55,16 +56,33 @@ pub struct VoteSet {
 }
 
 impl VoteSet {
-    /// No votes yet.
+    /// No votes yet; more than two thirds decide.
     pub fn new(height: Height, round: Round, kind: VoteKind, validators: Arc<ValidatorSet>) -> VoteSet {
+        VoteSet::of_quorum(Quorum::MoreThanTwoThirds, height, round, kind, validators)
+    }
+
+    /// No votes yet; `quorum` says what decides.
+    pub fn of_quorum(
+        quorum: Quorum,
+        height: Height,
+        round: Round,
+        kind: VoteKind,
+        validators: Arc<ValidatorSet>,
+    ) -> VoteSet {
         let (votes, have) = (vec![None; validators.len()], BitArray::new(validators.len()));
         let (beside, sums) = (BTreeMap::new(), BTreeMap::new());
-        VoteSet { height, round, kind, validators, votes, have, beside, sums, total: Power::ZERO, majority: None }
+        let (total, majority) = (Power::ZERO, None);
+        VoteSet { height, round, kind, quorum, validators, votes, have, beside, sums, total, majority }
     }
 
     /// The precommits a commit was made of. Entries that do not fit the set are left out.
     pub fn from_commit(commit: &ExtendedCommit, validators: Arc<ValidatorSet>) -> VoteSet {
-        let mut set = VoteSet::new(commit.height, commit.round, VoteKind::Precommit, validators);
+        VoteSet::of_commit(Quorum::MoreThanTwoThirds, commit, validators)
+    }
+
+    /// The precommits a commit was made of, where `quorum` decided.
+    pub fn of_commit(quorum: Quorum, commit: &ExtendedCommit, validators: Arc<ValidatorSet>) -> VoteSet {
+        let mut set = VoteSet::of_quorum(quorum, commit.height, commit.round, VoteKind::Precommit, validators);
         for (index, entry) in commit.signatures.iter().enumerate() {
             let (block_id, part) = match &entry.sig {
                 CommitSig::Absent => continue,
@@ -138,7 +156,7 @@ impl VoteSet {
         }
         let sum = self.sums.entry(block_id).or_insert(Power::ZERO);
         *sum = *sum + power;
-        if self.majority.is_none() && quorum::more_than_two_thirds(*sum, self.validators.total_power()) {
+        if self.majority.is_none() && self.quorum.is_reached(*sum, self.validators.total_power()) {
             self.majority = Some(block_id);
         }
         if !self.beside.is_empty() {
@@ -158,7 +176,7 @@ impl VoteSet {
         }
     }
 
-    /// What more than two thirds voted for: a block, or (inner `None`) nil.
+    /// What a quorum voted for: a block, or (inner `None`) nil.
     pub fn majority(&self) -> Option<Option<BlockId>> {
         self.majority
     }
@@ -241,7 +259,7 @@ impl VoteSet {
         self.kind
     }
 
-    /// The commit these precommits make, once more than two thirds are for one block. Precommits for other blocks are
+    /// The commit these precommits make, once a quorum is for one block. Precommits for other blocks are
     /// left out: a commit that carried one would not verify (CVE-2020-15091).
     pub fn to_commit(&self) -> Option<ExtendedCommit> {
         let Some(Some(block_id)) = self.majority else { return None };

@@ -66,7 +66,8 @@ pub enum RaftStatement {
         term: Round,
         /// Height it is to decide.
         height: Height,
-        /// The term in which it acknowledged that height's entry.
+        /// The newest term in which it has that height's entry, complete: an acknowledgement is on its way or will
+        /// not come.
         entry: Option<Round>,
         /// The heartbeat answered.
         beat: u64,

@@ -1,0 +1,223 @@
+//! Elections: who stands, who gets a vote, who wins (§5.2, §5.4.1), with pre-vote, stickiness and transfer (thesis §3.10,
+//! §4.2.3, §9.6).
+
+use super::majority::{self, Answer, Poll};
+use super::speak::To;
+use super::{Leadership, Raft, Role};
+use crate::consensus::{Effects, Now, Reaction};
+use crate::types::{Address, Election, Height, LogPosition, NodeId, RaftStatement, Round, ValidatorSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A question for votes and its answers. Answers of members only, so it is as large as the set.
+#[derive(Debug, Clone)]
+pub(super) struct Canvass {
+    /// The term asked for: ours for a vote, the next one for a pre-vote.
+    asked: Round,
+    election: Election,
+    answers: BTreeMap<Address, Answer>,
+}
+
+/// A ballot, as it came.
+pub(super) struct Ballot {
+    pub(super) term: Round,
+    pub(super) asked: Round,
+    pub(super) election: Election,
+    pub(super) candidate: Address,
+    pub(super) granted: bool,
+    pub(super) height: Height,
+}
+
+impl Canvass {
+    fn new(asked: Round, election: Election, own: Address) -> Canvass {
+        Canvass { asked, election, answers: BTreeMap::from([(own, Answer::Granted)]) }
+    }
+}
+
+impl Raft {
+    /// Sets the time at which we stand, if nobody leads until then: one to two election timeouts from now, by a hash of
+    /// who, when and how often (§5.2: randomised, so that votes seldom split).
+    pub(super) fn reset_election(&mut self, now: Now) {
+        self.election_at = now.tick.plus(self.election_timeout(now));
+    }
+
+    fn election_timeout(&self, now: Now) -> Duration {
+        let base = self.current.start.timeouts.election;
+        let spread = u64::try_from(base.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        let own = self.current.start.own;
+        let words = [self.term.get().into(), self.attempt.into(), now.tick.0];
+        let bytes = own.iter().flat_map(|own| own.as_bytes().iter().copied());
+        for byte in bytes.chain(words.into_iter().flat_map(u64::to_le_bytes)) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        hash ^= hash >> 29;
+        base.saturating_add(Duration::from_nanos(hash.wrapping_mul(0xbf58_476d_1ce4_e5b9) % spread))
+    }
+
+    /// True while a leader is about, so that no other may be elected without its wish (thesis §4.2.3, §6.4.1).
+    fn hears_leader(&self, now: Now) -> bool {
+        let recently = now.tick.since(self.heard_at) < self.current.start.timeouts.election;
+        matches!(self.role, Role::Leader(_)) || recently
+    }
+
+    /// No leader was heard for too long: asks whether an election could be won (thesis §9.6).
+    pub(super) fn canvass(&mut self, now: Now, out: &mut Effects<Raft>) {
+        let (Some((_, own)), Some(asked)) = (self.own_seat(), next_term(self.term)) else { return };
+        self.step_down(now, "no leader is heard: ask again", out);
+        self.leader = None;
+        self.attempt = self.attempt.saturating_add(1);
+        self.reset_election(now);
+        self.role = Role::PreCandidate(Canvass::new(asked, Election::PreVote, own));
+        self.ask_for_votes(out);
+    }
+
+    /// §5.2: a new term, our vote for ourselves, and the question to all others.
+    pub(super) fn stand(&mut self, now: Now, election: Election, out: &mut Effects<Raft>) {
+        let (Some((_, own)), Some(term)) = (self.own_seat(), next_term(self.term)) else { return };
+        self.enter_term(now, term, Some(own), out);
+        self.attempt = self.attempt.saturating_add(1);
+        self.reset_election(now);
+        self.role = Role::Candidate(Canvass::new(term, election, own));
+        self.ask_for_votes(out);
+    }
+
+    /// Says (again) what we ask for.
+    pub(super) fn ask_for_votes(&mut self, out: &mut Effects<Raft>) {
+        let (Role::PreCandidate(canvass) | Role::Candidate(canvass)) = &self.role else { return };
+        let question =
+            RaftStatement::RequestVote { term: canvass.asked, election: canvass.election, last: self.position() };
+        self.say(To::All, question, out);
+    }
+
+    /// Somebody asks for our vote.
+    pub(super) fn on_request_vote(
+        &mut self,
+        now: Now,
+        (by, peer): (Address, NodeId),
+        (asked, election): (Round, Election),
+        last: LogPosition,
+        out: &mut Effects<Raft>,
+    ) -> Reaction {
+        if self.too_far(asked) {
+            return Reaction::Ignored("a term too far ahead");
+        }
+        self.see_height(now, last.height, out);
+        self.help_if_one_behind(now, peer, last.height, out);
+        let granted = match election {
+            Election::PreVote => asked > self.term && !self.hears_leader(now) && self.is_fit(&by, last),
+            Election::Vote if asked > self.term && self.hears_leader(now) => false,
+            Election::Vote | Election::Handover => self.vote(now, by, asked, last, out),
+        };
+        let (term, height) = (self.term, self.height());
+        let ballot = RaftStatement::Ballot { term, asked, election, candidate: by, granted, height };
+        self.say(To::Peer(peer), ballot, out);
+        Reaction::Accepted
+    }
+
+    /// §5.2, §5.4.1: one vote a term, first come first served, and only for a log at least as far as ours. The vote is
+    /// durable before the ballot is signed.
+    fn vote(&mut self, now: Now, by: Address, asked: Round, last: LogPosition, out: &mut Effects<Raft>) -> bool {
+        let fit = self.is_fit(&by, last);
+        if asked > self.term {
+            self.enter_term(now, asked, fit.then_some(by), out);
+        } else if asked == self.term && self.voted_for.is_none() && fit {
+            self.enter_term(now, asked, Some(by), out);
+        }
+        let granted = asked == self.term && fit && self.voted_for == Some(by);
+        if granted {
+            self.reset_election(now);
+        }
+        granted
+    }
+
+    /// §5.4.1: the candidate's log is at least as far as ours, and it is a member where we can tell.
+    fn is_fit(&self, candidate: &Address, last: LogPosition) -> bool {
+        let member = last.height != self.height() || self.validators().by_address(candidate).is_some();
+        member && last >= self.position()
+    }
+
+    /// An answer to our question.
+    pub(super) fn on_ballot(&mut self, now: Now, by: Address, ballot: Ballot, out: &mut Effects<Raft>) -> Reaction {
+        if self.current.start.own != Some(ballot.candidate) {
+            return Reaction::Ignored("somebody else's ballot");
+        }
+        if self.too_far(ballot.term) {
+            return Reaction::Ignored("a term too far ahead");
+        }
+        self.see_height(now, ballot.height, out);
+        if ballot.term > self.term {
+            self.enter_term(now, ballot.term, None, out);
+            self.reset_election(now);
+            return Reaction::Accepted;
+        }
+        let member = self.validators().by_address(&by).is_some();
+        let (Role::PreCandidate(canvass) | Role::Candidate(canvass)) = &mut self.role else {
+            return Reaction::Ignored("ballot of an election that is over");
+        };
+        // An answer to another question is no answer to this one (bug class 126).
+        if (canvass.asked, canvass.election) != (ballot.asked, ballot.election) || !member {
+            return Reaction::Ignored("ballot of another election, or of no member");
+        }
+        let answer = if ballot.granted { Answer::Granted } else { Answer::Refused };
+        canvass.answers.insert(by, answer);
+        Reaction::Accepted
+    }
+
+    /// Counts the votes; the rule that ends an election.
+    pub(super) fn count_ballots(&mut self, now: Now, out: &mut Effects<Raft>) -> bool {
+        let (Role::PreCandidate(canvass) | Role::Candidate(canvass)) = &self.role else { return false };
+        match (majority::poll(self.validators(), &canvass.answers), &self.role) {
+            (Poll::Open, _) => false,
+            (Poll::Won, Role::PreCandidate(_)) => {
+                self.stand(now, Election::Vote, out);
+                true
+            }
+            (Poll::Won, _) => {
+                self.take_lead(now, out);
+                true
+            }
+            // We try again when our time has come.
+            (Poll::Lost, _) => {
+                self.role = Role::Follower;
+                true
+            }
+        }
+    }
+
+    /// §5.2: a majority of this height's set voted for us.
+    fn take_lead(&mut self, now: Now, out: &mut Effects<Raft>) {
+        let Some((_, own)) = self.own_seat() else { return };
+        let mandate: Arc<ValidatorSet> = Arc::clone(self.validators());
+        self.role = Role::Leader(Box::new(Leadership::new(now, mandate)));
+        self.leader = Some(super::Leader { address: own, peer: None, beat: 0 });
+        self.attempt = 0;
+        for peer in self.peers.values_mut() {
+            peer.forget_progress();
+        }
+        self.note_leader(out);
+        self.beat(now, out);
+    }
+
+    /// Thesis §3.10: the leader wants us to take over, at once.
+    pub(super) fn on_timeout_now(
+        &mut self,
+        now: Now,
+        by: Address,
+        (term, to): (Round, Address),
+        out: &mut Effects<Raft>,
+    ) -> Reaction {
+        let from_leader = term == self.term && self.leader.is_some_and(|leader| leader.address == by);
+        if !from_leader || self.current.start.own != Some(to) || !self.may_stand() {
+            return Reaction::Ignored("a hand-over that is not for us, or not from our leader");
+        }
+        self.stand(now, Election::Handover, out);
+        Reaction::Accepted
+    }
+}
+
+/// The term after this one; none after the last number there is.
+pub(super) fn next_term(term: Round) -> Option<Round> {
+    Round::try_from(term.as_i32().checked_add(1)?).ok()
+}
