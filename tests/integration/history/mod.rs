@@ -4,14 +4,18 @@
 //! effect as if nobody else were there (Herlihy and Wing, 1990). Each key is judged alone: a history is linearizable
 //! exactly when the history of every key is (their theorem 1).
 
+mod chain;
 mod check;
+mod clients;
 mod generate;
 mod oracle;
 mod text;
 
 mod tests;
 
+pub(crate) use chain::{PutAt, ReadAt, follows};
 pub(crate) use check::{CONFIGURATIONS_MAX, Verdict, check};
+pub(crate) use clients::{Clients, Gets, Record};
 
 /// What a client wrote or read.
 pub(crate) type Value = u64;

@@ -3,7 +3,7 @@
 use super::generate::{Random, Shape, lie, linearizable};
 use super::oracle::{self, is_linearizable};
 use super::text::history;
-use super::{CONFIGURATIONS_MAX, Call, Outcome, Verdict, check};
+use super::{CONFIGURATIONS_MAX, Call, Outcome, PutAt, ReadAt, Verdict, check, follows};
 
 /// Histories a register could have given, and why they look as if not. 16 cases.
 const GOOD: &[(&str, &str)] = &[
@@ -185,6 +185,35 @@ fn a_search_that_would_take_too_long_is_given_up_and_says_so() {
     text += "get 3 200..210; get 4 220..230";
     let calls = history(&text);
     assert_eq!(check(&calls, 5_000), Verdict::Undecided { key: 0, configurations: 5_000 });
+}
+
+/// Block 2 has two puts of key 0, block 4 one of key 1.
+fn blocks() -> Vec<Vec<String>> {
+    [&[][..], &["key0=1", "mark7=9", "key0=2"], &[], &["key1=3"]]
+        .map(|txs| txs.iter().map(|tx| (*tx).to_owned()).collect())
+        .into()
+}
+
+#[test]
+fn gets_and_puts_that_follow_the_chain_are_accepted() {
+    let puts = [(0, 2, 1), (0, 2, 2), (1, 4, 3)].map(|(key, height, value)| PutAt { key, height, value });
+    let reads = [(0, 1, None), (0, 2, Some(2)), (0, 4, Some(2)), (1, 3, None), (1, 4, Some(3))];
+    let reads = reads.map(|(key, height, value)| ReadAt { key, height, value });
+    assert_eq!(follows(&blocks(), &puts, &reads), Ok(()));
+}
+
+#[test]
+fn what_differs_from_the_chain_is_named() {
+    let read = |key, height, value| follows(&blocks(), &[], &[ReadAt { key, height, value }]).unwrap_err();
+    let put = |key, height, value| follows(&blocks(), &[PutAt { key, height, value }], &[]).unwrap_err();
+    assert!(read(0, 2, Some(1)).contains("the blocks leave Some(2)"), "the first put of the block");
+    assert!(read(0, 1, Some(2)).contains("the blocks leave None"), "a height too early");
+    assert!(read(1, 4, None).contains("the blocks leave Some(3)"), "a put that is not seen");
+    assert!(read(1, 5, Some(3)).contains("there are 4 blocks"), "a height that is not there");
+    assert!(put(0, 3, 1).contains("it is in block Some(2)"), "another height than promised");
+    assert!(put(0, 2, 7).contains("it is in block None"), "a lost put");
+    let twice = [blocks(), blocks()].concat();
+    assert!(follows(&twice, &[], &[]).unwrap_err().contains("is in block 2 and in block 6"));
 }
 
 fn judge(calls: &[Call]) -> Verdict {

@@ -7,6 +7,7 @@ mod stranger;
 
 mod agreement;
 mod catch_up;
+mod histories;
 mod lies;
 mod partition;
 mod refusal;

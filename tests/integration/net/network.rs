@@ -3,6 +3,7 @@
 use super::link::{Link, Wire, runtime};
 use crate::integration::harness::{App, Client, PATIENCE, Process, assert_linked, base64, number, quorate, run};
 use futures_util::{SinkExt as _, StreamExt as _};
+use quorate::types::Algorithm;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -23,6 +24,9 @@ const SETTINGS: &[(&str, &str)] = &[
     ("QUORATE_CONSENSUS_TIMEOUT_PRECOMMIT", "300ms"),
     ("QUORATE_CONSENSUS_TIMEOUT_PRECOMMIT_DELTA", "100ms"),
     ("QUORATE_CONSENSUS_TIMEOUT_COMMIT", "20ms"),
+    ("QUORATE_CONSENSUS_ELECTION_TIMEOUT", "500ms"),
+    ("QUORATE_CONSENSUS_HEARTBEAT_INTERVAL", "50ms"),
+    ("QUORATE_CONSENSUS_VIEW_CHANGE_TIMEOUT", "1s"),
     ("QUORATE_CONSENSUS_CREATE_EMPTY_BLOCKS", "true"),
     ("QUORATE_CONSENSUS_CREATE_EMPTY_BLOCKS_INTERVAL", "0s"),
     ("QUORATE_INSTRUMENTATION_PROMETHEUS", "false"),
@@ -88,9 +92,14 @@ fn free_address() -> SocketAddr {
 impl Net {
     /// Makes the homes of `validators` validators and `followers` other nodes, and starts nothing.
     pub(super) fn new(validators: usize, followers: usize, application: Application) -> Net {
+        Net::of(Algorithm::Tendermint, validators, followers, application)
+    }
+
+    /// The same under any protocol.
+    pub(super) fn of(algorithm: Algorithm, validators: usize, followers: usize, application: Application) -> Net {
         let dir = tempfile::tempdir().unwrap();
         let mut command = quorate();
-        command.args(["testnet", "--json", "--populate-persistent-peers=false"]);
+        command.args(["testnet", "--json", "--populate-persistent-peers=false", "--algorithm", algorithm.name()]);
         command.args(["--v", &validators.to_string(), "--n", &followers.to_string()]).arg("--o").arg(dir.path());
         let made = run(&mut command);
         assert!(made.status.success(), "{made:?}");
@@ -206,6 +215,20 @@ impl Net {
     /// `kill -9` of a node; its application, if it has a process, lives on.
     pub(super) fn kill(&mut self, node: usize) {
         self.members[node].running.take().expect("the story started this node").process.kill();
+    }
+
+    /// `kill -9` of a node and of its application; a later start starts both.
+    pub(super) fn kill_with_application(&mut self, node: usize) {
+        self.kill(node);
+        self.members[node].app.take().expect("its application is a process").kill();
+    }
+
+    /// The node that proposed the newest block `witness` knows: the leader or primary, where there is one.
+    pub(super) fn proposer(&self, witness: usize) -> usize {
+        let witness = &self.members[witness];
+        let header = witness.commit(witness.height())["header"].take();
+        let is_proposer = |member: &Member| header["proposer_address"] == json!(member.validator);
+        self.members.iter().position(is_proposer).expect("a validator proposed")
     }
 }
 
