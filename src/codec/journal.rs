@@ -74,7 +74,7 @@ impl Message for JournalRecord {
 }
 
 /// CometBFT has no such record: a number it does not use.
-const STANDING_FIELD: u32 = 100;
+const STANDING_FIELD: u32 = 20;
 
 fn read_standing(m: &Fields<'_>) -> Result<JournalRecord, DecodeError> {
     let voted_for = if m.has(3) { Some(m.exact(3, "voted_for")?) } else { None };

@@ -38,7 +38,7 @@ pub mod json;
 mod params;
 mod protobuf;
 pub mod state;
-mod statement;
+pub mod statement;
 mod validator;
 mod vote;
 pub mod wire;

@@ -200,6 +200,7 @@ impl<'a> Fields<'a> {
     }
 
     fn last(&self, field: u32) -> Option<Value<'a>> {
+        assert!((field as usize) < FIELD_NUMBERS, "fields we read have numbers below {FIELD_NUMBERS}, not {field}");
         let slot = self.slots.get(field as usize)?;
         (slot.count > 0).then_some(slot.last)
     }

@@ -61,7 +61,7 @@ impl Message for ChainState {
 }
 
 /// CometBFT knows one protocol and has no field for it; it skips ours.
-const ALGORITHM_FIELD: u32 = 1000;
+const ALGORITHM_FIELD: u32 = 20;
 
 fn read_algorithm(m: &Fields<'_>) -> Result<Algorithm, DecodeError> {
     let name = m.text(ALGORITHM_FIELD, "algorithm")?;

@@ -189,6 +189,11 @@ impl BatchVerifier {
         self.items.push((key, signature, message));
     }
 
+    /// True when nothing was claimed.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     /// The position of the first bad signature, if any. Decides exactly as verifying one by one does.
     pub fn first_bad(&self) -> Option<usize> {
         if self.items.len() >= Self::WORTHWHILE && self.all_good_together() {

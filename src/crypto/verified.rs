@@ -1,6 +1,6 @@
 //! `Verified<T>`: a value whose signatures were checked. There is no other way to get one.
 
-use super::{PublicKey, Signature};
+use super::{BatchVerifier, PublicKey, Signature};
 use std::ops::Deref;
 
 /// "This key signed these bytes."
@@ -24,6 +24,11 @@ impl<T> Verified<T> {
         let all =
             !claims.is_empty() && claims.iter().all(|claim| claim.key.verifies(claim.sign_bytes, claim.signature));
         if all { Ok(Verified(item)) } else { Err(item) }
+    }
+
+    /// Checks many claims about `item` together; gives it back when one is false, or when there is none.
+    pub fn check_batch(item: T, claims: &BatchVerifier) -> Result<Verified<T>, T> {
+        if !claims.is_empty() && claims.first_bad().is_none() { Ok(Verified(item)) } else { Err(item) }
     }
 
     /// Takes a value as verified without looking: for machines tested with signatures that mean nothing, and for what

@@ -49,7 +49,7 @@ fn check_valid_block(total: u32, have: &BitArray) -> Result<(), &'static str> {
     }
 }
 
-fn check_proposal(proposal: &Proposal) -> Result<(), &'static str> {
+pub(super) fn check_proposal(proposal: &Proposal) -> Result<(), &'static str> {
     if !(1..=PartSet::PARTS_MAX).contains(&proposal.block_id.parts.total) {
         return Err("proposal of a block with more parts than a block may have, or none");
     }
@@ -59,7 +59,7 @@ fn check_proposal(proposal: &Proposal) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn check_part(part: &Part) -> Result<(), &'static str> {
+pub(super) fn check_part(part: &Part) -> Result<(), &'static str> {
     let (index, len) = (u64::from(part.index), part.bytes.len());
     if len > PartSet::PART_BYTES {
         return Err("block part larger than a part may be");
@@ -76,7 +76,7 @@ fn check_part(part: &Part) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn check_vote(vote: &Vote) -> Result<(), &'static str> {
+pub(super) fn check_vote(vote: &Vote) -> Result<(), &'static str> {
     if vote.height == Height::ZERO {
         return Err("vote of height 0");
     }

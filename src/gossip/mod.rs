@@ -8,7 +8,9 @@
 //! What upstream sleeps over is `consensus/reactor.go` of CometBFT v0.38.25; its function names stand at what answers to
 //! them here.
 //!
-//! Reading order: this file → `check` → `hear` → `had` → `peer` → `account` → `plan` → `give` → `decided` → `majority` →
+//! Raft and PBFT speak for themselves; what their replicas hear is checked here too (`direct`).
+//!
+//! Reading order: this file → `check` → `hear` → `direct` → `had` → `peer` → `account` → `plan` → `give` → `decided` → `majority` →
 //! `consensus`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
@@ -16,6 +18,7 @@ mod account;
 mod check;
 mod consensus;
 mod decided;
+mod direct;
 mod give;
 mod had;
 mod hear;
@@ -28,6 +31,7 @@ mod tests;
 pub use account::{DATA_BYTES_MAX, VOTE_BYTES_MAX, VOTE_SET_BITS_BYTES_MAX};
 pub use consensus::{ConsensusGossip, USEFUL_TO_BE_GOOD};
 pub use decided::{DECIDED_BLOCKS_MAX, LOADS_MAX};
+pub use direct::{DirectSigners, HeardDirect, hear_direct};
 pub use hear::{Heard, Signers, hear};
 pub use majority::REPEAT_AFTER;
 

@@ -5,11 +5,11 @@
 
 use super::groups::signed;
 use super::register::Register;
-use crate::types::{BlocksyncMessage, Channel, ConsensusMessage, NodeId, PeerMessage};
+use crate::types::{BlocksyncMessage, Channel, ConsensusMessage, DirectMessage, NodeId, PeerMessage};
 use prometheus::{Error, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-/// Go's names of the messages, as CometBFT labels them.
-const MESSAGE_TYPES: [&str; 16] = [
+/// Go's names of the messages, as CometBFT labels them, and of those it does not have.
+const MESSAGE_TYPES: [&str; 21] = [
     "consensus_NewRoundStep",
     "consensus_NewValidBlock",
     "consensus_Proposal",
@@ -26,6 +26,11 @@ const MESSAGE_TYPES: [&str; 16] = [
     "blocksync_BlockResponse",
     "blocksync_StatusRequest",
     "blocksync_StatusResponse",
+    "direct_Statement",
+    "direct_Proposal",
+    "direct_Part",
+    "direct_Vote",
+    "direct_Commit",
 ];
 
 /// Where the name of a message stands in [`MESSAGE_TYPES`].
@@ -50,6 +55,13 @@ fn place(message: &PeerMessage) -> usize {
             BlocksyncMessage::BlockResponse { .. } => 13,
             BlocksyncMessage::StatusRequest => 14,
             BlocksyncMessage::StatusResponse { .. } => 15,
+        },
+        PeerMessage::Direct(_, message) => match message {
+            DirectMessage::Statement(_) => 16,
+            DirectMessage::Proposal { .. } => 17,
+            DirectMessage::Part { .. } => 18,
+            DirectMessage::Vote(_) => 19,
+            DirectMessage::Commit(_) => 20,
         },
     }
 }

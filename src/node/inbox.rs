@@ -12,7 +12,9 @@ use crate::p2p::{Fault, Network, PeerUp, Receiver};
 use crate::ports::Store;
 use crate::replica::{Input, PeerInput};
 use crate::sync::SyncInput;
-use crate::types::{BlocksyncMessage, Channel, ConsensusMessage, Evidence, NodeId, PeerMessage, Tx};
+use crate::types::{
+    Algorithm, BlocksyncMessage, Channel, ConsensusMessage, DirectMessage, Evidence, NodeId, PeerMessage, Tx,
+};
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio::sync::{SetOnce, mpsc, watch};
@@ -75,6 +77,14 @@ impl Receiver for Inbox {
             }
             PeerMessage::Evidence(list) => self.evidence(peer, list).await,
             PeerMessage::Blocksync(message) => self.blocksync(peer, message, bytes).await,
+            PeerMessage::Direct(algorithm, mut message) => {
+                match &mut message {
+                    DirectMessage::Part { part, .. } => take_out(&mut part.bytes, bytes),
+                    DirectMessage::Vote(vote) => take_out(&mut vote.extension, bytes),
+                    _ => {}
+                }
+                self.direct(algorithm, message)
+            }
         }
     }
 
@@ -122,6 +132,11 @@ impl Inbox {
             self.seen.insert(&signers, name);
         }
         Ok(())
+    }
+
+    /// This node replicates by Tendermint, which has no such messages and does not speak on their channels.
+    fn direct(&self, algorithm: Algorithm, _message: DirectMessage) -> Result<(), Fault> {
+        Err(Fault(format!("sent a message of {algorithm}, which this node does not replicate by")))
     }
 
     /// Piece by piece: each takes a set of validators along, so those of a long list of lies must not be in memory

@@ -4,8 +4,8 @@
 //! These are plain messages: whether a number makes sense at this height is for the machine that gets it to say.
 
 use super::{
-    BitArray, BlockId, Channel, Evidence, ExtendedCommit, Height, NodeId, Part, PartSetHeader, Proposal, Round, Step,
-    Time, Vote, VoteKind,
+    Algorithm, BitArray, BlockId, Channel, DirectMessage, Evidence, ExtendedCommit, Height, NodeId, Part,
+    PartSetHeader, Proposal, Round, Step, Time, Vote, VoteKind,
 };
 use bytes::Bytes;
 
@@ -135,6 +135,8 @@ pub enum PeerMessage {
     Evidence(Vec<Evidence>),
     /// Old blocks, 0x40.
     Blocksync(BlocksyncMessage),
+    /// What replicas of Raft (0x74, 0x75) or PBFT (0x70, 0x71) say to each other.
+    Direct(Algorithm, DirectMessage),
 }
 
 impl PeerMessage {
@@ -145,6 +147,25 @@ impl PeerMessage {
             PeerMessage::Txs(_) => Channel::Mempool,
             PeerMessage::Evidence(_) => Channel::Evidence,
             PeerMessage::Blocksync(_) => Channel::Blocksync,
+            PeerMessage::Direct(algorithm, message) => message.channel(*algorithm),
+        }
+    }
+}
+
+impl DirectMessage {
+    /// Where it is said in a chain under this protocol: blocks on one channel, all that must not wait behind them on
+    /// another.
+    ///
+    /// # Panics
+    /// For Tendermint, whose replicas gossip and have no such messages.
+    pub fn channel(&self, algorithm: Algorithm) -> Channel {
+        let is_data = matches!(self, DirectMessage::Proposal { .. } | DirectMessage::Part { .. });
+        match (algorithm, is_data) {
+            (Algorithm::Raft, true) => Channel::RaftData,
+            (Algorithm::Raft, false) => Channel::RaftControl,
+            (Algorithm::Pbft, true) => Channel::PbftData,
+            (Algorithm::Pbft, false) => Channel::PbftControl,
+            (Algorithm::Tendermint, _) => panic!("replicas of Tendermint gossip: they have no direct messages"),
         }
     }
 }

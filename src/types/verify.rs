@@ -7,7 +7,7 @@ use super::{
     Address, BlockId, ChainId, Commit, CommitSig, ExtendedCommit, ExtendedCommitSig, Height, Quorum, SignedPart,
     Validator, ValidatorSet, Vote, VoteKind,
 };
-use crate::crypto::{BatchVerifier, Signature};
+use crate::crypto::{BatchVerifier, PublicKey, Signature};
 use std::collections::BTreeMap;
 
 /// Longest vote extension in bytes: 1 MiB (reference §4.7).
@@ -252,9 +252,7 @@ impl ValidatorSet {
         extensions: Extensions,
         quorum: Quorum,
     ) -> Result<(), CommitError> {
-        for (index, entry) in commit.signatures.iter().enumerate() {
-            entry.check_extension(extensions).map_err(|what| commit.extension_error(index, what))?;
-        }
+        commit.check_extensions(extensions)?;
         self.verify_commit(chain_id, block_id, height, &commit.to_commit(), quorum)?;
         let mut batch = BatchVerifier::new();
         let mut positions = Vec::new();
@@ -268,6 +266,30 @@ impl ValidatorSet {
             None => Ok(()),
             Some(bad) => Err(commit.extension_error(positions[bad], "wrong vote extension signature")),
         }
+    }
+
+    /// What [`ValidatorSet::verify_extended_commit`] would verify of a commit, for whoever verifies several at once: its
+    /// shape and power were looked at, its signatures were not.
+    pub fn extended_commit_claims(
+        &self,
+        chain_id: &ChainId,
+        commit: &ExtendedCommit,
+        extensions: Extensions,
+        quorum: Quorum,
+    ) -> Result<Vec<(PublicKey, Vec<u8>, Signature)>, CommitError> {
+        commit.check_extensions(extensions)?;
+        let plain = commit.to_commit();
+        self.check_shape(&commit.block_id, commit.height, &plain)?;
+        let plan = self.decided_by(quorum, Entries::ForBlockAndNil, Extent::EverySignature);
+        let mut claims = Vec::with_capacity(2 * self.len());
+        for (index, member, _) in self.claims(&plain, plan)? {
+            let Some(vote) = commit.extended_vote(index) else { continue };
+            claims.push((member.public_key, vote.sign_bytes(chain_id), vote.signature));
+            if let Some(signature) = vote.extension_signature {
+                claims.push((member.public_key, vote.extension_sign_bytes(chain_id), signature));
+            }
+        }
+        Ok(claims)
     }
 
     fn two_thirds(&self, entries: Entries, extent: Extent) -> Plan {
@@ -398,6 +420,13 @@ impl ExtendedCommit {
             extension: entry.extension.clone(),
             extension_signature: entry.extension_signature,
         })
+    }
+
+    fn check_extensions(&self, extensions: Extensions) -> Result<(), CommitError> {
+        let check = |(index, entry): (usize, &ExtendedCommitSig)| {
+            entry.check_extension(extensions).map_err(|what| self.extension_error(index, what))
+        };
+        self.signatures.iter().enumerate().try_for_each(check)
     }
 
     fn extension_error(&self, index: usize, what: &'static str) -> CommitError {

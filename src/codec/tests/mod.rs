@@ -3,6 +3,7 @@
 mod abci;
 mod constants;
 mod crypto;
+mod direct;
 mod node_info;
 mod oracle;
 mod random;

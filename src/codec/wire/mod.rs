@@ -5,6 +5,7 @@
 pub mod blocksync;
 pub mod connection;
 pub mod consensus;
+mod direct;
 pub mod evidence;
 pub mod mempool;
 mod node_info;

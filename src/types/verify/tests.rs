@@ -233,6 +233,70 @@ fn the_largest_powers_are_counted_without_overflow() {
     assert_eq!(full(&signers, &commit), Err(CommitError::NotEnoughPower { got, needed }));
 }
 
+/// Every set of up to four validators of power 1 to 4, every choice of signers, both quorums: 2 × 4,064 commits.
+#[test]
+fn a_commit_is_good_exactly_when_its_signers_are_the_quorum_of_the_protocol() {
+    let mut commits = 0;
+    for count in 1..=4u32 {
+        for powers in 0..4u64.pow(count) {
+            let powers: Vec<u64> = (0..count).map(|i| powers / 4u64.pow(i) % 4 + 1).collect();
+            let signers = Signers::new(1, &powers);
+            let members = signers.set.members();
+            let total = signers.set.total_power();
+            for absent in 0..1usize << count {
+                let signed = |index: &usize| absent >> index & 1 == 0;
+                let power: u64 = (0..members.len()).filter(signed).map(|index| members[index].power.get()).sum();
+                let mut commit = good_unsigned(&signers);
+                for index in (0..members.len()).filter(|index| !signed(index)) {
+                    commit.signatures[index] = CommitSig::Absent;
+                }
+                for quorum in [Quorum::MoreThanTwoThirds, Quorum::MoreThanHalf] {
+                    // The signatures are looked at last, and these are bad: their error says that the power sufficed.
+                    let result = signers.set.verify_commit(&chain_id(), &block_id("a"), HEIGHT, &commit, quorum);
+                    let enough = matches!(result, Err(CommitError::WrongSignature { .. }));
+                    assert_eq!(enough, quorum.is_reached(Power::new(power), total), "{power} of {total}: {quorum:?}");
+                }
+                commits += 1;
+            }
+        }
+    }
+    assert_eq!(commits, 4 * 2 + 16 * 4 + 64 * 8 + 256 * 16);
+}
+
+fn good_unsigned(signers: &Signers) -> Commit {
+    let entry = |member: &Validator| {
+        let (validator_address, signature) = (member.address, Signature::new([0xff; 64]));
+        CommitSig::Commit(SignedPart { validator_address, timestamp: crate::types::Time::ZERO, signature })
+    };
+    let signatures = signers.set.members().iter().map(entry).collect();
+    Commit { height: HEIGHT, round: Round::ZERO, block_id: block_id("a"), signatures }
+}
+
+#[test]
+fn three_of_five_decide_in_raft_and_their_signatures_count_all_the_same() {
+    let signers = Signers::new(1, &[10; 5]);
+    let mut commit = signers.extended_commit(HEIGHT, block_id("a"), b"x");
+    let absent = ExtendedCommitSig { sig: CommitSig::Absent, extension: Bytes::new(), extension_signature: None };
+    commit.signatures[1] = absent.clone();
+    commit.signatures[4] = absent;
+    let check = |commit: &ExtendedCommit, quorum| {
+        let extensions = Extensions::Required;
+        signers.set.verify_extended_commit(&chain_id(), &block_id("a"), HEIGHT, commit, extensions, quorum)
+    };
+    assert_eq!(check(&commit, Quorum::MoreThanHalf), Ok(()));
+    let (got, needed) = (30, 33);
+    assert_eq!(check(&commit, Quorum::MoreThanTwoThirds), Err(CommitError::NotEnoughPower { got, needed }));
+    let claims = signers.set.extended_commit_claims(&chain_id(), &commit, Extensions::Required, Quorum::MoreThanHalf);
+    let claims = claims.expect("it has the power");
+    assert_eq!(claims.len(), 6, "each signs its vote and its extension");
+    assert!(claims.iter().all(|(key, bytes, signature)| key.verifies(bytes, signature)));
+    if let CommitSig::Commit(part) = &mut commit.signatures[3].sig {
+        part.signature = Signature::new([3; 64]);
+    }
+    let wrong = CommitError::WrongSignature { index: 3, signature: Signature::new([3; 64]) };
+    assert_eq!(check(&commit, Quorum::MoreThanHalf), Err(wrong));
+}
+
 #[test]
 fn every_bit_of_a_commit_matters() {
     let signers = Signers::new(1, &[10, 10]); // both are needed
