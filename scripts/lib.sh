@@ -33,6 +33,9 @@ need_packages() {
   with_progress "apt-get" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}"
 }
 
+# last_line FILE: the last one with words in it, without colours.
+last_line() { tail -n 5 "$1" | sed 's/\x1b\[[0-9;]*m//g; s/\r//g' | grep '[^[:space:]]' | tail -n 1 || true; }
+
 # with_progress NAME COMMAND …: runs it; its output goes to the terminal when there is one, else to a log with a line
 # of life every ten seconds. On failure the end of the log is shown.
 with_progress() {
@@ -46,7 +49,7 @@ with_progress() {
     sleep 0.2
     if (( SECONDS - shown >= 10 )); then
       shown=$SECONDS
-      printf '        %s: %ss, %s\n' "$name" $((SECONDS - begin)) "$(tail -n 1 "$log" | tr -d '\r' | cut -c1-90)"
+      printf '        %s: %ss, %s\n' "$name" $((SECONDS - begin)) "$(last_line "$log" | cut -c1-90)"
     fi
   done
   wait "$pid" || { tail -n 40 "$log" >&2; rm -f "$log"; fail "$name failed: $*" "Its last lines stand above."; }
