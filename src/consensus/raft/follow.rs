@@ -67,9 +67,7 @@ impl Raft {
         out: &mut Effects<Raft>,
     ) -> Reaction {
         match body {
-            RaftStatement::Following { height, entry, .. } if matches!(self.role, Role::Leader(_)) => {
-                self.on_progress(now, peer, (height, entry), out)
-            }
+            RaftStatement::Following { height, entry, .. } => self.on_progress(now, peer, (height, entry), out),
             RaftStatement::ReadIndex { ticket } => self.on_read_index((by, peer), ticket),
             // Perhaps the set has changed since our height; blocks prove themselves.
             RaftStatement::Heartbeat { height, .. } => {
@@ -148,6 +146,15 @@ impl Raft {
         if let Some(Leader { peer: Some(peer), beat, .. }) = self.leader {
             self.say_following(peer, beat, out);
         }
+    }
+
+    /// No leader is heard, and we may not stand: tells everybody where we are, because whoever is one block ahead helps.
+    /// Without this, a node that is to be a voter of the next set and lacks the block before could be waited for by all.
+    pub(super) fn call_for_help(&mut self, now: Now, out: &mut Effects<Raft>) {
+        self.leader = None;
+        self.reset_election(now);
+        let peers: Vec<NodeId> = self.peers.keys().copied().collect();
+        peers.into_iter().for_each(|peer| self.say_following(peer, 0, out));
     }
 
     /// The leader's entry for this height (§5.3). Only one a term: it is signed once.

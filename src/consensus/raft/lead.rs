@@ -18,7 +18,7 @@ pub(super) const PEERS_MAX: usize = 1024;
 /// Heartbeats nobody answered whose sending time is kept for the lease.
 const BEATS_MAX: usize = 64;
 /// What is sent again is sent again after an election timeout, then after twice as long, up to this many times as long.
-const RESEND_FACTOR_MAX: u32 = 16;
+const RESEND_FACTOR_MAX: u32 = 4;
 
 /// How a leadership ends before a later term comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,7 +231,7 @@ impl Raft {
         }
     }
 
-    /// A follower of ours says where it is.
+    /// Somebody says where it is: a follower of ours, or one who hears no leader and wants help.
     pub(super) fn on_following(
         &mut self,
         now: Now,
@@ -241,10 +241,8 @@ impl Raft {
         beat: u64,
         out: &mut Effects<Raft>,
     ) -> Reaction {
-        let current = self.term;
-        let Role::Leader(leadership) = &mut self.role else { return Reaction::Ignored("we do not lead") };
         // An answer to another term's leader confirms nothing (bug class 123).
-        if term == current {
+        if let (Role::Leader(leadership), true) = (&mut self.role, term == self.term) {
             leadership.note_answer(now, by, beat);
         }
         self.on_progress(now, peer, at, out)

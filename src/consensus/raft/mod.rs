@@ -222,18 +222,17 @@ impl Raft {
         self.expire_questions(now, out);
         if matches!(self.role, Role::Leader(_)) {
             self.lead_on(now, out);
-        } else if self.may_stand() && now.tick >= self.election_at {
-            self.canvass(now, out);
+        } else if now.tick >= self.election_at {
+            if self.may_stand() { self.canvass(now, out) } else { self.call_for_help(now, out) }
         }
         Reaction::Accepted
     }
 
     /// Orders the next wake-up, if it is another than the one ordered.
     fn arm(&mut self, now: Now, out: &mut Effects<Raft>) {
-        let election = || self.may_stand().then_some(self.election_at);
         let duty = match &self.role {
             Role::Leader(leadership) => self.next_duty(now, leadership),
-            Role::Follower | Role::PreCandidate(_) | Role::Candidate(_) => election(),
+            Role::Follower | Role::PreCandidate(_) | Role::Candidate(_) => Some(self.election_at),
         };
         let next = [duty, self.asking.deadline()].into_iter().flatten().min();
         if let Some(at) = next
