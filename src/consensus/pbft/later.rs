@@ -27,6 +27,12 @@ impl Later {
         Later { proposals: BTreeMap::new(), blocks: Blocks::new(params), votes: BTreeMap::new(), new_view: None }
     }
 
+    /// Proposals, votes and NEW-VIEWs kept.
+    #[cfg(test)]
+    pub(super) fn sizes(&self) -> (usize, usize, usize) {
+        (self.proposals.len(), self.votes.len(), usize::from(self.new_view.is_some()))
+    }
+
     /// Keeps the first proposal of a view. `by` and who leads that view by our set; by another set there is a view change
     /// first.
     pub(super) fn keep_proposal(&mut self, source: Source, by: (Address, Address), proposal: Proposal) -> Reaction {

@@ -26,8 +26,8 @@ mod tests;
 
 use super::{Direct, Effect, Effects, Input, Now, Protocol, Reaction, RoundNote, Start, Tick};
 use crate::types::{
-    Address, BlockId, CandidateBlock, Height, JournalRecord, NodeId, PbftStatement, Round, SignRequest, Source,
-    Standing, Statement, StatementBody, Step, Time, UnsignedStatement, Validator, ValidatorSet,
+    Address, BlockId, Height, JournalRecord, NodeId, PbftStatement, Round, SignRequest, Source, Standing, Statement,
+    StatementBody, Step, Time, UnsignedStatement, Validator, ValidatorSet,
 };
 use height::{HeightState, Outcome};
 use later::Later;
@@ -70,8 +70,6 @@ pub struct Pbft {
     view_changes: BTreeMap<Address, Left>,
     /// What made this view active, to be told again; none once the commit of the height before does.
     new_view: Option<(Height, Statement)>,
-    /// The block of the height before, for a peer that lacks it.
-    last_block: Option<Arc<CandidateBlock>>,
     /// What came for the next height.
     later: Later,
     /// What is known of connected peers.
@@ -125,7 +123,6 @@ impl Pbft {
             view_deadline: None,
             view_changes: BTreeMap::new(),
             new_view: None,
-            last_block: None,
             later: Later::new(&params),
             peers: BTreeMap::new(),
             heights: BTreeMap::new(),
@@ -270,9 +267,8 @@ impl Pbft {
         let next_in_line = start.height == self.height().next();
         let (view, phase) = mandate(&start);
         let mut next = HeightState::new(now, start);
-        self.last_block = None;
         if let (true, Outcome::Decided { block, commit }) = (next_in_line, &self.current.outcome) {
-            self.last_block = Some(Arc::clone(block));
+            next.start.last_block.get_or_insert_with(|| Arc::clone(block));
             next.take_late_commits(&self.current.tally, commit.round);
         }
         self.current = next;

@@ -129,7 +129,7 @@ impl Pbft {
         let has = proposal.is_some_and(|proposal| proposal.block_id == commit.block_id);
         let at = (commit.height, commit.round);
         say(Some(peer), Direct::Commit(Verified::trusted(commit)), out);
-        if let Some(block) = self.last_block.as_ref().filter(|_| !has) {
+        if let Some(block) = self.current.start.last_block.as_ref().filter(|_| !has) {
             tell_parts(Some(peer), at, block, out);
         }
     }

@@ -1,1 +1,12 @@
-//! Stories, a seeded world, hostile input.
+//! Stories, a world driven by seeds, crashes between any two effects, and hostile input.
+
+mod byzantine;
+mod crash;
+mod hostile;
+mod network;
+mod puppets;
+mod sets;
+mod stories;
+mod story;
+mod view_stories;
+mod world;
