@@ -34,6 +34,20 @@ pub enum Direct {
     Commit(Verified<ExtendedCommit>),
 }
 
+impl Direct {
+    /// The height its sender is to decide, as far as it shows.
+    pub fn sender_height(&self) -> Option<Height> {
+        match self {
+            Direct::Statement(statement) => statement.get().body.height(),
+            Direct::Outsider(statement) => statement.body.height(),
+            Direct::Proposal { proposal, .. } => Some(proposal.get().height),
+            Direct::Vote(vote) => Some(vote.get().height),
+            // Parts and commits are also given to those who are behind.
+            Direct::Part { .. } | Direct::Commit(_) => None,
+        }
+    }
+}
+
 impl From<Direct> for DirectMessage {
     fn from(direct: Direct) -> DirectMessage {
         match direct {

@@ -35,6 +35,8 @@ pub async fn assemble(
     };
     let store = storage::open(backend(config.storage.backend), &config.storage.dir, indexing)?;
     let genesis = stored_genesis(&*store, genesis)?;
+    // The state goes before the genesis document: it says what holds now.
+    let algorithm = store.state()?.map_or(genesis.doc.algorithm, |state| state.algorithm);
     refuse_doubled_validator(&*store, &config.consensus, &Address::from(&signer.public_key()))?;
     protocol::refuse_another(&*store, &genesis.doc, config.algorithm.as_ref())?;
     let metrics = match &config.metrics {
@@ -62,11 +64,11 @@ pub async fn assemble(
         moniker: config.moniker.clone(),
         tx_index: if store.indexes() { "on" } else { "off" },
         rpc_address: listeners.first().map(|listener| listener.address().to_owned()).unwrap_or_default(),
-        channels: network::channels(&config.p2p),
+        channels: network::channels(&config.p2p, algorithm),
         validator: Some(signer.public_key()),
     };
     let (book, max_tx_bytes) = (&config.files.addr_book, config.mempool.max_tx_bytes);
-    let network = network::options(&config.p2p, book, max_tx_bytes, node_key, &facts, peers_call);
+    let network = network::options(&config.p2p, algorithm, book, max_tx_bytes, node_key, &facts, peers_call);
     Ok(NodeOptions {
         network: Some(network),
         genesis: genesis.doc,

@@ -129,8 +129,11 @@ impl Driver {
         #[cfg(feature = "misbehave")]
         if let Some(vote) = self.signer.as_mut().and_then(|signer| signer.second_vote()) {
             tracing::warn!(height = %vote.height, round = %vote.round, "signed a second prevote, as this build is told to");
-            let message = crate::types::ConsensusMessage::Vote(vote);
-            self.talk.tell_all(&crate::types::PeerMessage::Consensus(message));
+            use crate::types::{Algorithm, ConsensusMessage, DirectMessage, PeerMessage};
+            self.talk.tell_all(&match self.replica.state().algorithm {
+                Algorithm::Tendermint => PeerMessage::Consensus(ConsensusMessage::Vote(vote)),
+                algorithm => PeerMessage::Direct(algorithm, DirectMessage::Vote(vote)),
+            });
         }
         Ok(())
     }

@@ -6,15 +6,13 @@ use super::fetch::{FetchedBlock, Fetcher};
 use super::seen::Seen;
 use super::serve_blocks;
 use super::traffic::Traffic;
-use crate::gossip::{Heard, Signers, hear};
+use crate::gossip::{Heard, hear, hear_direct};
 use crate::mempool::gossip::check_batch;
 use crate::p2p::{Fault, Network, PeerUp, Receiver};
 use crate::ports::Store;
-use crate::replica::{Input, PeerInput};
+use crate::replica::{Input, PeerInput, Whose};
 use crate::sync::SyncInput;
-use crate::types::{
-    Algorithm, BlocksyncMessage, Channel, ConsensusMessage, DirectMessage, Evidence, NodeId, PeerMessage, Tx,
-};
+use crate::types::{BlocksyncMessage, Channel, ConsensusMessage, DirectMessage, Evidence, NodeId, PeerMessage, Tx};
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio::sync::{SetOnce, mpsc, watch};
@@ -29,7 +27,7 @@ pub(super) struct Inbox {
     /// Largest transaction taken from a peer, and most bytes of all in one message.
     pub(super) max_tx_bytes: u64,
     /// Whose signatures count now.
-    pub(super) signers: watch::Receiver<Option<Arc<Signers>>>,
+    pub(super) signers: watch::Receiver<Option<Whose>>,
     /// For answers that the replica has no part in. Set as soon as the network runs.
     pub(super) network: SetOnce<Network>,
     pub(super) seen: Seen,
@@ -77,13 +75,13 @@ impl Receiver for Inbox {
             }
             PeerMessage::Evidence(list) => self.evidence(peer, list).await,
             PeerMessage::Blocksync(message) => self.blocksync(peer, message, bytes).await,
-            PeerMessage::Direct(algorithm, mut message) => {
+            PeerMessage::Direct(_, mut message) => {
                 match &mut message {
                     DirectMessage::Part { part, .. } => take_out(&mut part.bytes, bytes),
                     DirectMessage::Vote(vote) => take_out(&mut vote.extension, bytes),
                     _ => {}
                 }
-                self.direct(algorithm, message)
+                self.direct(peer, message).await
             }
         }
     }
@@ -113,7 +111,10 @@ impl Inbox {
     }
 
     async fn consensus(&self, peer: NodeId, message: ConsensusMessage) -> Result<(), Fault> {
-        let signers = self.signers.borrow().clone();
+        let signers = match &*self.signers.borrow() {
+            Some(Whose::Gossiped(signers)) => Some(Arc::clone(signers)),
+            Some(Whose::Direct(_)) | None => None,
+        };
         let vote = match (&signers, &message) {
             (Some(signers), ConsensusMessage::Vote(vote)) => {
                 Seen::name(signers, vote).map(|name| (Arc::clone(signers), name))
@@ -134,9 +135,14 @@ impl Inbox {
         Ok(())
     }
 
-    /// This node replicates by Tendermint, which has no such messages and does not speak on their channels.
-    fn direct(&self, algorithm: Algorithm, _message: DirectMessage) -> Result<(), Fault> {
-        Err(Fault(format!("sent a message of {algorithm}, which this node does not replicate by")))
+    async fn direct(&self, peer: NodeId, message: DirectMessage) -> Result<(), Fault> {
+        let signers = match &*self.signers.borrow() {
+            Some(Whose::Direct(signers)) => Some(Arc::clone(signers)),
+            Some(Whose::Gossiped(_)) | None => None,
+        };
+        let heard = hear_direct(signers.as_deref(), message).map_err(|why| Fault(why.to_owned()))?;
+        self.tell(peer, PeerInput::HeardDirect(Box::new(heard))).await;
+        Ok(())
     }
 
     /// Piece by piece: each takes a set of validators along, so those of a long list of lies must not be in memory

@@ -37,7 +37,7 @@ use crate::metrics::Metrics;
 use crate::p2p::{self, NetworkOptions};
 use crate::pipeline::{Pipeline, build, recover};
 use crate::ports::{JournalError, NodeFacts, SignError, Signer, Store, StoreError};
-use crate::replica::{Elsewhere, Input, Replica, Settings};
+use crate::replica::{Elsewhere, Input, Replica, Settings, listen_for};
 use crate::rpc::{self, RpcConfig};
 use crate::types::abci::InitChainResponse;
 use crate::types::{
@@ -204,7 +204,8 @@ pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, N
     sign_state::refuse_stale(signer.as_deref(), &*store, &recovered)?;
     let hearing = Hearing::of(options.network.as_ref(), &state, own.as_ref());
     let check = options.doppelganger_check;
-    let key_check = sign_state::key_check(signer.as_deref(), &*store, &timeouts, check, hearing);
+    let longest = listen_for(state.algorithm, &timeouts);
+    let key_check = sign_state::key_check(signer.as_deref(), &*store, longest, check, hearing);
     let settings = Settings { own, timeouts, block_time_tolerance: options.block_time_tolerance, key_check };
     let genesis = Arc::new(genesis);
     let pipeline = Pipeline::new(Arc::clone(&genesis), stored, own, MedianRule::CommitAndNil);

@@ -12,22 +12,10 @@ use tokio::net::TcpListener;
 /// CometBFT's block protocol, which peers compare.
 const BLOCK_VERSION: u64 = 11;
 
-/// The channels this node speaks, in the order of CometBFT's node info (reference §5.2). Snapshots are not among them,
-/// so that nobody asks for any.
-const CHANNELS: [Channel; 7] = [
-    Channel::Blocksync,
-    Channel::State,
-    Channel::Data,
-    Channel::Vote,
-    Channel::VoteSetBits,
-    Channel::Mempool,
-    Channel::Evidence,
-];
-
-/// The numbers of the channels a node of these settings speaks.
-pub(super) fn channels(p2p: &P2pSettings) -> Vec<u8> {
+/// The numbers of the channels a node of these settings speaks on a chain of this protocol.
+pub(super) fn channels(p2p: &P2pSettings, algorithm: Algorithm) -> Vec<u8> {
     let pex = p2p.pex.then_some(Channel::Pex);
-    CHANNELS.into_iter().chain(pex).map(Channel::id).collect()
+    Channel::spoken_under(algorithm).iter().copied().chain(pex).map(Channel::id).collect()
 }
 
 /// Takes the addresses peers call.
@@ -66,6 +54,7 @@ pub(super) fn listen_addr(p2p: &P2pSettings, listeners: &[TcpListener]) -> Strin
 /// Everything the network needs.
 pub(super) fn options(
     p2p: &P2pSettings,
+    algorithm: Algorithm,
     address_book: &Path,
     max_tx_bytes: u64,
     node_key: NodeKey,
@@ -88,7 +77,7 @@ pub(super) fn options(
     NetworkOptions {
         node_key: node_key.into_private_key(),
         info,
-        algorithm: Algorithm::Tendermint,
+        algorithm,
         listeners,
         settings: settings(p2p, max_tx_bytes),
         address_book: address_book.to_owned(),

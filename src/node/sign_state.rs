@@ -2,15 +2,15 @@
 
 use super::NodeError;
 use crate::config::Config;
-use crate::consensus::Timeouts;
 use crate::p2p::NetworkOptions;
 use crate::ports::{Signer, Store};
 use crate::privval::{Shown, newest_shown};
-use crate::replica::{KeyCheck, KeyNews, listen_for};
+use crate::replica::{KeyCheck, KeyNews};
 use crate::storage::{self, Indexing};
 use crate::types::{Address, ChainState, Height, Power, SignPosition};
 use crate::wal::{self, Recovered};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The sign state is older than what the key signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -81,7 +81,7 @@ impl Hearing {
 pub(super) fn key_check(
     signer: Option<&dyn Signer>,
     store: &dyn Store,
-    timeouts: &Timeouts,
+    longest: Duration,
     check: DoppelgangerCheck,
     hearing: Hearing,
 ) -> KeyCheck {
@@ -91,7 +91,6 @@ pub(super) fn key_check(
     if !rejoins || hearing == Hearing::Nobody {
         return KeyCheck::WhileSigning(memory.last);
     }
-    let longest = listen_for(timeouts);
     tracing::info!(
         "this validator rejoins: it listens for its own key up to {longest:?} before it signs. With \
          --skip-doppelganger-check it signs at once"

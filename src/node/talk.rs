@@ -3,9 +3,8 @@
 use super::fetch::{self, Fetcher};
 use super::traffic::Traffic;
 use crate::consensus::Tick;
-use crate::gossip::Signers;
 use crate::p2p::{Fault, Network, NotSent};
-use crate::replica::{Input, Waker};
+use crate::replica::{Input, Waker, Whose};
 use crate::sync::{CommitCheck, SyncInput};
 use crate::types::{BlocksyncMessage, ChainId, NodeId, PeerMessage};
 use bytes::Bytes;
@@ -18,7 +17,7 @@ pub(super) struct Talk {
     network: Option<Network>,
     peers: BTreeSet<NodeId>,
     /// Whose signatures count now, for the inbox.
-    signers: watch::Sender<Option<Arc<Signers>>>,
+    signers: watch::Sender<Option<Whose>>,
     /// Who owes us blocks, for the inbox.
     fetcher: Arc<Fetcher>,
     /// Who wants to be woken when.
@@ -29,7 +28,7 @@ pub(super) struct Talk {
 impl Talk {
     pub(super) fn new(
         network: Option<Network>,
-        signers: watch::Sender<Option<Arc<Signers>>>,
+        signers: watch::Sender<Option<Whose>>,
         fetcher: Arc<Fetcher>,
         traffic: Arc<Traffic>,
     ) -> Talk {
@@ -104,7 +103,7 @@ impl Talk {
         }
     }
 
-    pub(super) fn count_signatures_of(&self, signers: Option<Arc<Signers>>) {
+    pub(super) fn count_signatures_of(&self, signers: Option<Whose>) {
         self.signers.send_replace(signers);
     }
 

@@ -12,7 +12,7 @@
 
 use crate::consensus::{Tick, Timeouts};
 use crate::crypto::Verified;
-use crate::types::{Address, ExtendedCommit, Height, SignPosition, SignStep, Vote};
+use crate::types::{Address, Algorithm, ExtendedCommit, Height, SignPosition, SignStep, Vote};
 use std::fmt;
 use std::time::Duration;
 
@@ -22,9 +22,15 @@ pub const LISTEN_MAX: Duration = Duration::from_secs(10);
 pub const LISTEN_MIN: Duration = Duration::from_secs(1);
 const _: () = assert!(LISTEN_MIN.as_millis() < LISTEN_MAX.as_millis(), "listening ends");
 
-/// How long to listen: one full round, a proposal and two votes, as long as each may take.
-pub fn listen_for(timeouts: &Timeouts) -> Duration {
-    (timeouts.propose + timeouts.prevote + timeouts.precommit).clamp(LISTEN_MIN, LISTEN_MAX)
+/// How long to listen: as long as an attempt at a height may take. In Tendermint one full round, a proposal and two votes;
+/// in PBFT a view's patience; in Raft the longest a follower waits for its leader.
+pub fn listen_for(algorithm: Algorithm, timeouts: &Timeouts) -> Duration {
+    let attempt = match algorithm {
+        Algorithm::Tendermint => timeouts.propose + timeouts.prevote + timeouts.precommit,
+        Algorithm::Pbft => timeouts.view_change,
+        Algorithm::Raft => 2 * timeouts.election,
+    };
+    attempt.clamp(LISTEN_MIN, LISTEN_MAX)
 }
 
 /// What listening found so far.

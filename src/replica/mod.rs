@@ -3,11 +3,13 @@
 //! The machines know nothing of one another. Everything that crosses from one to another crosses here, in order: an
 //! order of consensus to the pipeline is handed over only when all orders before it have gone out.
 //!
-//! Reading order: this file → `route` → `start` → `peers` → `catch_up` → `listen` → `own_key`.
+//! Reading order: this file → `machine` → `route` → `start` → `peers` → `direct` → `catch_up` → `listen` → `own_key`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod catch_up;
+mod direct;
 mod listen;
+mod machine;
 mod own_key;
 mod peers;
 mod route;
@@ -20,12 +22,11 @@ pub use own_key::{KeyCheck, KeyNews};
 pub use peers::PeerInput;
 pub use start::Resume;
 
-use crate::consensus::tendermint::Tendermint;
-use crate::consensus::{Now, RoundNote, Signed, Tick, Timeouts, View};
+use crate::consensus::{self, Now, RoundNote, Signed, Tick, Timeouts, View};
 use crate::crypto::Hash;
 use crate::evidence;
 use crate::evidence::gossip::EvidenceGossip;
-use crate::gossip::{ConsensusGossip, Decided, GossipInput, Signers};
+use crate::gossip::{ConsensusGossip, Decided, DirectSigners, GossipInput, Signers};
 use crate::mempool::gossip::TxGossip;
 use crate::mempool::{Mempool, MempoolEffect, MempoolInput};
 use crate::pipeline::check::ClockRule;
@@ -37,7 +38,8 @@ use crate::types::{
     NodeId, PeerMessage, PeerRoundState, Round, SignRequest, TimerId,
 };
 use listen::Listening;
-use std::collections::VecDeque;
+use machine::Machine;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,6 +92,15 @@ pub enum Input {
     Woken(Waker),
 }
 
+/// Whose signatures count, in the way its protocol speaks.
+#[derive(Debug, Clone)]
+pub enum Whose {
+    /// Tendermint's, through gossip.
+    Gossiped(Arc<Signers>),
+    /// Raft's and PBFT's, from one to the other.
+    Direct(Arc<DirectSigners>),
+}
+
 /// Who wants to be woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Waker {
@@ -99,6 +110,8 @@ pub enum Waker {
     Sync,
     /// Listening for our own key.
     Listening,
+    /// The protocol, where it keeps its own time.
+    Consensus,
 }
 
 /// An order to the driver. Orders run in their order; nothing after [`Effect::Persist`] that promises anything (`Sign`,
@@ -135,7 +148,7 @@ pub enum Effect {
     /// Remember a peer as good.
     Good(NodeId),
     /// From now on these signatures count; none while consensus stands still.
-    Signers(Option<Arc<Signers>>),
+    Signers(Option<Whose>),
     /// Read a decided block and its commit for a peer; answered by [`Input::DecidedLoaded`].
     LoadDecided(Height),
     /// Check commits beside the loop; answered by [`SyncInput::Verified`].
@@ -274,11 +287,13 @@ enum Work {
 pub struct Replica {
     settings: Settings,
     /// None until the first handshake with the application is over.
-    consensus: Option<Tendermint>,
+    consensus: Option<Machine>,
     pipeline: Pipeline,
     mempool: Mempool,
     evidence: evidence::Pool,
     gossip: ConsensusGossip,
+    /// Who is connected, and the height each last said to decide; noted where replicas speak directly.
+    peers: BTreeMap<NodeId, Option<Height>>,
     tx_gossip: TxGossip,
     evidence_gossip: EvidenceGossip,
     sync: Sync,
@@ -302,13 +317,14 @@ impl Replica {
         let evidence = evidence::Pool::new(&state);
         let own = settings.own;
         Replica {
-            listening: settings.listening(),
+            listening: settings.listening(state.algorithm),
             settings,
             consensus: None,
             pipeline,
             mempool,
             evidence,
             gossip: ConsensusGossip::new(),
+            peers: BTreeMap::new(),
             tx_gossip: TxGossip::new(),
             evidence_gossip: EvidenceGossip::new(),
             sync: Sync::new(Role::OneOfMany, own),
@@ -343,6 +359,7 @@ impl Replica {
             Input::DecidedLoaded { height, decided } => {
                 self.gossip(now, GossipInput::DecidedLoaded { height, decided }, out);
             }
+            Input::Woken(Waker::Consensus) => self.work.push_back(Work::Consensus(consensus::Input::Woken)),
             Input::Woken(Waker::Gossip) => self.gossip(now, GossipInput::Woken, out),
             Input::Woken(Waker::Sync) => self.sync(now, SyncInput::Woken, out),
             Input::Woken(Waker::Listening) => self.listened(now, out),
@@ -350,7 +367,7 @@ impl Replica {
         while let Some(work) = self.work.pop_front() {
             match work {
                 // What a peer does wrong is judged where its message comes in; this is our own.
-                Work::Consensus(input) => drop(self.step_consensus(now, input.widen(), out)),
+                Work::Consensus(input) => self.step_consensus(now, input, out),
                 Work::Pipeline(input) => self.step_pipeline(now, input, out),
                 Work::Mempool(input) => self.step_mempool(input, out),
             }
@@ -385,6 +402,6 @@ impl Replica {
 
     /// Where consensus stands; none before the first handshake.
     pub fn view(&self) -> Option<View> {
-        self.consensus.as_ref().map(Tendermint::view)
+        self.consensus.as_ref().map(Machine::view)
     }
 }

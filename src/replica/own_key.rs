@@ -8,7 +8,8 @@ use super::listen::{Elsewhere, Listening, Verdict, listen_for};
 use super::{Effect, Now, Replica, Settings, Waker};
 use crate::consensus::tendermint::Message;
 use crate::consensus::{self, Signed};
-use crate::types::{Address, ExtendedCommit, Height, JournalRecord, SignPosition};
+use crate::crypto::Verified;
+use crate::types::{Address, Algorithm, ExtendedCommit, Height, JournalRecord, SignPosition, Vote};
 use std::sync::Arc;
 
 /// How a validator looks for others that sign with its key. Positions are what its sign state says it signed last.
@@ -32,12 +33,14 @@ pub enum KeyNews {
 }
 
 impl Settings {
-    pub(super) fn listening(&self) -> Option<Listening> {
+    pub(super) fn listening(&self, algorithm: Algorithm) -> Option<Listening> {
         let own = self.own?;
         match self.key_check {
             KeyCheck::Skipped => None,
             KeyCheck::WhileSigning(last) => Some(Listening::while_signing(own, last)),
-            KeyCheck::BeforeSigning(last) => Some(Listening::before_signing(own, last, listen_for(&self.timeouts))),
+            KeyCheck::BeforeSigning(last) => {
+                Some(Listening::before_signing(own, last, listen_for(algorithm, &self.timeouts)))
+            }
         }
     }
 }
@@ -88,7 +91,13 @@ impl Replica {
 
     /// A message from a peer, its signatures checked; false when it shows our key at work elsewhere.
     pub(super) fn is_harmless(&mut self, said: &Message, out: &mut Vec<Effect>) -> bool {
-        let (Message::Vote(vote), Some(listening)) = (said, &self.listening) else { return true };
+        let Message::Vote(vote) = said else { return true };
+        self.is_harmless_vote(vote, out)
+    }
+
+    /// A vote from a peer, its signature checked; false when it shows our key at work elsewhere.
+    pub(super) fn is_harmless_vote(&mut self, vote: &Verified<Vote>, out: &mut Vec<Effect>) -> bool {
+        let Some(listening) = &self.listening else { return true };
         let verdict = listening.heard(vote);
         let harmless = verdict == Verdict::GoOn;
         self.conclude(verdict, out);

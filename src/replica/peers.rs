@@ -3,15 +3,17 @@
 //! A vote may leave without a further sync of the journal: whatever it rests on was durable before it was signed, and
 //! the signer remembers the vote itself before it gives the signature away (docs/CRASH_WINDOWS.md).
 
-use super::{Effect, Now, Replica, Waker, Work};
+use super::machine::{Machine, Ordered};
+use super::{Effect, Now, Replica, Waker, Whose, Work};
 use crate::consensus::tendermint::Message;
-use crate::consensus::{self, Protocol, Reaction, RoundNote};
+use crate::consensus::{self, Reaction, RoundNote};
 use crate::evidence::gossip::EvidenceGossipInput;
 use crate::evidence::{self, Facts, Receipt};
-use crate::gossip::{GossipEffect, GossipInput, Heard, Signers, Useful};
+use crate::gossip::{GossipEffect, GossipInput, Heard, HeardDirect, Signers, Useful};
 use crate::mempool::gossip::TxGossipInput;
 use crate::mempool::{MempoolInput, Origin};
-use crate::types::{Channel, ConsensusMessage, Evidence, Height, NodeId, PeerMessage, Source, Tx};
+use crate::types::{Algorithm, Channel, ConsensusMessage, Evidence, Height, NodeId, PeerMessage, Source, Tx};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 /// A peer so many heights ahead has blocks that are quicker fetched than gathered from votes and parts; fewer are left
@@ -27,6 +29,8 @@ pub enum PeerInput {
     Down,
     /// It spoke about consensus.
     Heard(Box<Heard>),
+    /// It spoke as replicas of Raft and PBFT do.
+    HeardDirect(Box<HeardDirect>),
     /// It offers transactions.
     Txs(Vec<Tx>),
     /// It tells of misbehaviour; with each piece what the store knows about the height of the offence.
@@ -40,18 +44,23 @@ impl Replica {
     pub(super) fn step_peer(&mut self, now: Now, peer: NodeId, input: PeerInput, out: &mut Vec<Effect>) {
         match input {
             PeerInput::Up => {
+                self.peers.insert(peer, None);
+                self.work.push_back(Work::Consensus(consensus::Input::PeerUp(peer)));
                 self.gossip(now, GossipInput::PeerUp(peer), out);
                 self.offer_txs(TxGossipInput::PeerUp(peer), out);
                 self.tell_evidence(EvidenceGossipInput::PeerUp(peer), out);
                 self.sync(now, crate::sync::SyncInput::PeerUp(peer), out);
             }
             PeerInput::Down => {
+                self.peers.remove(&peer);
+                self.work.push_back(Work::Consensus(consensus::Input::PeerDown(peer)));
                 self.gossip(now, GossipInput::PeerDown(peer), out);
                 self.offer_txs(TxGossipInput::PeerDown(peer), out);
                 self.tell_evidence(EvidenceGossipInput::PeerDown(peer), out);
                 self.sync(now, crate::sync::SyncInput::PeerDown(peer), out);
             }
             PeerInput::Heard(heard) => self.heard(now, peer, *heard, out),
+            PeerInput::HeardDirect(heard) => self.heard_direct(now, peer, *heard, out),
             PeerInput::Txs(txs) => {
                 self.work.push_back(Work::Mempool(MempoolInput::Submit { origin: Origin::Peer(peer), txs }));
             }
@@ -104,28 +113,29 @@ impl Replica {
             Message::Vote(_) => Some(Useful::Vote),
         };
         let input = consensus::Input::Received { source: Source::Peer(peer), message: said };
-        match (self.step_consensus(now, input, out), useful) {
+        let Some(machine) = &mut self.consensus else { return };
+        let (reaction, ordered) = machine.heard(now, input);
+        self.advance(now, &reaction, ordered, out);
+        match (reaction, useful) {
             (Reaction::Accepted, Some(what)) => self.gossip(now, GossipInput::Useful { peer, what }, out),
             (Reaction::PeerFault(why), _) => out.push(Effect::Drop { peer, why: why.to_owned() }),
             (Reaction::Accepted, None) | (Reaction::Ignored(_), _) => {}
         }
     }
 
-    /// Steps consensus and, when anything came of it, tells gossip.
-    pub(super) fn step_consensus(
-        &mut self,
-        now: Now,
-        input: consensus::Input<Message>,
-        out: &mut Vec<Effect>,
-    ) -> Reaction {
-        let Some(machine) = &mut self.consensus else { return Reaction::Ignored("consensus has not begun") };
-        let mut effects = Vec::new();
-        let reaction = machine.step(now, input, &mut effects);
-        if reaction == Reaction::Accepted || !effects.is_empty() {
-            let notes = self.route_consensus(now, effects, out);
+    /// Steps consensus by a fact of our own. What peers say comes in by [`Replica::hand_to_consensus`].
+    pub(super) fn step_consensus(&mut self, now: Now, input: consensus::Input<Infallible>, out: &mut Vec<Effect>) {
+        let Some(machine) = &mut self.consensus else { return };
+        let (reaction, ordered) = machine.told(now, input);
+        self.advance(now, &reaction, ordered, out);
+    }
+
+    /// Carries out what a step of consensus ordered and, when anything came of it, tells gossip.
+    pub(super) fn advance(&mut self, now: Now, reaction: &Reaction, ordered: Ordered, out: &mut Vec<Effect>) {
+        if *reaction == Reaction::Accepted || !ordered.is_empty() {
+            let notes = self.route_consensus(now, ordered, out);
             self.consensus_advanced(now, notes, out);
         }
-        reaction
     }
 
     /// Whose signatures count may have changed, and peers may lack something new.
@@ -134,7 +144,11 @@ impl Replica {
             let at = Some((machine.height(), machine.round()));
             if self.signers_at != at {
                 self.signers_at = at;
-                out.push(Effect::Signers(Some(Arc::new(Signers::of(&self.state.chain_id, machine)))));
+                let whose = match machine.as_tendermint() {
+                    Some(machine) => Whose::Gossiped(Arc::new(Signers::of(&self.state.chain_id, machine))),
+                    None => Whose::Direct(Arc::new(self.direct_signers(machine))),
+                };
+                out.push(Effect::Signers(Some(whose)));
             }
         }
         self.gossip(now, GossipInput::Advanced(notes), out);
@@ -150,8 +164,11 @@ impl Replica {
 
     /// Steps the consensus gossip.
     pub(super) fn gossip(&mut self, now: Now, input: GossipInput, out: &mut Vec<Effect>) {
+        if self.state.algorithm != Algorithm::Tendermint {
+            return; // its replicas speak for themselves
+        }
         let mut effects = Vec::new();
-        self.gossip.step(now, input, self.consensus.as_ref(), &mut effects);
+        self.gossip.step(now, input, self.consensus.as_ref().and_then(Machine::as_tendermint), &mut effects);
         out.extend(effects.into_iter().map(|effect| match effect {
             GossipEffect::Send(peer, message) => Effect::Tell { peer, message: PeerMessage::Consensus(message) },
             GossipEffect::SendAll(peers, message) => {

@@ -1,8 +1,8 @@
 //! Who is told what: each order of a machine goes outward or becomes a fact for another machine.
 
-use super::{Effect, Now, Replica, Work};
-use crate::consensus::tendermint::Tendermint;
-use crate::consensus::{self, BlockVerdict, BuildOrder, Decision, RoundNote};
+use super::machine::{Ordered, Spoken};
+use super::{Effect, Now, Replica, Waker, Work};
+use crate::consensus::{self, BlockVerdict, BuildOrder, Decision, Protocol, RoundNote};
 use crate::evidence::gossip::EvidenceGossipInput;
 use crate::evidence::{self, Facts};
 use crate::mempool::gossip::TxGossipInput;
@@ -16,19 +16,32 @@ use std::sync::Arc;
 
 impl Replica {
     /// Hands out the orders of one step, in order; gives back what it said about itself.
-    pub(super) fn route_consensus(
-        &mut self,
-        now: Now,
-        effects: consensus::Effects<Tendermint>,
-        out: &mut Vec<Effect>,
-    ) -> Vec<RoundNote> {
+    pub(super) fn route_consensus(&mut self, now: Now, ordered: Ordered, out: &mut Vec<Effect>) -> Vec<RoundNote> {
+        match ordered {
+            Ordered::Tendermint(effects) => self.route_orders(now, effects, out),
+            Ordered::Pbft(effects) => self.route_orders(now, effects, out),
+            Ordered::Raft(effects) => self.route_orders(now, effects, out),
+        }
+    }
+
+    fn route_orders<P>(&mut self, now: Now, effects: consensus::Effects<P>, out: &mut Vec<Effect>) -> Vec<RoundNote>
+    where
+        P: Protocol<Record = JournalRecord>,
+        P::Message: Spoken,
+    {
+        let algorithm = self.state.algorithm;
         let mut notes = Vec::new();
         for effect in effects {
             match effect {
                 consensus::Effect::Persist(record) => self.persist(record, out),
                 consensus::Effect::Sign(request) => self.have_signed(request, out),
-                // Gossip gives each peer what it lacks, ours like anybody's.
-                consensus::Effect::Send(..) | consensus::Effect::Broadcast(_) => {}
+                consensus::Effect::Send(peer, message) => {
+                    out.extend(message.for_peers(algorithm).map(|message| Effect::Tell { peer, message }));
+                }
+                consensus::Effect::Broadcast(message) => {
+                    out.extend(message.for_peers(algorithm).map(Effect::TellAll));
+                }
+                consensus::Effect::WakeAt(at) => out.push(Effect::WakeAt { waker: Waker::Consensus, at }),
                 consensus::Effect::SetTimer { timer, at, .. } => out.push(Effect::SetTimer { timer, at }),
                 consensus::Effect::BuildBlock(order) => self.build(order),
                 consensus::Effect::CheckBlock { height, round, block } => {
@@ -47,7 +60,7 @@ impl Replica {
                 }
                 consensus::Effect::Accuse(accusation) => self.accuse(accusation),
                 consensus::Effect::RequestSync(height) => self.sync(now, SyncInput::Behind(height), out),
-                consensus::Effect::WakeAt(_) | consensus::Effect::ReadAt(..) | consensus::Effect::ReadRefused(..) => {}
+                consensus::Effect::ReadAt(..) | consensus::Effect::ReadRefused(..) => {}
                 consensus::Effect::Note(note) => {
                     out.push(Effect::Round(note.clone()));
                     notes.push(note);

@@ -1,8 +1,8 @@
 //! Beginning a height: from the store and the journal after a start, from the last block otherwise.
 
-use super::{Effect, Now, Replica};
-use crate::consensus::tendermint::Tendermint;
-use crate::consensus::{Protocol, Start, Tick};
+use super::machine::Machine;
+use super::{Effect, Now, Replica, Work};
+use crate::consensus::{self, Start, Tick};
 use crate::crypto::Hash;
 use crate::evidence::{self, gossip::EvidenceGossipInput};
 use crate::types::{CandidateBlock, ChainState, Evidence, ExtendedCommit, Height, JournalRecord, StoredEvidence};
@@ -35,10 +35,12 @@ impl Replica {
         self.listen_from(now, state.next_height(), out);
         let recorded = resume.last_header_app_hash.as_ref();
         let start = self.start(&state, resume.last_block, resume.last_commit, recorded, now.tick);
-        let mut effects = Vec::new();
-        self.consensus = Some(Tendermint::recover(now, start, &resume.records, &mut effects));
-        let notes = self.route_consensus(now, effects, out);
+        let (machine, ordered) = Machine::recover(state.algorithm, now, start, &resume.records);
+        self.consensus = Some(machine);
+        let notes = self.route_consensus(now, ordered, out);
         self.consensus_advanced(now, notes, out);
+        let peers = self.peers.keys().copied().map(consensus::Input::PeerUp).map(Work::Consensus);
+        self.work.extend(peers);
     }
 
     /// `recorded_app_hash` is what the last block's header says of the application's state.

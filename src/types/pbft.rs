@@ -52,3 +52,14 @@ pub enum PbftStatement {
         proposal: Option<Box<Proposal>>,
     },
 }
+
+impl PbftStatement {
+    /// The height whoever states it is to decide.
+    pub fn height(&self) -> Height {
+        match self {
+            PbftStatement::ViewChange { height, .. }
+            | PbftStatement::NewView { height, .. }
+            | PbftStatement::Status { height, .. } => *height,
+        }
+    }
+}

@@ -94,3 +94,16 @@ pub enum RaftStatement {
         height: Height,
     },
 }
+
+impl RaftStatement {
+    /// The height whoever states it is to decide, where it says so.
+    pub fn height(&self) -> Option<Height> {
+        match self {
+            RaftStatement::RequestVote { last, .. } => Some(last.height),
+            RaftStatement::Ballot { height, .. }
+            | RaftStatement::Heartbeat { height, .. }
+            | RaftStatement::Following { height, .. } => Some(*height),
+            RaftStatement::TimeoutNow { .. } | RaftStatement::ReadIndex { .. } | RaftStatement::ReadAt { .. } => None,
+        }
+    }
+}

@@ -17,6 +17,14 @@ pub enum StatementBody {
 }
 
 impl StatementBody {
+    /// The height whoever states it is to decide, where it says so.
+    pub fn height(&self) -> Option<Height> {
+        match self {
+            StatementBody::Raft(statement) => statement.height(),
+            StatementBody::Pbft(statement) => Some(statement.height()),
+        }
+    }
+
     /// The protocol it belongs to, which its sign bytes name.
     pub fn algorithm(&self) -> Algorithm {
         match self {

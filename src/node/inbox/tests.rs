@@ -1,6 +1,7 @@
 //! What becomes of a peer's message before the replica hears of it.
 
 use super::*;
+use crate::gossip::Signers;
 use crate::metrics::Metrics;
 use crate::storage::{Backend, Indexing, open};
 use crate::types::tests::{Signers as Keys, block_id, chain_id, time};
@@ -14,7 +15,7 @@ struct World {
     keys: Keys,
     inbox: Inbox,
     facts: mpsc::Receiver<Input>,
-    signers: watch::Sender<Option<Arc<Signers>>>,
+    signers: watch::Sender<Option<Whose>>,
 }
 
 impl World {
@@ -51,15 +52,15 @@ impl World {
     }
 }
 
-fn signers(keys: &Keys) -> Arc<Signers> {
-    Arc::new(Signers {
+fn signers(keys: &Keys) -> Whose {
+    Whose::Gossiped(Arc::new(Signers {
         chain_id: chain_id(),
         height: Height::new(8),
         round: Round::new(1),
         validators: Arc::new(keys.set.clone()),
         last_validators: Some(Arc::new(keys.set.clone())),
         proposers: Vec::new(),
-    })
+    }))
 }
 
 fn id(number: u8) -> NodeId {

@@ -131,7 +131,7 @@ fn who_signs_still_listens_and_takes_its_own_signatures_for_its_own() {
 }
 
 #[test]
-fn one_round_is_listened_to_within_the_limits() {
+fn one_attempt_at_a_height_is_listened_to_within_the_limits() {
     let timeouts = |each: Duration| Timeouts {
         propose: each,
         propose_delta: SECOND,
@@ -142,11 +142,14 @@ fn one_round_is_listened_to_within_the_limits() {
         commit: SECOND,
         skip_commit_when_all_voted: false,
         empty_blocks: crate::consensus::EmptyBlocks::Always,
-        election: Duration::from_millis(300),
+        election: each,
         heartbeat: Duration::from_millis(50),
-        view_change: Duration::from_millis(500),
+        view_change: each,
     };
-    assert_eq!(listen_for(&timeouts(SECOND)), SECOND * 3);
-    assert_eq!(listen_for(&timeouts(SECOND * 60)), LISTEN_MAX);
-    assert_eq!(listen_for(&timeouts(Duration::from_millis(1))), LISTEN_MIN);
+    let attempts = [(Algorithm::Tendermint, 3), (Algorithm::Pbft, 1), (Algorithm::Raft, 2)];
+    for (algorithm, attempt) in attempts {
+        assert_eq!(listen_for(algorithm, &timeouts(SECOND)), SECOND * attempt, "{algorithm}");
+        assert_eq!(listen_for(algorithm, &timeouts(SECOND * 60)), LISTEN_MAX, "{algorithm}");
+        assert_eq!(listen_for(algorithm, &timeouts(Duration::from_millis(1))), LISTEN_MIN, "{algorithm}");
+    }
 }

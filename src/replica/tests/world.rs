@@ -6,7 +6,7 @@ use crate::crypto::{Hash, PrivateKey, Signature, Verified, sha256};
 use crate::gossip::Heard;
 use crate::mempool::{BatchId, Mempool, MempoolConfig, MempoolEffect, MempoolInput, Origin, RequestId};
 use crate::pipeline::{Pipeline, PipelineInput, StoredBlock, build, recover};
-use crate::replica::{Effect, Input, KeyCheck, KeyNews, PeerInput, Replica, Resume, Settings, Waker};
+use crate::replica::{Effect, Input, KeyCheck, KeyNews, PeerInput, Replica, Resume, Settings, Waker, Whose};
 use crate::types::abci::*;
 use crate::types::*;
 use bytes::Bytes;
@@ -528,7 +528,9 @@ impl World {
                     self.halted = Some(elsewhere.to_string());
                 }
             }
-            Effect::Signers(signers) => self.signers.extend(signers.map(|signers| (signers.height, signers.round))),
+            Effect::Signers(None) => {}
+            Effect::Signers(Some(Whose::Gossiped(signers))) => self.signers.push((signers.height, signers.round)),
+            Effect::Signers(Some(Whose::Direct(signers))) => panic!("Tendermint is gossiped, not {signers:?}"),
             Effect::Halt(error) => self.halted = Some(error.to_string()),
             Effect::Tell { .. } | Effect::VerifyCommits { .. } | Effect::WakeAt { .. } | Effect::Drop { .. } => {
                 self.outward.push_back(effect);
