@@ -70,6 +70,7 @@ impl Replica {
             validators: Arc::clone(machine.validators()),
             last_validators: machine.last_validators().map(Arc::clone),
             next_validators: Arc::clone(&self.state.next_validators),
+            abci: self.state.consensus_params.abci,
         }
     }
 }
