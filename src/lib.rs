@@ -27,6 +27,7 @@ pub mod wal;
 
 pub mod config;
 pub mod events;
+pub mod forming;
 pub mod metrics;
 pub mod rpc;
 

@@ -43,6 +43,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("metrics", &["types"]),
     // Key and genesis files are read here, through codec's JSON.
     ("config", &["types", "crypto", "codec"]),
+    // Nodes of a development network agree on a genesis before there is a node: its JSON is codec's, the promise is a file
+    // of the home, written as config writes files.
+    ("forming", &["types", "crypto", "codec", "config"]),
     (
         "node",
         &[
@@ -71,7 +74,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     // It prints keys and identities, hence types and crypto. `evidence verify` judges by the rules of the machine, and
     // reads a stopped home's store through its port.
-    ("cli", &["node", "config", "storage", "privval", "types", "crypto", "codec", "evidence", "ports"]),
+    ("cli", &["node", "forming", "config", "storage", "privval", "types", "crypto", "codec", "evidence", "ports"]),
     (
         "sim",
         &[

@@ -8,12 +8,53 @@ use std::path::PathBuf;
 /// One node that replicates any application behind an ABCI 2.0 socket.
 #[derive(Debug, Parser)]
 #[command(name = "quorate", version, max_term_width = 120, arg_required_else_help = true)]
-#[command(after_help = "First minute:\n  quorate init\n  quorate start --proxy_app=kvstore\n  quorate status")]
+#[command(after_help = "First minute:\n  quorate init\n  quorate start --proxy_app=kvstore\n  quorate status\n\n\
+    A development cluster, one line in each of three terminals:\n  \
+    quorate --node-id node-1 --port 8080 --peers 127.0.0.1:8081 --peers 127.0.0.1:8082\n  \
+    quorate --node-id node-2 --port 8081 --peers 127.0.0.1:8080 --peers 127.0.0.1:8082\n  \
+    quorate --node-id node-3 --port 8082 --peers 127.0.0.1:8080 --peers 127.0.0.1:8081")]
 pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) common: Common,
+    #[command(flatten)]
+    pub(super) development: DevelopmentArgs,
     #[command(subcommand)]
-    pub(super) command: Command,
+    pub(super) command: Option<Command>,
+}
+
+/// The form without a command: a development node, alone or with peers that know nothing but each other's addresses.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "A development node, without a command")]
+pub(super) struct DevelopmentArgs {
+    /// Name of the node: letters, digits, dots and dashes
+    #[arg(long = "node-id", alias = "node_id", value_name = "NAME")]
+    pub(super) node_id: Option<String>,
+    /// Port peers call; clients call the port 1000 above
+    #[arg(long, value_name = "PORT")]
+    pub(super) port: Option<u16>,
+    /// Address to listen on, as the other nodes name it [default: 127.0.0.1]
+    #[arg(long, value_name = "HOST")]
+    pub(super) host: Option<String>,
+    /// Another node, as HOST:PORT; once for each, on every node
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    pub(super) peers: Vec<String>,
+    /// How the nodes agree: raft, pbft or tendermint [default: what the home has, else CONSENSUS_ALGORITHM, else raft]
+    #[arg(long, value_name = "NAME")]
+    pub(super) algorithm: Option<String>,
+}
+
+impl DevelopmentArgs {
+    /// The first flag given, if any.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        let flags = [
+            ("--node-id", self.node_id.is_some()),
+            ("--port", self.port.is_some()),
+            ("--host", self.host.is_some()),
+            ("--peers", !self.peers.is_empty()),
+            ("--algorithm", self.algorithm.is_some()),
+        ];
+        flags.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag)
+    }
 }
 
 /// Flags of every command.

@@ -24,7 +24,7 @@ const POWER: Power = Power::new(10);
 const CHAIN_LETTERS: usize = 6;
 
 /// One line of the report.
-struct Step {
+pub(super) struct Step {
     made: bool,
     path: PathBuf,
     note: String,
@@ -74,14 +74,14 @@ fn config_file(home: &Home) -> Result<Step, CliError> {
     Ok(Step { made, path, note })
 }
 
-fn node_key(config: &Config) -> Result<(Step, NodeId), CliError> {
+pub(super) fn node_key(config: &Config) -> Result<(Step, NodeId), CliError> {
     let path = config.files.node_key.clone();
     let made = !path.exists();
     let id = NodeKey::load_or_generate(&path)?.id();
     Ok((Step { made, path, note: format!("node {id}") }, id))
 }
 
-fn validator_key(config: &Config) -> Result<(Step, PublicKey), CliError> {
+pub(super) fn validator_key(config: &Config) -> Result<(Step, PublicKey), CliError> {
     let (path, state) = (config.files.priv_validator_key.clone(), &config.files.priv_validator_state);
     let made = !path.exists();
     let key = if made { FileSigner::generate(&path, state)? } else { FileSigner::public_key_of(&path)? };

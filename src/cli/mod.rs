@@ -10,6 +10,7 @@ mod advance;
 mod algorithm;
 mod args;
 mod card;
+mod development;
 mod error;
 mod evidence;
 mod http;
@@ -53,7 +54,14 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments, out: &Output) -> Result<(), CliError> {
-    let Arguments { common, command } = arguments;
+    let Arguments { common, development, command } = arguments;
+    let Some(command) = command else { return development::run(&common, &development, out) };
+    if let Some(flag) = development.given() {
+        return Err(CliError {
+            exit: Exit::Usage,
+            text: format!("flag {flag} before a command belongs to the form without one\n  next: quorate --help"),
+        });
+    }
     match command {
         Command::Init(args) => init::run(&common, &args, out),
         Command::Start(flags) => start::run(&common, flags, out),

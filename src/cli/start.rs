@@ -34,6 +34,16 @@ pub fn prepare(home: &Home, overrides: &Overrides) -> Result<StartPlan, CliError
     let genesis = load_genesis(&config.files.genesis, config.genesis_hash.as_ref())?;
     home.create()?;
     let lock = HomeLock::take(home)?;
+    open_keys(config, warnings, genesis, lock)
+}
+
+/// The same from a configuration and a genesis that were read, on a home that is ours.
+pub(super) fn open_keys(
+    config: Config,
+    warnings: Vec<Warning>,
+    genesis: Genesis,
+    lock: HomeLock,
+) -> Result<StartPlan, CliError> {
     let node_key = NodeKey::load_or_generate(&config.files.node_key)?;
     let signer = FileSigner::open_or_generate(&config.files.priv_validator_key, &config.files.priv_validator_state)?;
     let validator = FileSigner::public_key_of(&config.files.priv_validator_key)?;

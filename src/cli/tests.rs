@@ -51,7 +51,7 @@ fn initialised() -> tempfile::TempDir {
 
 fn start(home: &Path, flags: &[&str]) -> Result<super::start::StartPlan, CliError> {
     let words: Vec<_> = ["start"].iter().chain(flags).copied().collect();
-    let Arguments { common, command: Command::Start(flags) } = arguments(home, &words) else {
+    let Arguments { common, command: Some(Command::Start(flags)), .. } = arguments(home, &words) else {
         panic!("start is start");
     };
     let mut overrides = Overrides::default();
