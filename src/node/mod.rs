@@ -237,7 +237,7 @@ pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, N
         store,
         bus,
         metrics: options.metrics.clone(),
-        report: Report::new(own, options.facts.rpc_address),
+        report: Report::new(own, state.algorithm, options.facts.rpc_address),
         status,
         facts: facts.clone(),
         talk,

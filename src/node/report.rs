@@ -5,8 +5,8 @@ use crate::events::Bus;
 use crate::metrics::{BlockFacts, Metrics, VotersFacts};
 use crate::sync::{Progress, Stage};
 use crate::types::{
-    Address, AppliedBlock, ChainState, CommitSig, Height, Power, Published, Round, RoundEvent, RoundEventKind, Step,
-    Time, ValidatorSet,
+    Address, Algorithm, AppliedBlock, ChainState, CommitSig, Height, Power, Published, Round, RoundEvent,
+    RoundEventKind, Step, Time, ValidatorSet,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +18,9 @@ const LINE_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Report {
     own: Option<Address>,
+    algorithm: Algorithm,
+    /// Who proposes, as far as people were told.
+    lead: Option<(Round, Address)>,
     /// Where RPC is served, for the ready line.
     rpc: String,
     /// The set of the height being decided.
@@ -38,9 +41,11 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(own: Option<Address>, rpc: String) -> Report {
+    pub(super) fn new(own: Option<Address>, algorithm: Algorithm, rpc: String) -> Report {
         Report {
             own,
+            algorithm,
+            lead: None,
             rpc,
             validators: None,
             last_validators: None,
@@ -138,9 +143,7 @@ impl Report {
                 if Some(proposer.1) == self.own {
                     metrics.consensus.proposal_made();
                 }
-                if *round > Round::ZERO {
-                    tracing::info!("height {height} goes into round {round}; its proposer is {}", proposer.1);
-                }
+                self.lead(*height, *round, &proposer.1);
             }
             RoundNote::Timeout { timer } => {
                 tracing::debug!("height {} round {}: {} timed out", timer.height, timer.round, timer.step.name());
@@ -149,6 +152,24 @@ impl Report {
                 tracing::warn!("height {height} round {round}: the proposer signed two proposals");
             }
             _ => {}
+        }
+    }
+
+    /// Who proposes now, in the protocol's own words, when it is worth a line.
+    fn lead(&mut self, height: Height, round: Round, who: &Address) {
+        let before = self.lead.replace((round, *who));
+        let news = before != Some((round, *who));
+        match self.algorithm {
+            Algorithm::Tendermint if round > Round::ZERO => {
+                tracing::info!("height {height} goes into round {round}; its proposer is {who}");
+            }
+            Algorithm::Pbft if news => {
+                tracing::info!("view {round} decides from height {height} on; its primary is {who}")
+            }
+            Algorithm::Raft if news => {
+                tracing::info!("term {round} decides from height {height} on; its leader is {who}")
+            }
+            Algorithm::Tendermint | Algorithm::Pbft | Algorithm::Raft => {}
         }
     }
 
