@@ -104,8 +104,9 @@ impl Sync {
 
     /// What it sent stays: it may be good, and whoever is here can be asked about the rest.
     fn on_peer_gone(&mut self, peer: NodeId) {
-        if let Some(gone) = self.peers.remove(&peer) {
-            gone.debts().for_each(|height| self.window.release(height, peer));
+        if self.peers.remove(&peer).is_some() {
+            // Not only its debts: of what it answered last, it may have sent what is not kept.
+            self.window.release_all_of(peer);
         }
     }
 

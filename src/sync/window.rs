@@ -141,6 +141,16 @@ impl Window {
         }
     }
 
+    /// This peer will give nothing any more.
+    pub(super) fn release_all_of(&mut self, peer: NodeId) {
+        let its = |(height, askers): (&Height, &Vec<(NodeId, Elapsed)>)| {
+            askers.iter().any(|(asked, _)| *asked == peer).then_some(*height)
+        };
+        for height in self.asked.iter().filter_map(its).collect::<Vec<_>>() {
+            self.release(height, peer);
+        }
+    }
+
     /// Keeps a block that was asked for, and throws the highest away if that is too much.
     pub(super) fn keep(&mut self, height: Height, held: Held) {
         if height < self.next || height >= self.fresh || self.held.contains_key(&height) {

@@ -5,6 +5,7 @@ use super::world::{Habit, World, ms, s};
 use crate::sync::peer::{Answer, Peer};
 use crate::sync::*;
 use crate::types::*;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// A world with these peers, run until consensus is joined.
@@ -388,4 +389,164 @@ fn a_peer_that_has_not_the_last_height_there_is_is_not_asked_for_it_again() {
     assert!(peer.denies(Height::MAX));
     assert!(!peer.can_give(Height::MAX));
     assert_eq!(peer.height_within_reach(Height::MAX), None, "nor for anything below");
+}
+
+/// A planner fed by hand at one moment: statuses and blocks come as soon as they are asked for, checks when told.
+struct ByHand {
+    sync: Sync,
+    chain: Chain,
+    effects: VecDeque<SyncEffect>,
+    /// Questions for blocks that are not answered yet.
+    questions: VecDeque<(NodeId, u64)>,
+    /// Who was asked for which block last.
+    asked: BTreeMap<u64, NodeId>,
+    orders: Vec<(u64, Vec<u64>)>,
+    applied: Vec<BlockId>,
+    dropped: Vec<NodeId>,
+    /// What these peers send instead of the chain's block of that height.
+    fake: Option<(Vec<NodeId>, Arc<CandidateBlock>)>,
+}
+
+fn by_hand_peer(number: u8) -> NodeId {
+    NodeId::new(Address::new([number; 20]))
+}
+
+impl ByHand {
+    /// So many peers have all of a chain.
+    fn new(blocks: u64, peers: u8) -> ByHand {
+        ByHand {
+            sync: Sync::new(Role::OneOfMany, None),
+            chain: Chain::new(Shape::new(blocks)),
+            effects: VecDeque::new(),
+            questions: (1..=peers).map(|number| (by_hand_peer(number), 0)).collect(),
+            asked: BTreeMap::new(),
+            orders: Vec::new(),
+            applied: Vec::new(),
+            dropped: Vec::new(),
+            fake: None,
+        }
+    }
+
+    /// Begins, and fetches until checks are needed.
+    fn begin(mut self) -> ByHand {
+        for (peer, _) in std::mem::take(&mut self.questions) {
+            self.step(SyncInput::PeerUp(peer));
+        }
+        self.tell(SyncInput::Begin(self.chain.state(0)));
+        self
+    }
+
+    fn step(&mut self, input: SyncInput) {
+        let mut out = Vec::new();
+        self.sync.step(s(1), input, &mut out);
+        self.effects.extend(out);
+    }
+
+    /// Tells it something, and everything it asks for then.
+    fn tell(&mut self, input: SyncInput) {
+        self.step(input);
+        loop {
+            if let Some(effect) = self.effects.pop_front() {
+                self.execute(effect);
+            } else if let Some((peer, height)) = self.questions.pop_front() {
+                let block = self.block_from(peer, height);
+                self.step(SyncInput::Block { peer, block, extended_commit: None });
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn block_from(&self, peer: NodeId, height: u64) -> Arc<CandidateBlock> {
+        let fake = self
+            .fake
+            .as_ref()
+            .filter(|(liars, fake)| liars.contains(&peer) && fake.block().header.height == Height::new(height));
+        Arc::clone(fake.map_or(self.chain.block(height), |(_, fake)| fake))
+    }
+
+    fn execute(&mut self, effect: SyncEffect) {
+        match effect {
+            SyncEffect::AskStatus(peer) => {
+                let (base, height) = (Height::FIRST, Height::new(self.chain.last()));
+                self.step(SyncInput::Status { peer, base, height });
+            }
+            SyncEffect::Ask { peer, height } => {
+                self.asked.insert(height.get(), peer);
+                self.questions.push_back((peer, height.get()));
+            }
+            SyncEffect::Verify { ticket, checks } => {
+                let heights = checks.iter().map(|check| check.block.block().header.height.get()).collect();
+                self.orders.push((ticket, heights));
+            }
+            SyncEffect::Apply { block, .. } => {
+                self.applied.push(block.id());
+                self.step(SyncInput::Applied(self.chain.state(block.block().header.height.get())));
+            }
+            SyncEffect::Drop(peer, _) => {
+                self.dropped.push(peer);
+                self.questions.retain(|(asked, _)| *asked != peer);
+            }
+            _ => {}
+        }
+    }
+
+    /// Answers the newest order; nothing is wrong but with the block at this height.
+    fn check(&mut self, bad: Option<u64>) -> Vec<u64> {
+        let (ticket, heights) = self.orders.last().cloned().unwrap();
+        let outcome = |height: &u64| match bad {
+            Some(bad) if bad == *height => Err(CheckFault::Block("made up".into())),
+            _ => Ok(()),
+        };
+        self.tell(SyncInput::Verified { ticket, outcomes: heights.iter().map(outcome).collect() });
+        heights
+    }
+}
+
+#[test]
+fn what_was_checked_behind_a_false_block_is_checked_again() {
+    let mut hand = ByHand::new(40, 2).begin();
+    assert_eq!(hand.check(None), [1]);
+    // The one behind the false block is another peer's, and stays.
+    let bad = (2..30).find(|height| hand.asked[height] != hand.asked[&(height + 1)]).unwrap();
+    let liar = hand.asked[&bad];
+    assert_eq!(hand.check(Some(bad)), (2..=33).collect::<Vec<_>>());
+    assert_eq!((&hand.dropped[..], hand.applied.len() as u64), (&[liar][..], bad - 1));
+    let mut before = bad - 1;
+    while hand.applied.len() < 39 {
+        let checked = hand.check(None);
+        assert_eq!(checked[0], before + 1, "the set that signed it was named by the false block");
+        assert_eq!(Some(&(hand.applied.len() as u64)), checked.last());
+        before = hand.applied.len() as u64;
+    }
+}
+
+#[test]
+fn a_block_that_takes_the_place_of_one_being_checked_is_checked_itself() {
+    let mut hand = ByHand::new(12, 2).begin();
+    assert_eq!(hand.check(None), [1]);
+    let gone = hand.asked[&2];
+    let fake = Block { txs: vec![Tx::new("made up")], ..hand.chain.block(2).block().clone() };
+    let liars = vec![by_hand_peer(1), by_hand_peer(2)];
+    hand.fake = Some((liars, Arc::new(CandidateBlock::new(fake))));
+    // A block nobody asked for: its sender is dropped with all it sent, and the other one sends another block 2.
+    let block = Arc::clone(hand.chain.block(1));
+    hand.tell(SyncInput::Block { peer: gone, block, extended_commit: None });
+    assert_eq!(hand.dropped, [gone]);
+    assert_eq!(hand.check(None)[0], 2);
+    assert_eq!(hand.applied, [hand.chain.block(1).id()], "the check was about another block");
+    assert_eq!(hand.orders.last().unwrap().1[0], 2);
+}
+
+/// Whoever lies in a way that needs no check is dropped at once, and what it was asked for is asked of the next.
+#[test]
+fn two_peers_with_a_block_of_another_chain_do_not_keep_the_third_from_being_asked() {
+    let mut hand = ByHand::new(3, 3);
+    let mut fake = hand.chain.block(1).block().clone();
+    fake.header.chain_id = ChainId::try_from("another").unwrap();
+    let liars = vec![by_hand_peer(1), by_hand_peer(2)];
+    hand.fake = Some((liars.clone(), Arc::new(CandidateBlock::new(fake))));
+    let mut hand = hand.begin();
+    assert_eq!((&hand.dropped, hand.asked.get(&1)), (&liars, Some(&by_hand_peer(3))));
+    assert_eq!(hand.check(None), [1]);
 }
