@@ -4,14 +4,16 @@ use super::made::{block, node_id, now_at, signature_over, start, validators};
 use crate::consensus::tendermint::{Message, Tendermint};
 use crate::consensus::{Effect, Input, Protocol, RoundNote, Tick};
 use crate::crypto::Verified;
-use crate::gossip::{ConsensusGossip, GossipEffect, GossipInput, REPEAT_AFTER, USEFUL_TO_BE_GOOD, Useful};
+use crate::gossip::{
+    ConsensusGossip, Decided, GossipEffect, GossipInput, LOADS_MAX, REPEAT_AFTER, USEFUL_TO_BE_GOOD, Useful,
+};
 use crate::types::{
-    BitArray, BlockId, ConsensusMessage, Height, NewRoundStep, NodeId, Round, Source, Step, Time, Vote, VoteKind,
-    VotesFor,
+    BitArray, BlockId, Channel, Commit, CommitSig, ConsensusMessage, ExtendedCommit, Height, NewRoundStep, NodeId,
+    Round, SignedPart, Source, Step, Time, Validator, Vote, VoteKind, VotesFor,
 };
 use std::time::Duration;
 
-/// A full node of seven validators' network, at height 1; it signs nothing itself.
+/// A full node of seven validators' network, at height 1 unless said; it signs nothing itself.
 struct Scene {
     machine: Tendermint,
     gossip: ConsensusGossip,
@@ -20,8 +22,12 @@ struct Scene {
 
 impl Scene {
     fn new() -> Scene {
+        Scene::at(Height::FIRST)
+    }
+
+    fn at(height: Height) -> Scene {
         let mut out = Vec::new();
-        let begin = start(&validators(7), None, Height::FIRST);
+        let begin = start(&validators(7), None, height);
         let machine = Tendermint::recover(now_at(Tick(0)), begin, &[], &mut out);
         let mut scene = Scene { machine, gossip: ConsensusGossip::new(), now: Tick(0) };
         scene.gossip(GossipInput::Advanced(Vec::new()));
@@ -292,4 +298,55 @@ fn a_complete_block_is_told_once_and_again_only_when_the_round_or_the_block_chan
     for from in 0..6 {
         assert_eq!(told(scene.vote(None, &vote(from, VoteKind::Prevote, Some(built.id())))), 0, "no news");
     }
+}
+
+/// Decided blocks that must be read.
+fn loads(effects: &[GossipEffect]) -> Vec<u64> {
+    let load = |effect: &GossipEffect| match effect {
+        GossipEffect::LoadDecided(height) => Some(height.get()),
+        _ => None,
+    };
+    effects.iter().filter_map(load).collect()
+}
+
+/// A block and a commit of all seven.
+fn decided(height: u64) -> Decided {
+    let block = block(Height::new(height), "decided", 10);
+    let signed = |member: &Validator| {
+        CommitSig::Commit(SignedPart {
+            validator_address: member.address,
+            timestamp: Time::UNIX_EPOCH,
+            signature: signature_over(&member.address.to_string()),
+        })
+    };
+    let signatures = validators(7).members().iter().map(signed).collect();
+    let commit = Commit { height: Height::new(height), round: Round::ZERO, block_id: block.id(), signatures };
+    Decided { block, commit: ExtendedCommit::from(commit).into() }
+}
+
+#[test]
+fn however_many_peers_lag_behind_only_a_few_blocks_are_read_at_once() {
+    let mut scene = Scene::at(Height::new(20));
+    let mut asked = Vec::new();
+    for height in 1..=9 {
+        scene.gossip(GossipInput::PeerUp(node_id(height)));
+        asked.extend(loads(&scene.hear(node_id(height), step(height as u64, 0, Step::Prevote))));
+    }
+    assert_eq!((asked.len(), &asked[..]), (LOADS_MAX, &[1, 2, 3, 4][..]));
+    let height = Height::new(1);
+    scene.gossip(GossipInput::DecidedLoaded { height, decided: Some(decided(1)) });
+    assert_eq!(loads(&scene.hear(node_id(9), step(9, 0, Step::Precommit))), [9], "one was read, so there is room");
+}
+
+#[test]
+fn no_block_is_read_for_a_peer_that_does_not_take_what_it_is_given() {
+    let mut scene = Scene::at(Height::new(20));
+    let peer = node_id(1);
+    scene.gossip(GossipInput::PeerUp(peer));
+    assert_eq!(loads(&scene.hear(peer, step(5, 0, Step::Prevote))), [5]);
+    let given = scene.gossip(GossipInput::DecidedLoaded { height: Height::new(5), decided: Some(decided(5)) });
+    assert_eq!(votes_to(&given, peer).len(), 7);
+    assert_eq!(loads(&scene.hear(peer, step(6, 0, Step::Prevote))), [] as [u64; 0], "its votes are not written yet");
+    let bytes = votes_to(&given, peer).into_iter().map(|vote| ConsensusMessage::Vote(vote).encode().len() as u64).sum();
+    assert_eq!(loads(&scene.gossip(GossipInput::Written { peer, channel: Channel::Vote, bytes })), [6]);
 }
