@@ -131,6 +131,8 @@ pub(super) struct World {
     sets: BTreeMap<Height, Arc<ValidatorSet>>,
     events: BTreeMap<(Tick, u64), Event>,
     serial: u64,
+    /// When the last message of a link arrives: without a storm they arrive in order, as on one connection.
+    busy: BTreeMap<(usize, usize), Tick>,
     /// Links that carry nothing, from and to.
     pub(super) cut: BTreeSet<(usize, usize)>,
     pub(super) decided: BTreeMap<Height, (Arc<CandidateBlock>, ExtendedCommit)>,
@@ -176,6 +178,7 @@ impl World {
             sets,
             events: BTreeMap::new(),
             serial: 0,
+            busy: BTreeMap::new(),
             cut: BTreeSet::new(),
             decided: BTreeMap::new(),
             leaders: BTreeMap::new(),
@@ -477,7 +480,12 @@ impl World {
                 continue;
             }
             let delay = self.dice.below(self.weather.delay);
-            let at = self.after(1 + delay);
+            let mut at = self.after(1 + delay);
+            if self.weather.lost == 0 {
+                let busy = self.busy.entry((from, to)).or_insert(at);
+                at = at.max(*busy);
+                *busy = at;
+            }
             self.schedule(at, Event::Message { from, to, message: message.clone() });
         }
     }
@@ -694,6 +702,14 @@ impl World {
         self.nodes[who].up = true;
         self.execute(who, out, None);
         self.connect(who);
+    }
+
+    /// Somebody asks `who` to hand the lead over to `to`.
+    pub(super) fn hand_over(&mut self, who: usize, to: usize) {
+        let mut out = Vec::new();
+        let reaction = self.nodes[who].machine.hand_over(now_at(self.tick), Some(address(to)), &mut out);
+        assert_eq!(reaction, Reaction::Accepted);
+        self.execute(who, out, None);
     }
 
     /// A client reads at `who`.

@@ -1,0 +1,211 @@
+//! Pre-vote, check-quorum, stickiness, transfer (thesis §3.10, §4.2.3, §6.2, §9.6); blocks that are rejected; catching up.
+
+use super::scene::{ELECTION, HEARTBEAT, Scene, ack, address, block, position, set_of, start};
+use super::world::World;
+use crate::consensus::{Direct, EmptyBlocks, Input, RaftRole, Reaction, Signed};
+use crate::crypto::Verified;
+use crate::types::{Election, Height, RaftStatement, Round};
+
+#[test]
+fn thesis_9_6_a_node_that_was_cut_off_comes_back_without_disturbing_the_leader() {
+    let mut world = World::new(5, 3, 3);
+    assert!(world.run_until(10, |world| world.lowest() >= Height::new(3)));
+    let leader = world.leader().expect("a leader");
+    let (term, lone) = (world.nodes[leader].machine.round(), (leader + 1) % 3);
+    world.isolate(lone);
+    world.run_until(30, |_| false);
+    assert_eq!(world.nodes[lone].machine.round(), term, "no election could be won, so none was held");
+    world.heal();
+    let goal = Height::new(world.highest().get() + 3);
+    assert!(world.run_until(20, |world| world.lowest() >= goal), "{}", world.standing());
+    assert_eq!((world.leader(), world.nodes[lone].machine.round()), (Some(leader), term));
+}
+
+#[test]
+fn thesis_6_2_a_leader_without_a_majority_steps_down_within_an_election_timeout() {
+    let mut world = World::new(6, 5, 5);
+    assert!(world.run_until(10, |world| world.lowest() >= Height::new(3)));
+    let leader = world.leader().expect("a leader");
+    world.isolate(leader);
+    world.run_until(2, |_| false);
+    assert_ne!(world.role(leader), RaftRole::Leader);
+}
+
+#[test]
+fn thesis_4_2_3_who_hears_a_leader_votes_for_nobody_else_unless_the_leader_wishes_it() {
+    let mut scene = Scene::of(&set_of(&[0, 1, 2]), 0, 1);
+    scene.beat(1, 3, 1);
+    for election in [Election::PreVote, Election::Vote] {
+        assert!(!scene.asked_for_vote(2, 9, election, position(1, None)));
+    }
+    assert_eq!(scene.term(), 3, "its term is not taken over either");
+    assert!(scene.asked_for_vote(2, 9, Election::Handover, position(1, None)));
+}
+
+#[test]
+fn thesis_3_10_the_lead_is_handed_over_without_an_election_timeout() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 3, 3);
+        assert!(world.run_until(10, |world| world.lowest() >= Height::new(3)));
+        let old = world.leader().expect("a leader");
+        let to = (old + 1) % 3;
+        world.hand_over(old, to);
+        assert!(world.run_until(1, |world| world.leader() == Some(to)), "seed {seed}: {}", world.standing());
+    }
+}
+
+#[test]
+fn bug_125_a_hand_over_to_one_who_is_gone_is_given_up_and_the_leader_goes_on() {
+    let mut world = World::new(9, 3, 3);
+    assert!(world.run_until(10, |world| world.lowest() >= Height::new(3)));
+    let old = world.leader().expect("a leader");
+    let to = (old + 1) % 3;
+    world.isolate(to);
+    world.hand_over(old, to);
+    let goal = Height::new(world.highest().get() + 5);
+    assert!(world.run_until(6, |world| world.highest() >= goal), "{}", world.standing());
+    assert_eq!(world.leader(), Some(old));
+}
+
+#[test]
+fn bug_111_a_node_of_a_later_term_and_a_leader_of_an_earlier_one_find_together() {
+    let mut scene = Scene::of(&set_of(&[0, 1, 2]), 0, 1);
+    scene.wait(ELECTION * 4);
+    scene.asked_for_vote(2, 9, Election::Vote, position(1, None));
+    scene.beat(1, 4, 1);
+    assert!(
+        scene.statements().iter().any(|body| matches!(body, RaftStatement::Following { term, .. } if term.get() == 9))
+    );
+}
+
+#[test]
+fn a_cluster_whose_leader_alone_accepts_its_blocks_finds_another_leader() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 3, 3);
+        world.rejects = (1..3).map(|judge| (judge, 0)).collect();
+        let goal = Height::new(8);
+        assert!(world.run_until(60, |world| world.lowest() >= goal), "seed {seed}: {}", world.standing());
+    }
+}
+
+#[test]
+fn a_rejected_block_is_refused_aloud_and_never_acknowledged() {
+    let mut scene = Scene::of(&set_of(&[0, 1, 2]), 0, 1);
+    let bad = block(1, "bad");
+    scene.rejects.push(bad.id());
+    scene.propose(1, 3, &bad);
+    let vote = scene.acked().expect("an answer");
+    assert_eq!((vote.block_id, vote.round), (None, Round::new(3)));
+    assert_eq!(scene.machine.view().locked, None, "it is not in our log");
+}
+
+#[test]
+fn a_leader_gives_up_a_block_as_soon_as_no_majority_can_accept_it() {
+    let set = set_of(&[0, 1, 2]);
+    let mut scene = Scene::of(&set, 0, 1);
+    scene.elect(&[1]);
+    for node in [1, 2] {
+        assert_eq!(scene.role(), RaftRole::Leader);
+        scene.hear(node, Direct::Vote(Verified::trusted(ack(&set, node, (1, 1), None))));
+    }
+    assert_eq!(scene.role(), RaftRole::Follower);
+}
+
+#[test]
+fn two_acknowledgements_of_one_validator_in_one_term_are_reported() {
+    let set = set_of(&[0, 1, 2, 3, 4]);
+    let mut scene = Scene::of(&set, 0, 1);
+    scene.elect(&[1, 2]);
+    let id = scene.proposed().expect("proposed");
+    scene.acknowledged_by(3, 1, id);
+    scene.acknowledged_by(3, 1, block(1, "other").id());
+    assert_eq!(scene.effects.iter().filter(|effect| effect.starts_with("Accuse")).count(), 1);
+    assert_eq!(scene.decided, None);
+}
+
+#[test]
+fn an_entry_goes_only_to_peers_known_to_be_at_its_height() {
+    let mut scene = Scene::of(&set_of(&[0, 1, 2]), 0, 5);
+    scene.elect(&[1]);
+    let sent = |scene: &mut Scene| scene.said.drain(..).filter(|(_, m)| matches!(m, Direct::Part { .. })).count();
+    assert_eq!(sent(&mut scene), 0);
+    let at =
+        |height| RaftStatement::Following { term: Round::new(1), height: Height::new(height), entry: None, beat: 1 };
+    scene.state(1, at(3));
+    scene.state(1, at(6));
+    assert_eq!(sent(&mut scene), 0);
+    scene.state(1, at(5));
+    assert_eq!(sent(&mut scene), 1);
+}
+
+#[test]
+fn a_peer_one_block_behind_is_given_the_block_and_its_commit_and_one_further_behind_fetches() {
+    let mut world = World::new(11, 3, 3);
+    assert!(world.run_until(10, |world| world.lowest() >= Height::new(3)));
+    let lone = (world.leader().expect("a leader") + 1) % 3;
+    world.isolate(lone);
+    world.run_until(5, |_| false);
+    assert!(world.highest().get() > world.nodes[lone].stored.get() + 10);
+    world.heal();
+    world.empty_blocks = EmptyBlocks::Never;
+    let done = world.run_until(10, |world| world.lowest() == world.highest());
+    assert!(done, "{}", world.standing());
+}
+
+#[test]
+fn a_sole_validator_decides_without_anybody() {
+    let mut world = World::new(1, 1, 1);
+    assert!(world.run_until(5, |world| world.lowest() >= Height::new(10)), "{}", world.standing());
+}
+
+#[test]
+fn a_leader_waits_for_begin_at_and_makes_empty_blocks_as_configured() {
+    let set = set_of(&[0]);
+    let mut begin = start(&set, 0, 1);
+    begin.timeouts.empty_blocks = EmptyBlocks::After(ELECTION * 10);
+    let mut scene = Scene::begin(begin.clone(), &[]);
+    scene.wait(HEARTBEAT);
+    assert_eq!(scene.built, 1);
+    begin.height = Height::new(2);
+    begin.begin_at = scene.tick.plus(ELECTION * 2);
+    begin.proof_block_needed = true;
+    scene.step(Input::BlockApplied(Box::new(begin.clone())));
+    assert_eq!(scene.built, 1, "not before its time");
+    scene.wait(ELECTION * 2);
+    assert_eq!(scene.built, 2, "the block that proves the application's hash");
+    (begin.height, begin.proof_block_needed, begin.begin_at) = (Height::new(3), false, scene.tick);
+    scene.step(Input::BlockApplied(Box::new(begin)));
+    scene.wait(ELECTION * 9);
+    assert_eq!(scene.built, 2);
+    scene.wait(ELECTION * 2);
+    assert_eq!(scene.built, 3, "nothing came for so long");
+}
+
+#[test]
+fn a_leader_whose_proposal_the_signer_refuses_makes_way() {
+    let mut scene = Scene::of(&set_of(&[0, 1, 2]), 0, 1);
+    scene.elect(&[1]);
+    let (height, round) = (Height::FIRST, Round::new(1));
+    assert_eq!(scene.step(Input::Signed(Signed::Refused { height, round })), Reaction::Accepted);
+    assert_eq!(scene.role(), RaftRole::Leader, "no proposal of ours waits");
+    assert_eq!(
+        scene.machine.view().lead,
+        crate::consensus::Lead::Leader { leader: Some(address(0)), role: RaftRole::Leader }
+    );
+}
+
+#[test]
+fn the_view_shows_whose_acknowledgement_is_missing() {
+    let set = set_of(&[0, 1, 2, 3, 4]);
+    let mut scene = Scene::of(&set, 0, 1);
+    scene.elect(&[1, 2]);
+    let id = scene.proposed().expect("proposed");
+    scene.acknowledged_by(3, 1, id);
+    let view = scene.machine.view();
+    let missing: Vec<_> =
+        set.members().iter().zip(&view.votes[0].precommits).filter(|(_, vote)| vote.is_none()).collect();
+    let mut missing: Vec<_> = missing.into_iter().map(|(member, _)| member.address).collect();
+    let mut wanted = vec![address(1), address(2), address(4)];
+    (missing.sort(), wanted.sort());
+    assert_eq!((missing, view.votes.len(), view.round), (wanted, 1, Round::new(1)));
+}
