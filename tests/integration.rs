@@ -14,6 +14,7 @@ mod integration {
     mod bad_input;
     mod crash;
     mod damage;
+    mod development;
     mod first_light;
     mod net;
     mod sign_state;

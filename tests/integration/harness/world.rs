@@ -14,7 +14,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) fn quorate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("QUORATE_") || name == "RUST_LOG" {
+        let plain = ["RUST_LOG", "CONSENSUS_ALGORITHM", "ELECTION_TIMEOUT_MS", "HEARTBEAT_INTERVAL_MS"];
+        if name.to_string_lossy().starts_with("QUORATE_") || plain.iter().any(|plain| name == *plain) {
             command.env_remove(name);
         }
     }

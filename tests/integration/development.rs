@@ -1,0 +1,218 @@
+//! The lines of the README without a command: one node, three terminals, wrong lists, crashes while a network forms.
+
+use super::harness::{Client, Process, base64, number, quorate, run, value_of};
+use serde_json::json;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
+use tempfile::TempDir;
+
+/// Ports for peers; those for clients are 1000 above. Below those that systems give to whoever asks for any, and apart
+/// from those of the other stories.
+const PORTS: std::ops::Range<u16> = 12_000..12_900;
+
+/// A port where nobody listens, nor 1000 above, given once.
+fn free_port() -> u16 {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let width = PORTS.end - PORTS.start;
+    loop {
+        let step = TAKEN.fetch_add(1, Ordering::Relaxed);
+        let port = PORTS.start + (std::process::id() as u16 % width + step) % width;
+        let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        if free(port) && free(port + 1000) {
+            return port;
+        }
+    }
+}
+
+/// Terminals side by side.
+struct Terminals {
+    folder: TempDir,
+    algorithm: &'static str,
+    ports: Vec<u16>,
+}
+
+impl Terminals {
+    fn new(count: usize, algorithm: &'static str) -> Terminals {
+        let ports = (0..count).map(|_| free_port()).collect();
+        Terminals { folder: tempfile::tempdir().unwrap(), algorithm, ports }
+    }
+
+    fn home(&self, node: usize) -> PathBuf {
+        self.folder.path().join(format!("node-{}", node + 1))
+    }
+
+    /// The words of one terminal, with these ports as peers.
+    fn words(&self, node: usize, peers: &[u16]) -> Vec<String> {
+        let mut words = vec!["--node-id".to_owned(), format!("node-{}", node + 1)];
+        words.extend(["--port".to_owned(), self.ports[node].to_string()]);
+        for port in peers {
+            words.extend(["--peers".to_owned(), format!("127.0.0.1:{port}")]);
+        }
+        words.extend(["--algorithm".to_owned(), self.algorithm.to_owned()]);
+        words.extend(["--home".to_owned(), self.home(node).display().to_string()]);
+        words
+    }
+
+    fn start_with(&self, node: usize, peers: &[u16]) -> Process {
+        Process::start(quorate().args(self.words(node, peers)))
+    }
+
+    fn start(&self, node: usize) -> Process {
+        let own = self.ports[node];
+        let peers: Vec<_> = self.ports.iter().copied().filter(|port| *port != own).collect();
+        self.start_with(node, &peers)
+    }
+
+    fn client(&self, node: usize) -> Client {
+        Client::new(&format!("127.0.0.1:{}", self.ports[node] + 1000))
+    }
+
+    /// Sends a transaction to a node, which then has applied its block.
+    fn commit(&self, node: usize, key: &str) {
+        let tx = json!({"tx": base64(format!("{key}=1"))});
+        let answer = self.client(node).ask("broadcast_tx_commit", &tx);
+        assert!(number(&answer["height"]) > 0, "{answer}");
+    }
+
+    /// Every node decides, and has what the ones before it decided.
+    fn assert_together(&self, prefix: &str) {
+        for node in 0..self.ports.len() {
+            self.commit(node, &format!("{prefix}{node}"));
+            for before in 0..node {
+                assert!(value_of(&mut self.client(node), &format!("{prefix}{before}")).is_some());
+            }
+        }
+    }
+}
+
+fn three_terminals(algorithm: &'static str, survives: &str) {
+    let terminals = Terminals::new(3, algorithm);
+    let mut nodes: Vec<_> = (0..3).map(|node| terminals.start(node)).collect();
+    for node in &nodes {
+        node.wait_for("ready  ");
+        let card = node.output();
+        for part in [&format!("protocol     {algorithm}, "), survives, "development only: no access control"] {
+            assert!(card.contains(part), "{part} in\n{card}");
+        }
+    }
+    terminals.assert_together("first");
+    let genesis = |node: usize| std::fs::read(terminals.home(node).join("config/genesis.json")).unwrap();
+    assert!((1..3).all(|node| genesis(node) == genesis(0)));
+    // One dies and comes back with the same line; its home has everything it needs.
+    nodes[1].kill();
+    if algorithm == "raft" {
+        terminals.commit(0, "without-the-second");
+    }
+    nodes[1] = terminals.start(1);
+    nodes[1].wait_for("ready  ");
+    terminals.assert_together("second");
+}
+
+#[test]
+fn three_terminals_form_and_decide_by_tendermint() {
+    three_terminals("tendermint", "survives     none: all 3 validators must run");
+}
+
+#[test]
+fn three_terminals_form_and_decide_by_raft_also_while_one_is_away() {
+    three_terminals("raft", "survives     any 1 of 3 validators may crash; none may lie");
+}
+
+#[test]
+fn three_terminals_form_and_decide_by_pbft() {
+    three_terminals("pbft", "survives     none: all 3 validators must run");
+}
+
+#[test]
+fn a_node_alone_needs_one_line_and_keeps_its_home_below_the_users_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port().to_string();
+    let line = |words: &[&str]| {
+        let mut command = quorate();
+        command.args(["--node-id", "node-1", "--port", &port]).args(words).env("HOME", folder.path());
+        command
+    };
+    let node = Process::start(&mut line(&[]));
+    node.wait_for("ready  ");
+    let home = folder.path().join(".quorate/dev/node-1");
+    let card = node.output();
+    assert!(
+        card.contains("protocol     raft, ") && card.contains(&format!("home         {}", home.display())),
+        "{card}"
+    );
+    let rpc = format!("127.0.0.1:{}", port.parse::<u16>().unwrap() + 1000);
+    let committed = Client::new(&rpc).ask("broadcast_tx_commit", &json!({"tx": base64("name=satoshi")}));
+    assert!(number(&committed["height"]) > 0);
+    // The home is in use, and it is this node's: a second one with the name is refused.
+    let second = run(&mut line(&[]));
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert!(said.contains("in use by another quorate process"), "{said}");
+    drop(node);
+    for (words, variable, part) in [
+        (&["--algorithm", "pbft"][..], "", "under raft, and pbft is asked for"),
+        (&[], "tendermint", "under raft, and tendermint is asked for"),
+        (&["--peers", "127.0.0.1:1"], "", "the list of a network stays as it was"),
+    ] {
+        let refused = run(line(words).env("CONSENSUS_ALGORITHM", variable));
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(refused.status.code() == Some(78) && said.contains(part) && said.contains("next: "), "{said}");
+    }
+    // The same home, started by the command for every home.
+    let refused = run(quorate().args(["start", "--algorithm", "pbft", "--home"]).arg(&home));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    let part = "flag --algorithm asks for pbft, but the chain of this home";
+    assert!(!refused.status.success() && said.contains(part) && said.contains("decides block"), "{said}");
+    let again = Process::start(quorate().args(["start", "--algorithm", "raft", "--home"]).arg(&home));
+    again.wait_for("ready  ");
+    assert_eq!(value_of(&mut Client::new(&rpc), "name").as_deref(), Some("satoshi"));
+}
+
+#[test]
+fn a_node_killed_while_the_network_forms_comes_back_and_the_network_forms() {
+    let terminals = Terminals::new(3, "raft");
+    let first = terminals.start(0);
+    first.wait_for("waiting for 127.0.0.1:");
+    let mut second = terminals.start(1);
+    let missing = format!("waiting for 127.0.0.1:{} (nobody answers there yet)", terminals.ports[2]);
+    first.wait_for(&missing);
+    second.wait_for(&missing);
+    second.kill();
+    let second = terminals.start(1);
+    second.wait_for(&missing);
+    let third = terminals.start(2);
+    for node in [&first, &second, &third] {
+        node.wait_for("ready  ");
+    }
+    terminals.assert_together("formed");
+}
+
+#[test]
+fn a_wrong_list_and_a_port_in_use_are_refused_with_the_remedy() {
+    let terminals = Terminals::new(3, "raft");
+    let ports = &terminals.ports;
+    let mut right = terminals.start(0);
+    right.wait_for("waiting for ");
+    let mut wrong = terminals.start_with(1, &ports[..1]);
+    for node in [&mut right, &mut wrong] {
+        assert_eq!(node.end().code(), Some(1));
+    }
+    let mut all = ports.clone();
+    all.retain(|port| *port != ports[1]);
+    all.sort_unstable();
+    let remedy = format!("--peers 127.0.0.1:{} --peers 127.0.0.1:{}", all[0], all[1]);
+    for (node, who) in [(&right, "error: node-2 at"), (&wrong, "error: node-1 at")] {
+        let said = node.stderr();
+        assert!(said.contains(who) && said.contains("another list") && said.contains(&remedy), "{said}");
+    }
+    // With the right line it is as if nothing had happened.
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, ports[0])).unwrap();
+    let mut node = terminals.start(0);
+    assert_eq!(node.end().code(), Some(1));
+    assert!(node.stderr().contains("cannot listen on 127.0.0.1:") && node.stderr().contains("choose another --port"));
+    drop(taken);
+    let nodes: Vec<_> = (0..3).map(|node| terminals.start(node)).collect();
+    for node in &nodes {
+        node.wait_for("ready  ");
+    }
+}
