@@ -38,7 +38,8 @@ COPY src src
 COPY abci-examples abci-examples
 RUN find src abci-examples -name '*.rs' -exec touch {} + \
  && cargo build --locked --profile "$PROFILE" -p quorate -p kvstore --no-default-features $(cat /features) \
- && install -D -t /out "target/$PROFILE/quorate" "target/$PROFILE/kvstore"
+ && install -D -t /out "target/$PROFILE/quorate" "target/$PROFILE/kvstore" \
+ && strip --strip-debug /out/*
 
 # ------------------------------------------------------------------------------------------------------------- run
 FROM ${BASE_IMAGE}
