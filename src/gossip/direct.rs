@@ -105,10 +105,13 @@ impl DirectSigners {
         sets.into_iter().flatten().find_map(|set| set.by_address(address)).map(|(_, member)| member.public_key)
     }
 
-    /// Whether precommits of a height have extensions. A block of our height may still turn them on for the next, so
+    /// Whether the precommits in a commit have extensions. A block of our height may still turn them on for the next, so
     /// there what is seen counts, and whoever decides that height looks again.
-    fn extensions(&self, height: Height, seen: bool) -> Extensions {
-        let required = if height > self.height { seen } else { self.abci.extensions_enabled(height) };
+    fn extensions(&self, commit: &ExtendedCommit) -> Extensions {
+        let required = match commit.height > self.height {
+            true => commit.signatures.iter().any(|entry| entry.extension_signature.is_some()),
+            false => self.abci.extensions_enabled(commit.height),
+        };
         if required { Extensions::Required } else { Extensions::Forbidden }
     }
 
@@ -139,8 +142,7 @@ impl DirectSigners {
         set: &ValidatorSet,
         commit: &ExtendedCommit,
     ) -> Result<(), &'static str> {
-        let seen = commit.signatures.iter().any(|entry| entry.extension_signature.is_some());
-        let (extensions, quorum) = (self.extensions(commit.height, seen), self.algorithm.quorum());
+        let (extensions, quorum) = (self.extensions(commit), self.algorithm.quorum());
         let found = set.extended_commit_claims(&self.chain_id, commit, extensions, quorum);
         for (key, sign_bytes, signature) in found.map_err(|_| "commit that no quorum of its height's set made")? {
             claims.add(key, sign_bytes, signature);
@@ -259,3 +261,6 @@ fn hear_commit(signers: &DirectSigners, commit: ExtendedCommit) -> Result<HeardD
     let commit = claims.prove(commit).ok_or("commit with a signature that its validator did not make")?;
     Ok(HeardDirect::Said(Direct::Commit(commit)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,8 +11,8 @@ use crate::ports::{MempoolError, SignError, Store};
 use crate::replica::{Effect, Input, Resume};
 use crate::types::abci::{CheckTxRequest, Request};
 use crate::types::{
-    CandidateBlock, ChainState, ExtendedCommit, Height, PartSet, Published, Round, SignRequest, Tx, UnsignedProposal,
-    UnsignedVote,
+    Algorithm, CandidateBlock, ChainState, ExtendedCommit, Height, PartSet, Published, Round, SignRequest, Tx,
+    UnsignedProposal, UnsignedVote,
 };
 use std::sync::Arc;
 
@@ -236,7 +236,10 @@ impl Driver {
         let last_block = load_candidate(&*self.store, last)?.map(Arc::new);
         let last_header_app_hash = last_block.as_ref().map(|block| block.block().header.app_hash.clone());
         self.sync_journal()?;
-        let records = self.recovered.records_since(state.next_height())?;
+        let records = match state.algorithm {
+            Algorithm::Tendermint => self.recovered.records_since(state.next_height())?,
+            Algorithm::Raft | Algorithm::Pbft => self.recovered.records_with_standing(state.next_height())?,
+        };
         let evidence = self.store.evidence()?;
         self.ready(state);
         let resume = Resume { last_commit, last_block, last_header_app_hash, records, evidence };

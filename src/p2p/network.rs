@@ -151,7 +151,10 @@ pub async fn bind(addresses: &[String]) -> Result<Vec<TcpListener>, BindError> {
 /// Starts to listen and to call. Must be called inside a tokio runtime. Everything ends within a second of `stop`;
 /// [`Network::stopped`] waits for that. An address book that cannot be read is begun anew: it is only a help.
 pub fn start<R: Receiver>(options: NetworkOptions, receiver: Arc<R>, stop: CancellationToken) -> Network {
-    let NetworkOptions { node_key, info, algorithm: _, listeners, settings, address_book } = options;
+    let NetworkOptions { node_key, info, algorithm, listeners, settings, address_book } = options;
+    // Peers tell by the channels which protocol our chain runs.
+    let shown = super::compatible::algorithm(&info.channels);
+    assert!(shown.is_none_or(|shown| shown == algorithm), "the channels of a {algorithm} node are not {shown:?}'s");
     let began = Instant::now();
     let now = Now { at: Duration::ZERO, wall: Time::from(SystemTime::now()) };
     let file = read_file(&address_book).unwrap_or_else(|why| {

@@ -86,16 +86,47 @@ impl Recovered {
     /// backwards from the newest segment and stops at the first that holds the end of an earlier height. Sees what was
     /// appended and synced since the log was opened: consensus may stop and begin again while the node runs.
     pub fn records_since(&self, height: Height) -> Result<Vec<JournalRecord>, JournalError> {
+        self.gather(height, Depth::HeightOnly)
+    }
+
+    /// The same for a chain of Raft or PBFT. Its newest [`JournalRecord::Standing`] is always among them, first if it is
+    /// older than all of them: terms and views go across heights, and what was promised in one must not be forgotten
+    /// because the height ended. Reads on to the beginning of the log if it must.
+    pub fn records_with_standing(&self, height: Height) -> Result<Vec<JournalRecord>, JournalError> {
+        self.gather(height, Depth::ToNewestStanding)
+    }
+
+    fn gather(&self, height: Height, depth: Depth) -> Result<Vec<JournalRecord>, JournalError> {
         let mut newest_first = Vec::new();
+        let (mut complete, mut has_standing) = (false, depth == Depth::HeightOnly);
         for path in self.segments.listed_again()?.newest_first() {
-            let found = Needed::read(&path, height)?;
+            let mut found = Needed::read(&path, height)?;
+            if complete {
+                // The height is gathered: of what is older only the standing counts.
+                found.keep_newest_standing();
+            }
+            complete |= found.complete;
+            has_standing |= found.records.iter().any(is_standing);
             newest_first.push(found.records);
-            if found.complete {
+            if complete && has_standing {
                 break;
             }
         }
         Ok(newest_first.into_iter().rev().flatten().collect())
     }
+}
+
+/// How far back to read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// Until an earlier height ended.
+    HeightOnly,
+    /// And until a standing was found.
+    ToNewestStanding,
+}
+
+fn is_standing(record: &JournalRecord) -> bool {
+    matches!(record, JournalRecord::Standing(_))
 }
 
 /// The records of one segment that a height needs.
@@ -130,12 +161,18 @@ impl Needed {
         let of = height_of(&record);
         let is_end = matches!(record, JournalRecord::EndHeight(_));
         if is_end && of < height {
-            // Whatever stands before this mark belongs to heights that are over.
-            self.records.clear();
+            // Whatever stands before this mark belongs to heights that are over, but for where we stand.
+            self.keep_newest_standing();
             self.complete = true;
-        } else if !is_end && (of == height || Some(of) == height.previous()) {
+        } else if !is_end && (is_standing(&record) || of == height || Some(of) == height.previous()) {
             self.records.push(record);
         }
+    }
+
+    fn keep_newest_standing(&mut self) {
+        let newest = self.records.iter().rposition(is_standing).map(|at| self.records.swap_remove(at));
+        self.records.clear();
+        self.records.extend(newest);
     }
 }
 

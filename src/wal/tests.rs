@@ -4,7 +4,7 @@ use super::*;
 use crate::crypto::Signature;
 use crate::ports::Journal;
 use crate::types::{
-    Address, BlockId, NodeId, PartSet, PartSetHeader, Proposal, Round, Source, Step, Time, TimerId,
+    Address, BlockId, NodeId, PartSet, PartSetHeader, Proposal, Round, Source, Standing, Step, Time, TimerId,
     VOTE_EXTENSION_SENT_MAX, Vote, VoteKind,
 };
 use bytes::Bytes;
@@ -294,6 +294,81 @@ fn a_missing_end_mark_changes_nothing_and_late_votes_of_the_height_before_are_ke
     let log = Log::new();
     log.write(&[step(3, 0), end(3), step(9, 0), step(9, 1)]); // heights 4 to 8 came by block sync
     assert_eq!(log.read(9), [step(9, 0), step(9, 1)]);
+}
+
+fn standing(height: u64, round: u32) -> JournalRecord {
+    let voted_for = Some(Address::new([6; 20]));
+    JournalRecord::Standing(Standing { height: Height::new(height), round: Round::new(round), voted_for })
+}
+
+/// Three heights as Raft and PBFT journal them, the standing of the next height once before and once after the mark; in
+/// the last height nothing was written but the mark, or nothing but steps.
+fn lives_with_standings() -> Vec<Vec<JournalRecord>> {
+    let begin = [standing(1, 0), step(1, 0), standing(1, 3), step(1, 3)];
+    let tails: [&[JournalRecord]; 5] = [
+        &[end(1)],
+        &[end(1), step(2, 3), step(2, 4)],
+        &[standing(2, 3), end(1), step(2, 3)],
+        &[end(1), standing(2, 3), step(2, 3), standing(2, 5), end(2), step(3, 5)],
+        // Heights 2 to 6 came by block sync, without marks; then 7 ended before its standing was written.
+        &[end(1), step(7, 3), end(7)],
+    ];
+    tails.into_iter().map(|tail| [&begin, tail].concat()).collect()
+}
+
+/// Every life, rotated after every record or every two or three, read for every height: 60 logs.
+#[test]
+fn the_newest_standing_survives_ends_of_heights_and_rotation_at_every_point() {
+    let mut logs = 0;
+    for life in lives_with_standings() {
+        let newest = life.iter().rev().find(|record| is_standing(record)).expect("each life has some");
+        for rotate_from in 0..4 {
+            for rotate_every in 1..=3 {
+                logs += 1;
+                let log = Log::new();
+                // A head of one byte is full after each record, so a log with it is rotated there.
+                for (at_record, record) in life.iter().enumerate() {
+                    let rotates = at_record >= rotate_from && at_record % rotate_every == 0;
+                    let head_bytes = if rotates { 1 } else { 1 << 20 };
+                    let (mut wal, _) = log.open_with(Limits { head_bytes, total_bytes: 1 << 30 });
+                    wal.append(at(1), record).expect("appended");
+                    wal.sync().expect("synced");
+                }
+                let (_wal, recovered) = log.open();
+                for height in 1..=8 {
+                    let records = recovered.records_with_standing(Height::new(height)).expect("readable");
+                    let last = records.iter().rev().find(|record| is_standing(record));
+                    assert_eq!(last, Some(newest), "height {height} of {life:?}, rotated every {rotate_every}");
+                    let mut others = records.clone();
+                    others.retain(|record| !is_standing(record));
+                    let mut without = recovered.records_since(Height::new(height)).expect("readable");
+                    without.retain(|record| !is_standing(record));
+                    assert_eq!(others, without, "nothing else changes");
+                }
+            }
+        }
+    }
+    assert_eq!(logs, 60);
+}
+
+#[test]
+fn a_log_without_standings_is_read_to_its_beginning_only_when_one_is_asked_for() {
+    let log = Log::new();
+    let limits = Limits { head_bytes: 1, total_bytes: 1 << 20 };
+    let (mut wal, _) = log.open_with(limits);
+    for height in 1..=5 {
+        wal.append(at(1), &end(height)).expect("appended");
+        wal.sync().expect("synced");
+    }
+    drop(wal);
+    let oldest = log.dir().join("wal.000");
+    let mut bytes = fs::read(&oldest).expect("there");
+    *bytes.last_mut().expect("not empty") ^= 1;
+    fs::write(&oldest, bytes).expect("written");
+    let (_wal, recovered) = log.open_with(limits);
+    assert_eq!(recovered.records_since(Height::new(6)).expect("the damage is far away"), []);
+    let error = recovered.records_with_standing(Height::new(6)).expect_err("it is read").to_string();
+    assert!(error.contains("wal.000 is damaged"), "{error}");
 }
 
 #[test]

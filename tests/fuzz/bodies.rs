@@ -8,15 +8,19 @@ use bytes::{Bytes, BytesMut};
 use quorate::codec::frame;
 use quorate::codec::wire::connection::{AuthSig, EphemeralKey, Packet};
 use quorate::codec::wire::pex::PexMessage;
+use quorate::crypto::PrivateKey;
+use quorate::gossip::{DirectSigners, hear_direct};
 use quorate::types::{
-    BlocksyncMessage, CandidateBlock, Channel, ConsensusMessage, Evidence, NodeInfo, Part, PartSet, PeerMessage,
+    AbciParams, Algorithm, BlocksyncMessage, CandidateBlock, Channel, ConsensusMessage, DirectMessage, Evidence,
+    Height, NodeInfo, Part, PartSet, PeerMessage, Power, Validator, ValidatorSet,
 };
+use std::sync::{Arc, OnceLock};
 
 /// Reads foreign bytes as one decoder would.
 pub type Body = fn(&[u8]);
 
-/// Every body with the name of its target, which is that of its corpus too. 7 of them.
-pub const BODIES: [(&str, Body); 7] = [
+/// Every body with the name of its target, which is that of its corpus too. 8 of them.
+pub const BODIES: [(&str, Body); 8] = [
     ("peer_message", peer_message),
     ("packets", packets),
     ("handshake", handshake),
@@ -24,6 +28,7 @@ pub const BODIES: [(&str, Body); 7] = [
     ("pex", pex),
     ("block_parts", block_parts),
     ("evidence", evidence),
+    ("direct", direct),
 ];
 
 /// Most bytes of a packet on the wire with CometBFT's payload of 1,024.
@@ -115,4 +120,33 @@ pub fn evidence(data: &[u8]) {
     let Ok(evidence) = Evidence::decode(Bytes::copy_from_slice(data)) else { return };
     assert_eq!(Evidence::decode(evidence.encode()).as_ref(), Ok(&evidence));
     let _ = (evidence.hash(), evidence.height());
+}
+
+/// What replicas of Raft and PBFT say, read and checked against the keys of four validators: one encoding each, and
+/// nothing in it trips the checks, whichever protocol the chain runs and while nobody is known.
+pub fn direct(data: &[u8]) {
+    let bytes = Bytes::copy_from_slice(data);
+    let Ok(message) = DirectMessage::decode(bytes.clone()) else { return };
+    assert_eq!(message.encode(), bytes, "there is one encoding");
+    let _ = hear_direct(None, message.clone());
+    for signers in direct_signers() {
+        let _ = hear_direct(Some(signers), message.clone());
+    }
+}
+
+fn direct_signers() -> &'static [DirectSigners; 2] {
+    static SIGNERS: OnceLock<[DirectSigners; 2]> = OnceLock::new();
+    SIGNERS.get_or_init(|| {
+        let member = |seed| Validator::new(PrivateKey::from_seed(&[seed; 32]).public_key(), Power::new(10));
+        let set = Arc::new(ValidatorSet::new((1..=4).map(member)).expect("four validators make a set"));
+        [Algorithm::Raft, Algorithm::Pbft].map(|algorithm| DirectSigners {
+            chain_id: "fuzzed".try_into().expect("a legal name"),
+            algorithm,
+            height: Height::new(8),
+            validators: Arc::clone(&set),
+            last_validators: Some(Arc::clone(&set)),
+            next_validators: Arc::clone(&set),
+            abci: AbciParams { vote_extensions_enable_height: None },
+        })
+    })
 }

@@ -180,11 +180,14 @@ fn what_is_signed_differs_by_chain_signer_protocol_and_content_and_is_never_a_vo
     let mut seen = std::collections::BTreeSet::new();
     let r = &mut Random(3);
     let (here, there, other) = (r.chain_id(), "another-chain".try_into().expect("legal"), r.address());
-    const STATEMENTS: usize = 200;
-    for _ in 0..STATEMENTS {
+    const STATEMENTS: u32 = 200;
+    for number in 0..STATEMENTS {
         let body = match r.flag() {
-            true => StatementBody::Raft(RaftStatement::ReadIndex { ticket: r.next() }),
-            false => StatementBody::Pbft(Box::new(r.view_change())),
+            true => StatementBody::Raft(RaftStatement::ReadIndex { ticket: number.into() }),
+            false => {
+                let (view, height) = (Round::new(number), r.height());
+                StatementBody::Pbft(Box::new(PbftStatement::Status { view, height, active: false, proposal: None }))
+            }
         };
         let statement = r.statement(body);
         assert!(seen.insert(statement.sign_bytes(&here)) && seen.insert(statement.sign_bytes(&there)));
@@ -221,4 +224,26 @@ fn a_state_remembers_its_protocol_and_one_of_tendermint_has_the_bytes_of_cometbf
     let paxos = Bytes::from([&tendermint.encode()[..], &[0xa2, 1, 5], b"paxos"].concat());
     let why = ChainState::decode(paxos).expect_err("no such protocol").to_string();
     assert_eq!(why, "State.algorithm: must be tendermint, pbft or raft, got \"paxos\"");
+}
+
+/// The blocks of bytes in `docs/formats/direct.md`: of each line the words that are hex digits, up to the first that is not.
+fn examples() -> Vec<Vec<u8>> {
+    let page = include_str!("../../../docs/formats/direct.md");
+    let blocks = page.split("```hex\n").skip(1).map(|rest| rest.split("```").next().expect("split gives one"));
+    let line_bytes = |line: &str| line.split_whitespace().map_while(|word| hex::decode(word).ok()).collect::<Vec<_>>();
+    blocks.map(|block| block.lines().flat_map(line_bytes).flatten().collect()).collect()
+}
+
+#[test]
+fn the_example_of_the_page_is_what_is_written_and_signed() {
+    let (term, height, beat) = (Round::new(4), crate::types::Height::new(8), 77);
+    let statement = Statement {
+        by: crate::types::Address::new([0x11; 20]),
+        body: StatementBody::Raft(RaftStatement::Heartbeat { term, height, beat }),
+        signature: crate::crypto::Signature::new([0x22; 64]),
+    };
+    let sign_bytes = statement.sign_bytes(&"test-chain".try_into().expect("legal"));
+    let message = DirectMessage::Statement(statement);
+    assert_eq!(examples(), [message.encode().to_vec(), sign_bytes]);
+    assert_eq!(DirectMessage::decode(examples().remove(0).into()), Ok(message));
 }
