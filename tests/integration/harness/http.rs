@@ -4,6 +4,7 @@ use super::PATIENCE;
 use serde_json::{Value, json};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 /// Largest answer a test expects.
 const BODY_BYTES_MAX: usize = 64 << 20;
@@ -21,13 +22,20 @@ pub(crate) enum Failure {
 /// A client of one node.
 pub(crate) struct Client {
     address: String,
+    /// Longest wait for an answer.
+    patience: Duration,
     stream: Option<BufReader<TcpStream>>,
 }
 
 impl Client {
     /// For `HOST:PORT`. Connects at the first request.
     pub(crate) fn new(address: &str) -> Client {
-        Client { address: address.to_owned(), stream: None }
+        Client::with_patience(address, PATIENCE)
+    }
+
+    /// The same, but it gives up sooner on a node that does not answer.
+    pub(crate) fn with_patience(address: &str, patience: Duration) -> Client {
+        Client { address: address.to_owned(), patience, stream: None }
     }
 
     /// Status and body of a GET.
@@ -96,7 +104,7 @@ impl Client {
             None => {
                 let stream = TcpStream::connect(&self.address)?;
                 stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_read_timeout(Some(self.patience))?;
                 self.stream.insert(BufReader::new(stream))
             }
         };

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 const KEYS: u64 = 4;
 /// Clients of each node.
 const CLIENTS_PER_NODE: usize = 2;
+/// Longest wait for an answer: above what a node waits for a block, so that a paused node does not collect all clients.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Puts of one client: its values are apart from those of all others.
 const VALUES_PER_CLIENT: Value = 1 << 32;
 
@@ -172,7 +174,7 @@ impl<'a> Person<'a> {
     fn go(mut self) -> Record {
         while let Some((node, rpc)) = self.shared.next_node(self.node) {
             self.node = node;
-            if self.stay_with(&mut Client::new(&rpc)).is_err() {
+            if self.stay_with(&mut Client::with_patience(&rpc, PATIENCE)).is_err() {
                 self.node += 1;
             }
         }
