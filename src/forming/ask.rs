@@ -106,6 +106,7 @@ async fn ask(peer: &NodeAddress, own: &NodeAddress, seen: &str) -> Answer {
         }
         Err(Failed::Nobody) => return Answer::Silence("nobody answers there yet".to_owned()),
         Err(Failed::Broken(why)) => return Answer::Silence(why),
+        Err(Failed::Closed) => return Answer::Odd(format!("what listens at {rpc} hangs up when it is asked")),
         Err(Failed::NotHttp) => return Answer::Odd(format!("what answers at {rpc} does not speak HTTP")),
     };
     match reply.status {
@@ -139,7 +140,9 @@ async fn ask_running(rpc: &str) -> Answer {
     let reply = match get(rpc, "/genesis").await {
         Ok(reply) => reply,
         Err(Failed::NotHttp) => return other(),
-        Err(Failed::Nobody | Failed::Broken(_)) => return Answer::Silence("it stopped answering".to_owned()),
+        Err(Failed::Nobody | Failed::Broken(_) | Failed::Closed) => {
+            return Answer::Silence("it stopped answering".to_owned());
+        }
     };
     match serde_json::from_slice::<GenesisAnswer<'_>>(&reply.body) {
         Ok(GenesisAnswer { result: Some(result), .. }) => match genesis::parse(result.genesis.get().as_bytes()) {
@@ -161,8 +164,10 @@ struct Reply {
 enum Failed {
     /// No connection.
     Nobody,
-    /// A connection, but no whole answer.
+    /// A connection, but no answer in time.
     Broken(String),
+    /// A connection that was ended instead of answered.
+    Closed,
     /// An answer in another language.
     NotHttp,
 }
@@ -184,8 +189,8 @@ async fn get(address: &str, target: &str) -> Result<Reply, Failed> {
     };
     match tokio::time::timeout(ANSWER_WITHIN, exchange).await {
         Err(_) => Err(Failed::Broken(format!("it takes connections but did not answer in {ANSWER_WITHIN:?}"))),
-        Ok(Err(why)) => Err(Failed::Broken(format!("the connection broke: {why}"))),
-        Ok(Ok(answer)) if answer.is_empty() => Err(Failed::Broken("it closed the connection".to_owned())),
+        Ok(Err(_)) => Err(Failed::Closed),
+        Ok(Ok(answer)) if answer.is_empty() => Err(Failed::Closed),
         Ok(Ok(answer)) => read_reply(&answer).ok_or(Failed::NotHttp),
     }
 }

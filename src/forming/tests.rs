@@ -542,6 +542,7 @@ async fn what_is_no_node_is_refused_whatever_it_speaks() {
         ("HTTP/1.1 200 OK\r\n\r\n<html>", "no node of this program's version"),
         ("HTTP/1.1 301 Moved\r\n\r\n", "with status 301"),
         ("SSH-2.0-OpenSSH\r\n", "does not speak HTTP"),
+        ("", "hangs up when it is asked"),
     ] {
         let (doors, all) = doors(2).await;
         let mut doors = doors.into_iter().map(|door| door.listener);
