@@ -140,9 +140,8 @@ impl Pbft {
             Input::VoteExtended { height, round, extension } => {
                 self.on_vote_extended(now, (height, round), extension, out)
             }
-            Input::ExtensionVerified { vote, source, accepted } => {
-                self.on_extension_verified(vote, source, accepted, out)
-            }
+            Input::ExtensionVerified { vote, source, accepted: true } => self.on_extension_accepted(vote, source, out),
+            Input::ExtensionVerified { vote, accepted: false, .. } => self.on_extension_rejected(&vote),
             Input::BlockApplied(start) => self.on_block_applied(now, *start, out),
             Input::Signed(signed) => self.on_signed(signed, out),
             Input::TxsAvailable => {

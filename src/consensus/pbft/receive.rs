@@ -151,24 +151,32 @@ impl Pbft {
         Reaction::Accepted
     }
 
-    /// The application looked at an extension.
-    pub(super) fn on_extension_verified(
-        &mut self,
-        vote: Vote,
-        source: Source,
-        accepted: bool,
-        out: &mut Effects<Pbft>,
-    ) -> Reaction {
-        let key = (vote.round, vote.validator_index);
-        if vote.height != self.height() || self.current.verifying.get(&key).is_none_or(|(asked, _)| *asked != vote) {
+    /// The application looked at an extension, and accepts it.
+    pub(super) fn on_extension_accepted(&mut self, vote: Vote, source: Source, out: &mut Effects<Pbft>) -> Reaction {
+        if !self.end_verifying(&vote) {
             return Reaction::Ignored("an extension nobody asks about");
-        }
-        self.current.verifying.remove(&key);
-        if !accepted {
-            return Reaction::Ignored("the application rejects the vote's extension");
         }
         self.count_vote(source, vote, out);
         Reaction::Accepted
+    }
+
+    /// The application looked at an extension, and does not accept it.
+    pub(super) fn on_extension_rejected(&mut self, vote: &Vote) -> Reaction {
+        if !self.end_verifying(vote) {
+            return Reaction::Ignored("an extension nobody asks about");
+        }
+        Reaction::Ignored("the application rejects the vote's extension")
+    }
+
+    /// False when nobody asks about this vote.
+    fn end_verifying(&mut self, vote: &Vote) -> bool {
+        let key = (vote.round, vote.validator_index);
+        let asked = self.current.verifying.get(&key).is_some_and(|(asked, _)| asked == vote);
+        if !asked || vote.height != self.height() {
+            return false;
+        }
+        self.current.verifying.remove(&key);
+        true
     }
 
     /// Extensions are there exactly where they belong (reference §6.5).

@@ -188,19 +188,31 @@ impl Raft {
         out.push(Effect::Note(RoundNote::Vote(vote)));
     }
 
-    /// The application looked at an extension.
-    pub(super) fn on_extension_verified(&mut self, vote: Vote, accepted: bool, out: &mut Effects<Raft>) -> Reaction {
-        let index = vote.validator_index;
-        if self.current.verifying.get(&index) != Some(&vote) {
+    /// The application looked at an extension, and accepts it.
+    pub(super) fn on_extension_accepted(&mut self, vote: Vote, out: &mut Effects<Raft>) -> Reaction {
+        if !self.end_verifying(&vote) {
             return Reaction::Ignored("an extension nobody asks about");
-        }
-        self.current.verifying.remove(&index);
-        if !accepted {
-            self.current.refusals.insert(index);
-            return Reaction::Ignored("the application rejects the vote's extension");
         }
         self.count(vote, out);
         Reaction::Accepted
+    }
+
+    /// The application looked at an extension, and does not accept it.
+    pub(super) fn on_extension_rejected(&mut self, vote: &Vote) -> Reaction {
+        if !self.end_verifying(vote) {
+            return Reaction::Ignored("an extension nobody asks about");
+        }
+        self.current.refusals.insert(vote.validator_index);
+        Reaction::Ignored("the application rejects the vote's extension")
+    }
+
+    /// False when nobody asks about this vote.
+    fn end_verifying(&mut self, vote: &Vote) -> bool {
+        let asked = self.current.verifying.get(&vote.validator_index) == Some(vote);
+        if asked {
+            self.current.verifying.remove(&vote.validator_index);
+        }
+        asked
     }
 
     /// An acknowledgement of the height before still gets into its commit, until the next block is begun.

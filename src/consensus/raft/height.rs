@@ -102,7 +102,8 @@ impl HeightState {
     }
 
     /// Takes along what came too early or too late for the height before.
-    pub(super) fn carry_over(&mut self, before: &mut HeightState, follows: bool) {
+    pub(super) fn carry_over(&mut self, before: &mut HeightState) {
+        let follows = self.start.height.previous() == Some(before.start.height);
         self.early_commit = before.early_commit.take().filter(|commit| commit.height == self.start.height);
         if let (true, Some(last_commit)) = (follows, &mut self.last_commit) {
             before.acks.votes().iter().flatten().for_each(|vote| drop(last_commit.add(vote.clone())));

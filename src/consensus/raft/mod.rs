@@ -152,7 +152,8 @@ impl Raft {
             Input::VoteExtended { height, round, extension } => {
                 self.on_vote_extended(now, height, round, extension, out)
             }
-            Input::ExtensionVerified { vote, accepted, .. } => self.on_extension_verified(vote, accepted, out),
+            Input::ExtensionVerified { vote, accepted: true, .. } => self.on_extension_accepted(vote, out),
+            Input::ExtensionVerified { vote, accepted: false, .. } => self.on_extension_rejected(&vote),
             Input::BlockApplied(start) => self.on_block_applied(now, *start, out),
             Input::Signed(signed) => self.on_signed(now, signed, out),
             Input::TxsAvailable => {
@@ -326,7 +327,7 @@ impl Raft {
         let follows = start.height.previous() == Some(self.height());
         let same_set = same_members(&start.validators, self.validators());
         let mut next = HeightState::new(now, start, self.term);
-        next.carry_over(&mut self.current, follows);
+        next.carry_over(&mut self.current);
         self.current = next;
         self.persist_standing(out);
         out.push(Effect::Note(RoundNote::Step { height: self.height(), round: self.term, step: Step::NewHeight }));

@@ -4,7 +4,7 @@ use super::world::{Death, Fact, World};
 use crate::consensus::Tick;
 use crate::gossip::Heard;
 use crate::replica::{Effect, Input, PeerInput};
-use crate::sync::{CheckFault, CommitCheck, SyncInput};
+use crate::sync::{CheckFault, CommitCheck, Stage, SyncInput};
 use crate::types::*;
 
 /// Blocks the other has at first.
@@ -46,6 +46,8 @@ fn fetch_until_deciding(node: &mut World, source: &World, height: u64) -> bool {
         if !node.settle() {
             return false;
         }
+        let fetches = node.progress().stage == Stage::Fetching;
+        assert!(!fetches || node.deciding().is_none(), "consensus stands still while blocks are fetched");
         let Some(effect) = node.outward.pop_front() else {
             if node.deciding().is_some_and(|at| at + 1 >= height) {
                 return true;

@@ -7,7 +7,7 @@ use crate::crypto::merkle::Proof;
 use crate::crypto::{Hash, Verified};
 use crate::evidence::Facts;
 use crate::gossip::Heard;
-use crate::replica::{Input, PeerInput};
+use crate::replica::{Effect, Input, PeerInput};
 use crate::sync::SyncInput;
 use crate::types::*;
 use bytes::Bytes;
@@ -245,4 +245,36 @@ fn whatever_blocks_a_peer_says_it_has_nobody_fails() {
             goes_on(world, "block sync");
         }
     }
+}
+
+/// Peers that were dropped, each time it was said.
+fn dropped(world: &World) -> Vec<NodeId> {
+    let drop = |effect: &Effect| if let Effect::Drop { peer, .. } = effect { Some(*peer) } else { None };
+    world.outward.iter().filter_map(drop).collect()
+}
+
+#[test]
+fn a_peer_whose_vote_breaks_the_rules_of_its_height_is_dropped() {
+    let mut world = world();
+    let (height, set) = (world.state().next_height(), Arc::clone(&world.state().validators));
+    let place = Place { height, round: Round::ZERO, set };
+    let vote = Vote { extension_signature: None, ..place.vote(VoteKind::Precommit, Some(place.block_id())) };
+    let message = ConsensusMessage::Vote(vote);
+    let said = checked(&message).expect("a vote");
+    say(&mut world, peer(1), Heard::Said(said, message));
+    assert_eq!(dropped(&world), [peer(1)], "this height requires an extension");
+    goes_on(world, "a vote without an extension");
+}
+
+#[test]
+fn a_peer_that_tells_of_a_false_offence_is_dropped_and_the_rest_of_its_list_is_not_looked_at() {
+    let mut world = world();
+    let set = Arc::clone(&world.state().validators);
+    let place = |round| Place { height: Height::FIRST, round: Round::new(round), set: Arc::clone(&set) };
+    let block_time = Time::new(1, 0).expect("in range");
+    let facts = Facts { block_time, validators: Arc::clone(&set), trusted: None };
+    let list = (0..3).map(|round| (place(round).offence(), Some(facts.clone()))).collect();
+    tell(&mut world, Input::Peer(peer(1), PeerInput::Evidence(list)));
+    assert_eq!(dropped(&world), [peer(1)], "the time of the block is another");
+    goes_on(world, "false offences");
 }
