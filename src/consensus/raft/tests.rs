@@ -6,6 +6,7 @@ mod etcd;
 mod extremes;
 mod membership;
 mod network;
+mod oracles;
 mod reads;
 mod scene;
 mod stories;
