@@ -80,8 +80,8 @@ pub struct Pbft {
     status_at: Tick,
     /// Rounds of status since the height was decided without its block.
     fetching_for: u32,
-    /// True when nothing was decided since the last status was due.
-    quiet: bool,
+    /// How often in a row a status was due with nothing decided since the one before.
+    quiet_for: u32,
     /// What was last ordered.
     wake_at: Option<Tick>,
     /// The highest height a sync was asked for, so that one is asked for once.
@@ -127,7 +127,7 @@ impl Pbft {
             peers: BTreeMap::new(),
             heights: BTreeMap::new(),
             fetching_for: 0,
-            quiet: false,
+            quiet_for: 0,
             wake_at: None,
         }
     }
@@ -274,7 +274,7 @@ impl Pbft {
         self.failures = 0;
         self.fetching_for = 0;
         self.view_deadline = None;
-        self.quiet = false;
+        self.quiet_for = 0;
         self.follow_mandate(view, phase);
         let params = Arc::clone(&self.current.start.params);
         let later = std::mem::replace(&mut self.later, Later::new(&params));

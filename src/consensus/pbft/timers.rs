@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// The view timer doubles this often at most: 256 times the first one.
 const DOUBLINGS_MAX: u32 = 8;
+/// While nothing waits to be decided, one status in this many is said.
+const IDLE_STATUSES: u32 = 8;
 /// The shortest interval between two statuses, whatever is configured.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(5);
 
@@ -21,7 +23,7 @@ impl Pbft {
         self.wake_at = None;
         if self.status_at <= now.tick {
             self.status_at = now.tick.plus(heartbeat(&self.current.start.timeouts));
-            self.status_due(out);
+            self.status_due(now, out);
         }
         if self.view_deadline.is_some_and(|at| at <= now.tick) {
             self.view_deadline = None;
@@ -30,8 +32,9 @@ impl Pbft {
         Reaction::Accepted
     }
 
-    /// Who decided something since the last time needs no help; who did not says where it stands.
-    fn status_due(&mut self, out: &mut Effects<Pbft>) {
+    /// Who decided something since the last time needs no help; who did not says where it stands, rarely when nothing
+    /// waits.
+    fn status_due(&mut self, now: Now, out: &mut Effects<Pbft>) {
         if !self.current.is_open() {
             self.fetching_for = self.fetching_for.saturating_add(1);
         }
@@ -42,7 +45,10 @@ impl Pbft {
             self.fetching_for = 0;
             self.request_sync(height, out);
         }
-        if std::mem::replace(&mut self.quiet, true) {
+        let idle = self.is_active() && self.current.is_open() && !self.waits(now);
+        let due = self.quiet_for > 0 && (!idle || self.quiet_for.is_multiple_of(IDLE_STATUSES));
+        self.quiet_for = self.quiet_for.saturating_add(1);
+        if due {
             self.tell_status(out);
         }
         let own = self.current.start.own;

@@ -92,7 +92,7 @@ impl Pbft {
     /// The view decided nothing in time, or its primary showed itself faulty.
     pub(super) fn fail_view(&mut self, out: &mut Effects<Pbft>) -> bool {
         let next = next_view(self.view);
-        if next == self.view || self.current.own_seat().is_none() {
+        if next == self.view || self.current.own_seat().is_none() || !self.current.is_open() {
             return false;
         }
         let timer = TimerId { height: self.height(), round: self.view, step: Step::Propose };

@@ -324,3 +324,22 @@ fn reads_cannot_be_made_sure_of_here_and_are_told_what_to_do() {
     story.step(Input::Read { ticket, mode });
     assert!(story.said()[0].contains("ReadRefused"));
 }
+
+#[test]
+fn who_decides_says_no_status_who_waits_says_it_often_and_who_idles_rarely() {
+    let statuses = |story: &mut Story, time: Duration| {
+        story.everything();
+        story.wait(time);
+        story.everything().iter().filter(|words| *words == "sign status").count()
+    };
+    let set = set_of(&[0, 1, 2, 3]);
+    let own = primary(&set, 1);
+    let mut begin = start(&set, Some(own), 1);
+    begin.timeouts.empty_blocks = EmptyBlocks::Never;
+    let mut story = Story::begin(begin, own, &[]);
+    assert_eq!(statuses(&mut story, Duration::from_millis(1650)), 1);
+    story.step(Input::TxsAvailable);
+    assert_eq!(statuses(&mut story, Duration::from_millis(400)), 4);
+    story.next_height(0, &block(1, "A"), &set);
+    assert_eq!(statuses(&mut story, Duration::from_millis(100)), 0);
+}

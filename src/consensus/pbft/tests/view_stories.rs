@@ -160,6 +160,22 @@ fn s4_4_in_a_new_view_only_the_chosen_block_is_prepared_and_another_ends_the_vie
 }
 
 #[test]
+fn s4_4_another_block_than_the_chosen_one_is_not_prepared_even_while_its_primary_is_borne_with() {
+    let (a, b) = (block(1, "A"), block(1, "B"));
+    let mut story = left_view_0(2);
+    let others = story.others();
+    let certificate = certificate_of(&story.set, &others, (1, 0), a.id());
+    let mut statements = changes(&others[..2], 1);
+    statements.push(view_change_of(others[2], (1, 1), None, Some(certificate)));
+    let leader = primary(&story.set, 1);
+    story.state(new_view_of(leader, (1, 1), statements, Some(a.id())));
+    story.quietly();
+    story.accepted(1, &b);
+    story.prepares(&others, 1, &b);
+    story.expect(&[]);
+}
+
+#[test]
 fn s4_4_a_new_view_of_another_than_the_primary_is_refused() {
     let mut story = left_view_0(2);
     let others = story.others();
@@ -399,7 +415,9 @@ fn a_view_change_of_a_lower_height_counts_and_one_of_this_height_must_prove_the_
     story.wait(VIEW_TIMEOUT);
     story.signed();
     story.quietly();
-    story.state(view_change_of(others[0], (1, 1), None, None));
+    // What it prepared there is decided by now, and nobody may propose it here.
+    let below = certificate_of(&set, &others, (1, 0), a.id());
+    story.state(view_change_of(others[0], (1, 1), None, Some(below)));
     let checkpoint = commit_of(&set, &others, (1, 0), a.id());
     story.state(view_change_of(others[1], (2, 1), Some(checkpoint), None));
     story.expect(&["sign new-view 1"]);
