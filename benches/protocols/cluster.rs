@@ -4,7 +4,7 @@ use crate::rpc::{Failure, commit, cpu};
 use quorate::types::Algorithm;
 use serde_json::Value;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -89,19 +89,21 @@ impl Cluster {
     /// Starts a node that is down, and waits for nothing.
     pub fn launch(&mut self, node: usize) -> Result<(), Failure> {
         let member = &mut self.members[node];
-        let log = File::options().create(true).append(true).open(member.home.with_extension("log"))?;
+        let mut log = File::options().create(true).append(true).open(member.home.with_extension("log"))?;
         let mut start = Command::new(quorate());
-        start.arg("start").arg("--home").arg(&member.home).stdout(Stdio::piped()).stderr(log);
+        start.arg("start").arg("--home").arg(&member.home).stdout(Stdio::piped()).stderr(log.try_clone()?);
         start.envs(SETTINGS.iter().filter(|(name, _)| std::env::var_os(name).is_none()).copied());
         let mut child = start.spawn()?;
-        let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
+        let lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
         let (tell, ready) = sync_channel(1);
         std::thread::spawn(move || {
-            if lines.by_ref().map_while(Result::ok).any(|line| line.contains("ready  ")) {
-                // Whoever waited may be gone.
-                let _ = tell.send(());
+            for line in lines.map_while(Result::ok) {
+                // Neither a full disk nor a story that ended concerns the node.
+                let _ = writeln!(log, "{line}");
+                if line.contains("ready  ") {
+                    let _ = tell.try_send(());
+                }
             }
-            lines.for_each(drop);
         });
         member.node = Some(Node { child, ready });
         Ok(())

@@ -201,7 +201,7 @@ fn screen(args: &Args, nodes: usize, story: &Story) -> String {
             proof.txs as f64 / story.seconds,
             proof.twice
         ),
-        format!("fail-over    {}", story.failovers),
+        format!("fail-over    {}: {:.0?}", story.failovers, story.failovers.all()),
         format!("rejoining    {}", rejoins(story)),
         format!("blocks       {}", story.intervals),
         format!("latency      {}", latencies(story)),

@@ -12,6 +12,10 @@ impl Millis {
         Millis(millis)
     }
 
+    pub fn all(&self) -> &[f64] {
+        &self.0
+    }
+
     pub fn count(&self) -> usize {
         self.0.len()
     }
