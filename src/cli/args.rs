@@ -192,7 +192,8 @@ pub(super) struct TestnetArgs {
     #[arg(long = "node-dir-prefix", value_name = "WORD", default_value = "node")]
     pub(super) node_dir_prefix: String,
     /// Height of the first block; 0 means 1
-    #[arg(long = "initial-height", value_name = "HEIGHT", default_value_t = 0)]
+    #[arg(long = "initial-height", value_name = "HEIGHT", default_value_t = 0,
+          value_parser = clap::value_parser!(u64).range(..=crate::types::GenesisDoc::INITIAL_HEIGHT_MAX))]
     pub(super) initial_height: u64,
     /// Write everybody's address into everybody's config.toml
     #[arg(long = "populate-persistent-peers", value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]

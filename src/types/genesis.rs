@@ -17,6 +17,12 @@ pub struct GenesisValidator {
     pub name: String,
 }
 
+impl GenesisDoc {
+    /// The greatest height a chain may begin at: 2^62. The heights that follow must fit 63 bits, and nobody gets from
+    /// here to there.
+    pub const INITIAL_HEIGHT_MAX: u64 = 1 << 62;
+}
+
 /// The genesis document, checked. Read and written as JSON by `codec`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GenesisDoc {

@@ -46,7 +46,7 @@ pub fn parse(bytes: &[u8]) -> Result<GenesisDoc, GenesisError> {
     let missing = "Every node must start from the same time: set it to the moment the chain was defined.";
     let app_state =
         document.at("app_state").raw().map_or_else(Bytes::new, |raw| Bytes::copy_from_slice(raw.as_bytes()));
-    let initial_height = document.at("initial_height").int64(0..=i64::MAX, Some(0))?;
+    let initial_height = document.at("initial_height").int64(0..=GenesisDoc::INITIAL_HEIGHT_MAX as i64, Some(0))?;
     Ok(GenesisDoc {
         genesis_time: time.time().map_err(|problem| with_remedy(problem, missing))?,
         chain_id: ChainId::try_from(name.as_str()).map_err(|_| chain_id.wrong("a text of 1 to 50 bytes"))?,

@@ -59,6 +59,24 @@ fn what_cometbft_writes_is_read_and_written_back_byte_for_byte() {
 }
 
 #[test]
+fn the_protocol_is_named_unless_it_is_cometbfts_only_one() {
+    for algorithm in Algorithm::ALL {
+        let document = parse(&with("/algorithm", json!(algorithm.name()))).unwrap();
+        assert_eq!(document.algorithm, algorithm);
+        let text = String::from_utf8(render(&document)).unwrap();
+        assert_eq!(text.contains("\"algorithm\""), algorithm != Algorithm::Tendermint, "{text}");
+        assert_eq!(parse(text.as_bytes()).unwrap(), document);
+    }
+}
+
+#[test]
+fn the_greatest_initial_height_leaves_room_for_the_heights_that_follow() {
+    let greatest = GenesisDoc::INITIAL_HEIGHT_MAX;
+    let document = parse(&with("/initial_height", json!(greatest.to_string()))).unwrap();
+    assert_eq!(document.initial_height, Height::new(greatest));
+}
+
+#[test]
 fn what_is_missing_has_cometbfts_defaults() {
     let document = parse(br#"{"chain_id":"c","genesis_time":"2026-01-01T00:00:00Z","unknown":{"x":1}}"#).unwrap();
     assert_eq!(document.consensus_params, ConsensusParams::default());
@@ -75,7 +93,7 @@ fn what_is_missing_has_cometbfts_defaults() {
 }
 
 #[test]
-fn thirty_eight_wrong_documents_are_refused_with_field_value_and_remedy() {
+fn forty_one_wrong_documents_are_refused_with_field_value_and_remedy() {
     let p = "/consensus_params";
     let cases: Vec<(String, Value, &str)> = vec![
         ("/chain_id".into(), json!(""), "genesis.chain_id is \"\"; expected a text of 1 to 50 bytes"),
@@ -89,6 +107,9 @@ fn thirty_eight_wrong_documents_are_refused_with_field_value_and_remedy() {
         ("/initial_height".into(), json!("-1"), "genesis.initial_height is \"-1\""),
         ("/initial_height".into(), json!(1), "in quotes"),
         ("/initial_height".into(), json!("9223372036854775808"), "genesis.initial_height"),
+        ("/initial_height".into(), json!("4611686018427387905"), "to 4611686018427387904"),
+        ("/algorithm".into(), json!("paxos"), "genesis.algorithm is \"paxos\"; expected tendermint, pbft or raft"),
+        ("/algorithm".into(), json!(1), "genesis.algorithm is 1"),
         ("/initial_height".into(), json!("one"), "genesis.initial_height is \"one\""),
         ("/app_hash".into(), json!("xyz"), "genesis.app_hash is \"xyz\"; expected hex digits"),
         ("/app_hash".into(), json!("ABC"), "two for each byte"),
@@ -117,7 +138,7 @@ fn thirty_eight_wrong_documents_are_refused_with_field_value_and_remedy() {
         ("/validators/0/pub_key/type".into(), json!("tendermint/PubKeySecp256k1"), "the only key type"),
         ("/validators/0/pub_key/value".into(), json!("AAAA"), "32 bytes in base64"),
     ];
-    assert_eq!(cases.len(), 38);
+    assert_eq!(cases.len(), 41);
     for (pointer, value, expected) in cases {
         let error = parse(&with(&pointer, value.clone())).expect_err(&pointer).to_string();
         assert!(error.contains(expected), "{pointer} = {value}: {error}");
