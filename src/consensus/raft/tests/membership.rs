@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 
 fn decide_first(scene: &mut Scene, by: &[usize]) {
     let (id, term) = (scene.proposed().expect("proposed"), scene.term());
-    by.iter().for_each(|node| drop(scene.acknowledged_by(*node, term, id)));
+    for node in by {
+        scene.acknowledged_by(*node, term, id);
+    }
     assert_eq!(scene.decided, Some(id));
 }
 

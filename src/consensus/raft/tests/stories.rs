@@ -206,6 +206,7 @@ fn the_view_shows_whose_acknowledgement_is_missing() {
         set.members().iter().zip(&view.votes[0].precommits).filter(|(_, vote)| vote.is_none()).collect();
     let mut missing: Vec<_> = missing.into_iter().map(|(member, _)| member.address).collect();
     let mut wanted = vec![address(1), address(2), address(4)];
-    (missing.sort(), wanted.sort());
+    missing.sort();
+    wanted.sort();
     assert_eq!((missing, view.votes.len(), view.round), (wanted, 1, Round::new(1)));
 }
