@@ -460,6 +460,26 @@ pub enum Choice {
     No,
 }
 
+/// What makes sure that a read misses nothing that was decided before it (Raft §8, thesis §6.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadGuarantee {
+    /// A quorum confirms, after the question came, who leads: right whatever clocks do.
+    Linearizable,
+    /// The leader's lease: no message, right as long as clocks run about equally fast.
+    Leased,
+}
+
+/// Why a read has no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadError {
+    /// Nobody here knows now what was decided last. Says why and what to do.
+    #[error("{0}")]
+    Refused(String),
+    /// The application.
+    #[error(transparent)]
+    App(#[from] AppError),
+}
+
 /// A node, as RPC and command line see it.
 pub trait Node: Send + Sync + 'static {
     /// Its subscriptions.
@@ -483,6 +503,12 @@ pub trait Node: Send + Sync + 'static {
     fn flush_mempool(&self) -> impl Future<Output = ()> + Send;
     /// Asks the application on the query connection (Info, Query) or the mempool connection (CheckTx for `check_tx`).
     fn ask(&self, request: Request) -> impl Future<Output = Result<Response, AppError>> + Send;
+    /// Asks the application on the query connection, once it has everything that was decided before this call.
+    fn read(
+        &self,
+        request: Request,
+        guarantee: ReadGuarantee,
+    ) -> impl Future<Output = Result<Response, ReadError>> + Send;
     /// Puts evidence into the pool.
     fn add_evidence(&self, evidence: Evidence) -> impl Future<Output = Result<Hash, String>> + Send;
     /// Everything published from now on.

@@ -5,12 +5,13 @@
 
 use super::app_link::{AnyApp, Job, Pump};
 use super::indexer::Indexer;
+use super::reads::{ReadReply, Readers};
 use super::report::Report;
 use super::talk::Talk;
 use super::timers::Timers;
 use super::{NodeError, SharedStatus};
 use crate::consensus::View;
-use crate::consensus::{Now, Tick};
+use crate::consensus::{Now, ReadMode, Tick};
 use crate::crypto::Hash;
 use crate::events::Bus;
 use crate::mempool::{BatchId, MempoolInput, Origin, RequestId};
@@ -100,6 +101,7 @@ pub(super) enum Command {
     Evidence { evidence: Box<Evidence>, reply: oneshot::Sender<Result<Hash, String>> },
     PendingEvidence { reply: oneshot::Sender<Vec<Evidence>> },
     PeerStates { reply: oneshot::Sender<Vec<PeerRoundState>> },
+    Read { mode: ReadMode, reply: oneshot::Sender<ReadReply> },
 }
 
 /// Clients that wait for an answer of the replica.
@@ -109,10 +111,11 @@ pub(super) struct Waiting {
     pub(super) checked: BTreeMap<RequestId, oneshot::Sender<Vec<Result<CheckTxResponse, MempoolError>>>>,
     pub(super) admitted: BTreeMap<RequestId, oneshot::Sender<Vec<Result<(), MempoolError>>>>,
     pub(super) evidence: BTreeMap<u64, oneshot::Sender<Result<Hash, String>>>,
+    pub(super) reads: Readers,
 }
 
 impl Waiting {
-    fn next_id(&mut self) -> u64 {
+    pub(super) fn next_id(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
@@ -120,6 +123,7 @@ impl Waiting {
 
 /// The two connections the driver feeds; of one generation.
 pub(super) struct Pumps {
+    pub(super) app: AnyApp,
     pub(super) consensus: Pump<Vec<CallId>>,
     pub(super) mempool: Pump<Vec<(BatchId, usize)>>,
 }
@@ -309,7 +313,7 @@ impl Driver {
             self.metrics.clone(),
             move |batches, answer| Fact::Checked { generation, batches, answer },
         );
-        self.inner.pumps = Some(Pumps { consensus, mempool });
+        self.inner.pumps = Some(Pumps { app: app.clone(), consensus, mempool });
         self.status.app_connected();
         let tip = self.store.tip();
         let saved_results = self.store.results(tip)?.map(Arc::new);
@@ -378,6 +382,7 @@ impl Driver {
                 let _ = reply.send(self.replica.peer_states());
                 Ok(())
             }
+            Command::Read { mode, reply } => self.begin_read(mode, reply),
             Command::FlushMempool { reply } => {
                 self.step(Input::Mempool(MempoolInput::Flush))?;
                 let _ = reply.send(());

@@ -75,6 +75,7 @@ impl Driver {
             Effect::Halt(error) => self.halt(&error.to_string()),
             Effect::GoOn(state) => self.ready(&state),
             Effect::SaveEvidence(changes) => self.store.save_evidence(&changes)?,
+            Effect::ReadAnswer { ticket, outcome } => self.end_read(ticket, outcome),
             Effect::EvidenceAnswer { request, outcome } => {
                 if let Some(reply) = self.inner.waiting.evidence.remove(&request) {
                     let _ = reply.send(outcome);

@@ -9,7 +9,7 @@ use crate::events::{Bus, Subscription};
 use crate::p2p::Network;
 use crate::ports::{
     AddressView, App, AppError, Connection, ConsensusView, DialRequest, HealthCheck, MempoolError, MempoolView, Node,
-    NodeFacts, PeerView, RoundVotes, Store,
+    NodeFacts, PeerView, ReadError, ReadGuarantee, RoundVotes, Store,
 };
 use crate::types::abci::{CheckTxResponse, Request, Response};
 use crate::types::{ChainState, Evidence, PeerRoundState, Round, Step, Time, Tx, Vote};
@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub(super) const COMMANDS_WAITING_MAX: usize = 4096;
 
 /// Why a client gets no answer: the driver is gone.
-const STOPPING: &str = "the node is stopping";
+pub(super) const STOPPING: &str = "the node is stopping";
 
 /// A handle on a running node.
 pub struct Handle {
@@ -42,7 +42,7 @@ impl std::fmt::Debug for Handle {
 }
 
 impl Handle {
-    async fn ask_driver<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+    pub(super) async fn ask_driver<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).await.ok()?;
         answer.await.ok()
@@ -108,6 +108,10 @@ impl Node for Handle {
         };
         let answers = app.call(connection, vec![request]).await?;
         answers.into_iter().next().ok_or_else(|| gone("no answer"))
+    }
+
+    async fn read(&self, request: Request, guarantee: ReadGuarantee) -> Result<Response, ReadError> {
+        self.read_consistently(request, guarantee).await
     }
 
     async fn add_evidence(&self, evidence: Evidence) -> Result<Hash, String> {

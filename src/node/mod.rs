@@ -2,7 +2,7 @@
 //!
 //! Reading order: this file → `assemble` (from the configuration) → `network` (its part about peers) → `driver` (the
 //! loop) → `effects` (what each order does) → `app_link` (the application) → `inbox`, `seen` and `talk` (peers) →
-//! `serve_blocks`, `fetch` (old blocks) → `handle` (clients) → `indexer`, `timers`, `status`, `report`.
+//! `serve_blocks`, `fetch` (old blocks) → `handle`, `reads` (clients) → `indexer`, `timers`, `status`, `report`.
 
 mod app_link;
 mod assemble;
@@ -14,6 +14,7 @@ mod inbox;
 mod indexer;
 mod network;
 mod protocol;
+mod reads;
 mod report;
 mod seen;
 mod serve_blocks;

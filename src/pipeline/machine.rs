@@ -148,6 +148,11 @@ impl Pipeline {
         !matches!(self.phase, Phase::AppAway)
     }
 
+    /// True while the application has applied everything the state says.
+    pub fn is_in_sync(&self) -> bool {
+        matches!(self.phase, Phase::Ready | Phase::Applying(_))
+    }
+
     /// Takes one fact into account. Effects are appended to `out`.
     pub fn step(&mut self, input: PipelineInput, out: &mut Vec<PipelineEffect>) {
         if let Err(error) = self.take(input, out) {

@@ -3,7 +3,8 @@
 //! The machines know nothing of one another. Everything that crosses from one to another crosses here, in order: an
 //! order of consensus to the pipeline is handed over only when all orders before it have gone out.
 //!
-//! Reading order: this file → `machine` → `route` → `start` → `peers` → `direct` → `catch_up` → `listen` → `own_key`.
+//! Reading order: this file → `machine` → `route` → `start` → `peers` → `direct` → `catch_up` → `listen` → `own_key` →
+//! `reads`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod catch_up;
@@ -12,6 +13,7 @@ mod listen;
 mod machine;
 mod own_key;
 mod peers;
+mod reads;
 mod route;
 mod start;
 #[cfg(test)]
@@ -20,9 +22,10 @@ mod tests;
 pub use listen::{Elsewhere, LISTEN_MAX, LISTEN_MIN, listen_for};
 pub use own_key::{KeyCheck, KeyNews};
 pub use peers::PeerInput;
+pub use reads::{READ_PATIENCE, READS_WAITING_MAX};
 pub use start::Resume;
 
-use crate::consensus::{self, Now, RoundNote, Signed, Tick, Timeouts, View};
+use crate::consensus::{self, Now, ReadMode, ReadTicket, RoundNote, Signed, Tick, Timeouts, View};
 use crate::crypto::Hash;
 use crate::evidence;
 use crate::evidence::gossip::EvidenceGossip;
@@ -39,6 +42,7 @@ use crate::types::{
 };
 use listen::Listening;
 use machine::Machine;
+use reads::Reads;
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -90,6 +94,13 @@ pub enum Input {
     },
     /// The time given by [`Effect::WakeAt`] has come.
     Woken(Waker),
+    /// A client wants to read what was decided before now; answered by [`Effect::ReadAnswer`].
+    Read {
+        /// Comes back; counts up.
+        ticket: ReadTicket,
+        /// How sure the answer must be.
+        mode: ReadMode,
+    },
 }
 
 /// Whose signatures count, in the way its protocol speaks.
@@ -249,6 +260,13 @@ pub enum Effect {
         /// Its hash, or why it was refused.
         outcome: Result<Hash, String>,
     },
+    /// The answer to [`Input::Read`]: everything up to this height is applied, and more need not be, or why nobody knows.
+    ReadAnswer {
+        /// Of which question.
+        ticket: ReadTicket,
+        /// The height, or why not and what to do.
+        outcome: Result<Height, String>,
+    },
 }
 
 /// What does not change while the node runs.
@@ -308,6 +326,7 @@ pub struct Replica {
     held_commit: Option<CallId>,
     /// When the block being applied was decided; none for one that a handshake applied.
     decided_at: Option<Tick>,
+    reads: Reads,
     work: VecDeque<Work>,
 }
 
@@ -333,6 +352,7 @@ impl Replica {
             beginning: false,
             held_commit: None,
             decided_at: None,
+            reads: Reads::default(),
             work: VecDeque::new(),
         }
     }
@@ -363,6 +383,7 @@ impl Replica {
             Input::Woken(Waker::Gossip) => self.gossip(now, GossipInput::Woken, out),
             Input::Woken(Waker::Sync) => self.sync(now, SyncInput::Woken, out),
             Input::Woken(Waker::Listening) => self.listened(now, out),
+            Input::Read { ticket, mode } => self.read(now, ticket, mode, out),
         }
         while let Some(work) = self.work.pop_front() {
             match work {

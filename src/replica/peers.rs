@@ -156,6 +156,7 @@ impl Replica {
 
     /// Consensus stops until [`Replica::begin`]: nobody's votes count meanwhile.
     pub(super) fn stop_consensus(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.refuse_all_reads("consensus stopped: this node fetches blocks", out);
         self.consensus = None;
         self.signers_at = None;
         out.push(Effect::Signers(None));

@@ -60,7 +60,8 @@ impl Replica {
                 }
                 consensus::Effect::Accuse(accusation) => self.accuse(accusation),
                 consensus::Effect::RequestSync(height) => self.sync(now, SyncInput::Behind(height), out),
-                consensus::Effect::ReadAt(..) | consensus::Effect::ReadRefused(..) => {}
+                consensus::Effect::ReadAt(ticket, height) => self.read_at(ticket, height, out),
+                consensus::Effect::ReadRefused(ticket, why) => self.refuse_read(ticket, why, out),
                 consensus::Effect::Note(note) => {
                     out.push(Effect::Round(note.clone()));
                     notes.push(note);
@@ -207,6 +208,7 @@ impl Replica {
     /// CheckTx nobody answers would hold up the first Commit of a mended one.
     fn halt(&mut self, now: Now, error: PipelineError, out: &mut Vec<Effect>) {
         self.held_commit = None;
+        self.refuse_all_reads(&format!("consensus stopped: {error}"), out);
         self.work.push_back(Work::Mempool(MempoolInput::AppDown { why: format!("consensus stopped: {error}") }));
         out.push(Effect::Halt(error));
         self.pause_sync(now, out);
@@ -221,6 +223,7 @@ impl Replica {
 
     fn lose_app(&mut self, now: Now, why: String, out: &mut Vec<Effect>) {
         self.held_commit = None;
+        self.refuse_all_reads(&why, out);
         self.work.push_back(Work::Mempool(MempoolInput::AppDown { why: why.clone() }));
         out.push(Effect::WaitForApp { why });
         self.pause_sync(now, out);
@@ -231,6 +234,7 @@ impl Replica {
         self.work.push_back(Work::Mempool(MempoolInput::AppUp));
         if self.consensus.is_some() {
             out.push(Effect::GoOn(state));
+            self.answer_reads(out);
         } else {
             self.evidence = evidence::Pool::new(&state);
             self.beginning = false;
@@ -252,6 +256,7 @@ impl Replica {
         let recorded = block.block().header.app_hash.clone();
         let start = self.start(&state, Some(block), Some(commit), Some(&recorded), begin_at);
         self.state = Arc::clone(&state);
+        self.answer_reads(out);
         self.tell_consensus(consensus::Input::BlockApplied(Box::new(start)));
         self.sync(now, SyncInput::Applied(state), out);
     }

@@ -28,6 +28,7 @@ impl Replica {
     /// Begins consensus after the first handshake.
     pub(super) fn begin(&mut self, now: Now, resume: Resume, out: &mut Vec<Effect>) {
         self.beginning = false;
+        self.refuse_all_reads("consensus began anew: ask again", out);
         self.signers_at = None; // what was told to the machine before may have been lost with it
         let state = Arc::clone(&self.state);
         self.evidence.restore(resume.evidence, &state);

@@ -3,6 +3,7 @@
 
 mod catch_up;
 mod extremes;
+mod reads;
 mod twin;
 mod world;
 

@@ -14,6 +14,8 @@ pub(crate) enum Kind {
     Int,
     Uint,
     Text,
+    /// A text of letters that needs no quotes in a URL. Only our own arguments are.
+    Word,
     Texts,
     Bytes,
     HexBytes,
@@ -88,6 +90,11 @@ impl Args {
     }
 }
 
+/// CometBFT's arguments of a route, then ours.
+fn all_args(route: Route) -> impl Iterator<Item = &'static (&'static str, Kind)> {
+    route.args().iter().chain(route.own_args())
+}
+
 /// Reads the `params` of a request: an object by name, or an array by position.
 pub(crate) fn from_json(route: Route, params: Option<&RawValue>) -> Result<Args, String> {
     let Some(params) = params else { return Ok(Args::default()) };
@@ -95,7 +102,7 @@ pub(crate) fn from_json(route: Route, params: Option<&RawValue>) -> Result<Args,
         let by_name = by_name.unwrap_or_default();
         let read =
             |(name, kind): &(&str, Kind)| by_name.get(*name).map_or(Ok(None), |raw| json_value(*kind, raw.get()));
-        return route.args().iter().map(read).collect::<Result<_, _>>().map(Args);
+        return all_args(route).map(read).collect::<Result<_, _>>().map(Args);
     }
     let unknown = |_| {
         let given = json_type(params.get());
@@ -128,7 +135,7 @@ pub(crate) fn from_uri(route: Route, query: &[(String, String)]) -> Result<Args,
         let given = query.iter().find(|(key, value)| key == name && !value.is_empty());
         given.map_or(Ok(None), |(_, text)| uri_value(*kind, text))
     };
-    route.args().iter().map(read).collect::<Result<_, _>>().map(Args)
+    all_args(route).map(read).collect::<Result<_, _>>().map(Args)
 }
 
 fn json_value(kind: Kind, raw: &str) -> Result<Option<Value>, String> {
@@ -139,7 +146,7 @@ fn json_value(kind: Kind, raw: &str) -> Result<Option<Value>, String> {
     let text = |go_type: &str| serde_json::from_str::<String>(raw).map_err(|_| cannot(go_type));
     match kind {
         Kind::Int | Kind::Uint => integer(kind, raw).map(|number| Some(Value::Int(number))),
-        Kind::Text => Ok(Some(Value::Text(text("string")?))),
+        Kind::Text | Kind::Word => Ok(Some(Value::Text(text("string")?))),
         Kind::Texts => texts(raw).map(|texts| Some(Value::Texts(texts))),
         Kind::Bool => Ok(Some(Value::Bool(serde_json::from_str(raw).map_err(|_| cannot("bool"))?))),
         Kind::Bytes => match serde_json::from_str::<Vec<u8>>(raw) {
@@ -195,6 +202,9 @@ fn json_type(raw: &str) -> &'static str {
 }
 
 fn uri_value(kind: Kind, text: &str) -> Result<Option<Value>, String> {
+    if kind == Kind::Word && text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Ok(Some(Value::Text(text.to_owned())));
+    }
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let is_number = !unsigned.is_empty() && unsigned.bytes().all(|byte| byte.is_ascii_digit());
     if is_number && matches!(kind, Kind::Int | Kind::Uint) {
@@ -218,7 +228,7 @@ fn from_hex(kind: Kind, digits: &str) -> Result<Value, String> {
     let bytes = go_words::hex(digits);
     match kind {
         Kind::Bytes | Kind::HexBytes => bytes.map(Value::Bytes),
-        Kind::Text => Ok(Value::Text(String::from_utf8_lossy(&bytes?).into_owned())),
+        Kind::Text | Kind::Word => Ok(Value::Text(String::from_utf8_lossy(&bytes?).into_owned())),
         Kind::Int => Err("got a hex string arg, but expected 'int64'".to_owned()),
         Kind::Uint => Err("got a hex string arg, but expected 'uint'".to_owned()),
         Kind::Texts => Err("got a hex string arg, but expected 'slice'".to_owned()),

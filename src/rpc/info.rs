@@ -7,7 +7,7 @@ use super::chain::per_page;
 use crate::codec::json::abci::Sparse;
 use crate::codec::json::{Base64, Hex, Int, List, Shown, View, genesis, to_bytes};
 use crate::crypto::PublicKey;
-use crate::ports::Node;
+use crate::ports::{Node, ReadGuarantee};
 use crate::types::abci::{CheckTxKind, CheckTxRequest, InfoRequest, InfoResponse, QueryRequest, QueryResponse};
 use crate::types::abci::{Request, Response};
 use crate::types::{Address, BlockMeta, Evidence, Power, Time, Tx, Version};
@@ -261,7 +261,14 @@ impl<N: Node> Shared<N> {
             height: args.int(2).unwrap_or(0),
             prove: args.flag(3),
         };
-        match self.ask(Request::Query(request)).await? {
+        let answer = match consistency(args.text(4))? {
+            None => self.ask(Request::Query(request)).await?,
+            Some(guarantee) => {
+                let read = self.node.read(Request::Query(request), guarantee).await;
+                read.map_err(|error| error.to_string())?
+            }
+        };
+        match answer {
             Response::Query(response) => Ok(to_bytes(&QueryAnswer { response: View(&response) })),
             other => Err(format!("the application answered query with {}", other.method())),
         }
@@ -282,6 +289,16 @@ impl<N: Node> Shared<N> {
         let added = self.node.add_evidence(evidence.clone()).await;
         let hash = added.map_err(|why| format!("failed to add evidence: {why}"))?;
         Ok(to_bytes(&EvidenceAnswer { hash: Base64(hash.as_ref()) }))
+    }
+}
+
+/// What `consistency` asks for; none for CometBFT's behaviour, an answer from what this node has applied.
+fn consistency(text: &str) -> Result<Option<ReadGuarantee>, String> {
+    match text {
+        "" | "local" => Ok(None),
+        "leased" => Ok(Some(ReadGuarantee::Leased)),
+        "linearizable" => Ok(Some(ReadGuarantee::Linearizable)),
+        other => Err(format!("expected consistency to be `linearizable`, `leased` or `local`, but got {other:?}")),
     }
 }
 

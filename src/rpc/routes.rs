@@ -51,6 +51,15 @@ macro_rules! routes {
                 match self { $(Route::$variant => Access::$access,)* }
             }
 
+            /// Names and kinds of the arguments that CometBFT does not have, in the order in which they follow those it
+            /// has. They are given by name only: by position a call has as many as in CometBFT.
+            pub(crate) fn own_args(self) -> &'static [(&'static str, Kind)] {
+                match self {
+                    Route::AbciQuery => &[("consistency", Kind::Word)],
+                    _ => &[],
+                }
+            }
+
             /// The route of a name.
             pub fn find(name: &str) -> Option<Route> {
                 match name { $($name => Some(Route::$variant),)* _ => None }

@@ -1,7 +1,7 @@
 //! A driver in memory around the replica: no tasks, no files, no clock; and an application and a disk to go with it.
 
 use crate::consensus::tendermint::Message;
-use crate::consensus::{EmptyBlocks, Now, Signed, Tick, Timeouts};
+use crate::consensus::{EmptyBlocks, Now, ReadTicket, Signed, Tick, Timeouts};
 use crate::crypto::{Hash, PrivateKey, Signature, Verified, sha256};
 use crate::gossip::Heard;
 use crate::mempool::{BatchId, Mempool, MempoolConfig, MempoolEffect, MempoolInput, Origin, RequestId};
@@ -158,7 +158,7 @@ pub(super) struct World {
     own: Option<Address>,
     pub(super) disk: Disk,
     pub(super) app: ModelApp,
-    replica: Replica,
+    pub(super) replica: Replica,
     answers: VecDeque<Input>,
     facts: VecDeque<Fact>,
     effects: VecDeque<Effect>,
@@ -186,6 +186,8 @@ pub(super) struct World {
     /// Answers clients got to CheckTx: taken, refused.
     taken: usize,
     pub(super) refused: usize,
+    /// Answers clients got who wanted to read.
+    pub(super) reads: Vec<(ReadTicket, Result<Height, String>)>,
 }
 
 fn key() -> PrivateKey {
@@ -288,6 +290,7 @@ impl World {
             hasty: None,
             taken: 0,
             refused: 0,
+            reads: Vec::new(),
         }
     }
 
@@ -522,6 +525,7 @@ impl World {
                 assert!(before.is_none_or(|before| before == id), "block {height} was acknowledged with other content");
             }
             Effect::WakeAt { waker: Waker::Listening, at } => self.listens_until = Some(at),
+            Effect::ReadAnswer { ticket, outcome } => self.reads.push((ticket, outcome)),
             Effect::Key(news) => {
                 self.key_news.push(news);
                 if let KeyNews::Elsewhere(elsewhere) = news {

@@ -237,6 +237,8 @@ pub(super) struct FakeNode {
     /// Sizes of the batches submitted.
     pub(super) batches: Mutex<Vec<usize>>,
     pub(super) network: FakeNetwork,
+    /// What sure reads were asked for.
+    pub(super) reads: Mutex<Vec<ReadGuarantee>>,
 }
 
 /// Whom the node knows.
@@ -252,7 +254,14 @@ pub(super) struct FakeNetwork {
 impl FakeNode {
     pub(super) fn new(submitted: Submitted) -> FakeNode {
         let store = Arc::new(FakeStore::recorded());
-        FakeNode { store, bus: Bus::default(), submitted, batches: Mutex::default(), network: FakeNetwork::default() }
+        FakeNode {
+            store,
+            bus: Bus::default(),
+            submitted,
+            batches: Mutex::default(),
+            network: FakeNetwork::default(),
+            reads: Mutex::default(),
+        }
     }
 
     /// Publishes a block with these transactions.
@@ -361,6 +370,13 @@ impl Node for FakeNode {
             }),
             _ => Response::CheckTx(CheckTxResponse::default()),
         })
+    }
+    async fn read(&self, request: Request, guarantee: ReadGuarantee) -> Result<Response, ReadError> {
+        if self.submitted == Submitted::Refused {
+            return Err(ReadError::Refused("no leader is known: ask again in a second".into()));
+        }
+        self.reads.lock().expect("not poisoned").push(guarantee);
+        Ok(self.ask(request).await?)
     }
     async fn add_evidence(&self, _: Evidence) -> Result<Hash, String> {
         Ok(Hash::EMPTY)

@@ -2,6 +2,7 @@
 
 use super::fake::{FakeNode, Submitted};
 use super::recorded::{ask, shared};
+use crate::ports::ReadGuarantee;
 use crate::rpc::RpcConfig;
 use crate::rpc::args::{from_json, from_uri};
 use crate::rpc::chain::{page, per_page};
@@ -159,6 +160,48 @@ async fn a_refused_transaction_says_why() {
     assert_eq!(answer["error"]["data"], "tx already exists in cache");
     let answer = ask(&shared, &send("broadcast_tx_commit")).await;
     assert_eq!(answer["error"]["data"], "error on broadcastTxCommit: tx already exists in cache");
+}
+
+#[tokio::test]
+async fn a_query_says_how_fresh_its_answer_must_be() {
+    let node = shared(Submitted::Stuck);
+    let query = |consistency: serde_json::Value| json!({"id": 1, "method": "abci_query", "params": {"data": "747830", "consistency": consistency}});
+    for (asked, reads) in [("local", 0), ("", 0), ("leased", 1), ("linearizable", 2)] {
+        let answer = ask(&node, &query(json!(asked))).await;
+        assert_eq!(answer["result"]["response"]["log"], "exists", "{asked}: {answer}");
+        assert_eq!(node.node.reads.lock().unwrap().len(), reads, "{asked}");
+    }
+    assert_eq!(*node.node.reads.lock().unwrap(), [ReadGuarantee::Leased, ReadGuarantee::Linearizable]);
+    for (asked, why) in [
+        (json!("strong"), "expected consistency to be `linearizable`, `leased` or `local`, but got \"strong\""),
+        (json!("Local"), "but got \"Local\""),
+        (json!(5), "cannot unmarshal number into Go value of type string"),
+    ] {
+        let answer = ask(&node, &query(asked.clone())).await;
+        assert!(answer["error"]["data"].as_str().unwrap_or_default().contains(why), "{asked}: {answer}");
+    }
+    let refusing = shared(Submitted::Refused);
+    let answer = ask(&refusing, &query(json!("linearizable"))).await;
+    assert_eq!(answer["error"]["data"], "no leader is known: ask again in a second");
+    assert_eq!(ask(&refusing, &query(json!("local"))).await["result"]["response"]["log"], "exists");
+}
+
+#[test]
+fn the_freshness_of_a_query_is_named_and_does_not_change_how_cometbfts_arguments_are_read() {
+    let route = Route::AbciQuery;
+    let in_url = |text: &str| from_uri(route, &[("consistency".to_owned(), text.to_owned())]);
+    for text in ["leased", "\"leased\""] {
+        assert_eq!(in_url(text).unwrap().text(4), "leased", "{text}");
+    }
+    assert!(in_url("a b").is_err() && in_url("[1]").is_err());
+    let by_position = |params: &str| {
+        let raw = serde_json::value::RawValue::from_string(params.to_owned()).unwrap();
+        from_json(route, Some(&raw))
+    };
+    assert_eq!(by_position(r#"["/k","01","0",false]"#).unwrap().text(4), "");
+    let refusal = by_position(r#"["/k","01","0",false,"leased"]"#).unwrap_err();
+    assert!(refusal.starts_with("expected 4 parameters ([path data height prove]), got 5"), "{refusal}");
+    assert!(endpoints("h", &RpcConfig::default()).contains("//h/abci_query?path=_&data=_&height=_&prove=_\""));
 }
 
 #[test]

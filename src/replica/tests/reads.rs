@@ -1,0 +1,53 @@
+//! Clients that want to read what was decided last.
+
+use super::world::{Fact, World};
+use crate::consensus::{Now, ReadMode, ReadTicket, Tick};
+use crate::replica::Input;
+use crate::types::{Height, Time};
+
+fn read(world: &mut World, ticket: u64) {
+    world.take(Fact::Input(Input::Read { ticket: ReadTicket(ticket), mode: ReadMode::Confirmed }));
+    world.settle();
+}
+
+#[test]
+fn tendermint_refuses_and_says_what_to_do_instead() {
+    let mut world = World::new();
+    assert!(world.run_to(3));
+    read(&mut world, 1);
+    let (ticket, outcome) = world.reads.pop().expect("answered at once");
+    assert_eq!(ticket, ReadTicket(1));
+    assert!(outcome.unwrap_err().contains("consistency=local"));
+}
+
+#[test]
+fn a_read_allowed_above_what_is_applied_waits_for_its_block() {
+    let mut world = World::new();
+    assert!(world.run_to(3));
+    let applied = world.replica.state().last_block_height;
+    let now = Now { tick: Tick(1), wall: Time::UNIX_EPOCH };
+    let mut out = Vec::new();
+    // As if a protocol with linearizable reads had been asked, and had answered.
+    for (ticket, height) in [(1, applied), (2, applied.next().next())] {
+        world.replica.reads.ask(ReadTicket(ticket), now.tick);
+        world.replica.read_at(ReadTicket(ticket), height, &mut out);
+    }
+    assert_eq!(out.len(), 1, "what is applied may be read at once: {out:?}");
+    assert!(world.run_to(applied.get() + 1));
+    assert_eq!(world.reads, []);
+    assert!(world.run_to(applied.get() + 2));
+    assert_eq!(world.reads, [(ReadTicket(2), Ok(Height::new(applied.get() + 2)))]);
+}
+
+#[test]
+fn while_the_application_is_away_nobody_reads() {
+    let mut world = World::new();
+    assert!(world.run_to(2));
+    world.replica.reads.ask(ReadTicket(1), Tick(1));
+    world.lose_app();
+    world.take(Fact::AppLost);
+    world.take(Fact::Input(Input::Read { ticket: ReadTicket(2), mode: ReadMode::Leased }));
+    let away = |(_, outcome): &(ReadTicket, Result<Height, String>)| outcome.as_ref().is_err_and(|why| !why.is_empty());
+    world.settle();
+    assert!(world.reads.iter().any(|(ticket, _)| *ticket == ReadTicket(2)) && world.reads.iter().all(away));
+}
