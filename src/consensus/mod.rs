@@ -3,8 +3,8 @@
 //! A machine is told facts ([`Input`]) and answers with an ordered list of orders ([`Effect`]). It has no clock, no
 //! randomness, no thread and no IO; who runs it, the node or the simulator, makes no difference to it.
 //!
-//! Reading order: this file → `input` → `effect` → `direct` → `quorum` → `tally` → `blocks` → `tendermint/` → `pbft/` →
-//! `raft/`.
+//! Reading order: this file → `input` → `effect` → `direct` → `quorum` → `tally` → `blocks` → `recent` → `tendermint/` →
+//! `pbft/` → `raft/`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod blocks;
@@ -14,6 +14,7 @@ mod input;
 pub mod pbft;
 pub mod quorum;
 pub mod raft;
+mod recent;
 pub mod tally;
 pub mod tendermint;
 mod view;
@@ -22,6 +23,7 @@ pub use direct::Direct;
 pub use effect::{Accusation, BuildOrder, Decision, Effect, Effects, RoundNote};
 pub use input::{BlockVerdict, EmptyBlocks, Input, ReadMode, ReadTicket, Signed, Start, Timeouts};
 
+pub use recent::{RECENT_BLOCKS_MAX, RECENT_BYTES_MAX, Recent};
 pub use view::{Lead, RaftRole, RoundVotes, View, ViewPhase};
 
 use crate::types::Time;
