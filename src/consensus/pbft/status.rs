@@ -5,8 +5,10 @@ use super::{Pbft, timers};
 use crate::consensus::{Direct, Effect, Effects, Now, Reaction, Tick, quorum};
 use crate::crypto::Verified;
 use crate::types::{
-    Address, Height, NodeId, PbftStatement, Power, Proposal, Round, Source, Statement, StatementBody, VoteKind,
+    Address, CandidateBlock, ExtendedCommit, Height, NodeId, PbftStatement, Power, Proposal, Round, Source, Statement,
+    StatementBody, VoteKind,
 };
+use std::sync::Arc;
 
 /// More than a third of the power this many heights ahead: its blocks must be fetched.
 const HEIGHTS_AHEAD_TO_SYNC: u64 = 2;
@@ -22,6 +24,22 @@ pub(super) struct PeerState {
     helped_at: Option<Tick>,
     /// The height and view whose proposal it lacks, and how often it said so.
     lacks: Option<(Height, Round, u32)>,
+    /// The decided height it is at, and how often it said so without the block.
+    decided: Option<(Height, u32)>,
+}
+
+impl PeerState {
+    /// Whether to send a decided block to a peer that says again that it lacks it: at once, then ever more rarely. It says
+    /// so ten times a second, and the first copy may take seconds; more would fill its queue, and it would be dropped.
+    fn is_block_due(&mut self, height: Height) -> bool {
+        let times = match self.decided {
+            Some((known, _)) if known > height => return false, // no honest peer goes back
+            Some((known, times)) if known == height => times.saturating_add(1),
+            _ => 1,
+        };
+        self.decided = Some((height, times));
+        matches!(times, 1 | 4 | 16) || times.is_multiple_of(64)
+    }
 }
 
 /// A status, opened.
@@ -108,13 +126,7 @@ impl Pbft {
         }
         if let Some(commit) = self.current.commit().cloned() {
             let block = self.current.blocks.block(&commit.block_id).cloned();
-            let has = place.proposal.is_some_and(|proposal| proposal.block_id == commit.block_id);
-            let at = (ours, commit.round);
-            say(Some(peer), Direct::Commit(Verified::trusted(commit)), out);
-            if let Some(block) = block.filter(|_| !has) {
-                tell_parts(Some(peer), at, &block, out);
-            }
-            return;
+            return self.send_decided(peer, commit, block, place.proposal, out);
         }
         self.send_view(peer, place, out);
         if place.view <= self.view && self.is_active() {
@@ -124,13 +136,26 @@ impl Pbft {
     }
 
     /// The commit that lets a peer one height behind decide, and the block it lacks.
-    fn send_last_height(&self, peer: NodeId, proposal: Option<&Proposal>, out: &mut Effects<Pbft>) {
+    fn send_last_height(&mut self, peer: NodeId, proposal: Option<&Proposal>, out: &mut Effects<Pbft>) {
         let Some(commit) = self.current.start.last_commit.clone() else { return };
-        let has = proposal.is_some_and(|proposal| proposal.block_id == commit.block_id);
+        let block = self.current.start.last_block.clone();
+        self.send_decided(peer, commit, block, proposal, out);
+    }
+
+    fn send_decided(
+        &mut self,
+        peer: NodeId,
+        commit: ExtendedCommit,
+        block: Option<Arc<CandidateBlock>>,
+        theirs: Option<&Proposal>,
+        out: &mut Effects<Pbft>,
+    ) {
+        let has = theirs.is_some_and(|proposal| proposal.block_id == commit.block_id);
         let at = (commit.height, commit.round);
         say(Some(peer), Direct::Commit(Verified::trusted(commit)), out);
-        if let Some(block) = self.current.start.last_block.as_ref().filter(|_| !has) {
-            tell_parts(Some(peer), at, block, out);
+        let Some(block) = block.filter(|_| !has) else { return };
+        if self.peers.entry(peer).or_default().is_block_due(at.0) {
+            tell_parts(Some(peer), at, &block, out);
         }
     }
 

@@ -13,6 +13,8 @@ use crate::types::{
 
 /// VIEW-CHANGEs kept of members of the next set that are not in ours.
 const STRANGERS_MAX: usize = 256;
+/// Blocks kept because we PREPAREd them, of so many views. An honest primary decides long before.
+const PREPARED_KEPT_MAX: usize = 16;
 
 /// The newest VIEW-CHANGE of a replica.
 #[derive(Debug, Clone)]
@@ -129,14 +131,24 @@ impl Pbft {
         self.forget_old_view_changes();
     }
 
-    /// Forgets blocks no rule can need any more.
+    /// Forgets blocks no rule can need any more. Those we PREPAREd stay: a replica that hid its own PREPARE may show a
+    /// certificate for one of them views later, and then the block must be somewhere, or one liar stops everybody.
     fn prune_blocks(&mut self) {
         let prepared = self.highest_prepared(next_view(self.view));
         let decided = self.current.commit().map(|commit| commit.block_id);
         let proposed = self.current.proposals.values().map(|proposal| proposal.block_id);
         let needed = proposed.chain(prepared.map(|(_, id)| id)).chain(decided).chain(self.chosen());
-        let needed: Vec<PartSetHeader> = needed.map(|id| id.parts).collect();
+        let needed: Vec<PartSetHeader> = needed.chain(self.prepared_by_us()).map(|id| id.parts).collect();
         self.current.blocks.retain(&needed);
+    }
+
+    /// What we PREPAREd at this height, in the newest views.
+    fn prepared_by_us(&self) -> Vec<BlockId> {
+        let Some((index, _)) = self.current.own_seat() else { return Vec::new() };
+        let tally = &self.current.tally;
+        let vote = |view: Round| tally.set(view, VoteKind::Prevote)?.by_index(index)?.block_id;
+        let mut ids: Vec<BlockId> = tally.rounds().filter_map(vote).collect();
+        ids.split_off(ids.len().saturating_sub(PREPARED_KEPT_MAX))
     }
 
     /// Forgets VIEW-CHANGEs that can neither be joined nor make a NEW-VIEW.

@@ -62,6 +62,13 @@ impl Raft {
         matches!(self.role, Role::Leader(_)) || recently
     }
 
+    /// Thesis §6.4.1: who heard a leader elects nobody else for an election timeout, in whatever term it is by now: it may
+    /// have been told of a later one, and the leader, who was not, still answers by its lease. A vote that was given stays.
+    fn keeps_lease(&self, now: Now, candidate: &Address, asked: Round) -> bool {
+        let given = asked == self.term && self.voted_for == Some(*candidate);
+        self.hears_leader(now) && !given
+    }
+
     /// No leader was heard for too long: asks whether an election could be won (thesis §9.6).
     pub(super) fn canvass(&mut self, now: Now, out: &mut Effects<Raft>) {
         let (Some((_, own)), Some(asked)) = (self.own_seat(), next_term(self.term)) else { return };
@@ -107,7 +114,7 @@ impl Raft {
         self.help_if_one_behind(now, peer, last.height, out);
         let granted = match election {
             Election::PreVote => asked > self.term && !self.hears_leader(now) && self.is_fit(&by, last),
-            Election::Vote if asked > self.term && self.hears_leader(now) => false,
+            Election::Vote if self.keeps_lease(now, &by, asked) => false,
             Election::Vote | Election::Handover => self.vote(now, by, asked, last, out),
         };
         let (term, height) = (self.term, self.height());

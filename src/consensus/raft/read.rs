@@ -9,6 +9,9 @@ use std::collections::VecDeque;
 
 /// Reads that wait at a leader, or at a follower; more are refused.
 const READS_WAITING_MAX: usize = 4096;
+/// Questions of one follower that wait at a leader. It has one in flight, and a few it gave up; with more, whoever is
+/// connected could have all the places, and fill the outbox with the answers.
+const READS_OF_PEER_MAX: usize = 4;
 
 const TOO_MANY: &str = "too many reads wait here: try again in a moment";
 
@@ -29,6 +32,12 @@ pub(super) struct Reads {
 }
 
 impl Reads {
+    /// Questions of one follower that wait.
+    fn of(&self, follower: NodeId) -> usize {
+        let asked = |reader: &Reader| matches!(reader, Reader::Follower { peer, .. } if *peer == follower);
+        self.waiting.iter().filter(|(_, reader)| asked(reader)).count()
+    }
+
     pub(super) fn refuse(&self, why: &str, out: &mut Effects<Raft>) {
         for (_, reader) in &self.waiting {
             if let Reader::Own(ticket) = reader {
@@ -169,7 +178,7 @@ impl Raft {
         let Role::Leader(leadership) = &mut self.role else {
             return Reaction::Ignored("a read for a leader, which we are not");
         };
-        if leadership.reads.waiting.len() >= READS_WAITING_MAX {
+        if leadership.reads.waiting.len() >= READS_WAITING_MAX || leadership.reads.of(peer) >= READS_OF_PEER_MAX {
             return Reaction::Ignored("too many reads wait here");
         }
         leadership.reads.waiting.push_back((leadership.beat + 1, Reader::Follower { peer, to, ticket }));

@@ -343,3 +343,29 @@ fn who_decides_says_no_status_who_waits_says_it_often_and_who_idles_rarely() {
     story.next_height(0, &block(1, "A"), &set);
     assert_eq!(statuses(&mut story, Duration::from_millis(100)), 0);
 }
+
+#[test]
+fn a_peer_one_block_behind_gets_its_block_at_once_and_then_ever_more_rarely_while_it_says_it_lacks_it() {
+    let set = set_of(&[0, 1, 2, 3]);
+    let own = primary(&set, 1);
+    let mut begin = start(&set, Some(own), 2);
+    let decided = block(1, "A");
+    begin.last_commit = Some(commit_of(&set, &[0, 1, 2], (1, 0), decided.id()));
+    begin.last_validators = Some(Arc::clone(&set));
+    begin.last_block = Some(decided);
+    let mut story = Story::begin(begin, own, &[]);
+    let behind = story.others()[0];
+    let mut copies = Vec::new();
+    for status in 1..=200_u32 {
+        story.tick = story.tick.plus(Duration::from_millis(100));
+        story.quietly();
+        let body = PbftStatement::Status { view: Round::ZERO, height: at(1), active: true, proposal: None };
+        story.state(statement_of(behind, body));
+        let said = story.everything();
+        assert!(said.iter().any(|words| words == "send the commit of 1"), "{said:?}");
+        if said.iter().any(|words| words == "send part") {
+            copies.push(status);
+        }
+    }
+    assert_eq!(copies, [1, 4, 16, 64, 128, 192]);
+}

@@ -458,3 +458,24 @@ fn after_a_crash_the_primary_proposes_the_same_block() {
     story.step(Input::BlockBuilt { height: at(1), round: Round::ZERO, block: Arc::clone(&a) });
     story.crash().expect(&["sign pre-prepare 0 A"]);
 }
+
+#[test]
+fn a_block_we_prepared_stays_here_because_somebody_may_hold_its_certificate_and_hide_it() {
+    let mut story = Story::of_four(2);
+    let a = block(1, "A");
+    // We see no quorum of PREPAREs; whoever hid its own from us has one.
+    story.accepted(0, &a);
+    story.wait(VIEW_TIMEOUT);
+    story.signed();
+    assert_eq!(story.machine.round(), Round::new(1));
+    let others = story.others();
+    let hidden = certificate_of(&story.set, &others, (1, 0), a.id());
+    story.quietly();
+    story.state(view_change_of(others[0], (1, 2), None, Some(hidden)));
+    story.state(view_change_of(others[1], (1, 2), None, None));
+    story.signed();
+    // Nobody sends us the block: we have it.
+    let said = story.said();
+    assert!(said.iter().any(|words| words == "tell new-view 2 for A"), "{said:?}");
+    assert!(said.iter().any(|words| words == "tell pre-prepare 2 A"), "{said:?}");
+}

@@ -199,3 +199,39 @@ fn reads_at_every_node_are_answered_while_leaders_change() {
     }
     assert!(answered > 1000 && refused > 50, "{answered} answered, {refused} refused");
 }
+
+#[test]
+fn thesis_6_4_1_who_just_heard_a_leader_elects_nobody_else_in_a_term_it_was_merely_told_of() {
+    let mut scene = Scene::of(&set_of(&[0, 1, 2, 3, 4]), 0, 1);
+    scene.wait(ELECTION * 2);
+    scene.beat(1, 1, 1);
+    // A late word of term 2: it makes us leave term 1, but the leader of term 1 may still answer by its lease.
+    scene.state(3, RaftStatement::Following { term: Round::new(2), height: Height::FIRST, entry: None, beat: 0 });
+    assert_eq!(scene.term(), 2);
+    let ask = |scene: &mut Scene| scene.asked_for_vote(2, 2, Election::Vote, position(1, None));
+    assert!(!ask(&mut scene), "the lease was promised a moment ago");
+    scene.tick = scene.tick.plus(ELECTION);
+    assert!(ask(&mut scene));
+}
+
+#[test]
+fn a_peer_has_four_questions_waiting_however_many_it_asks() {
+    let mut scene = settled();
+    scene.said.clear();
+    for ticket in 1..=300 {
+        scene.state(2, RaftStatement::ReadIndex { ticket });
+    }
+    // Whatever heartbeat they wait for is answered.
+    for beat in 1..=6 {
+        scene.follow(1, Some(1), beat);
+    }
+    let told = scene.statements();
+    let tickets: Vec<u64> = told
+        .iter()
+        .filter_map(|body| match body {
+            RaftStatement::ReadAt { ticket, .. } => Some(*ticket),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(tickets, [1, 2, 3, 4]);
+}
