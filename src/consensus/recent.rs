@@ -46,4 +46,3 @@ impl Recent {
         self.blocks.back().map(|(_, commit)| commit.height)
     }
 }
-

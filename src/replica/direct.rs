@@ -3,7 +3,7 @@
 
 use super::machine::Machine;
 use super::{Effect, Now, Replica};
-use crate::consensus::{self, Direct, Reaction};
+use crate::consensus::{self, Direct, RECENT_BLOCKS_MAX, Reaction};
 use crate::evidence::gossip::EvidenceGossipInput;
 use crate::gossip::{DirectSigners, HeardDirect};
 use crate::mempool::gossip::TxGossipInput;
@@ -11,8 +11,8 @@ use crate::sync::SyncInput;
 use crate::types::{Height, NodeId, Source};
 use std::sync::Arc;
 
-/// The protocol hands the last block to a peer one behind; who is further behind fetches.
-const HEIGHTS_AHEAD_TO_FETCH: u64 = 2;
+/// The protocol hands blocks to a peer a few behind; who is further behind fetches.
+const HEIGHTS_AHEAD_TO_FETCH: u64 = RECENT_BLOCKS_MAX as u64 + 1;
 
 impl Replica {
     /// Takes in what a replica said, its signatures checked.

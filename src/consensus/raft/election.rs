@@ -111,7 +111,7 @@ impl Raft {
             return Reaction::Ignored("a term too far ahead");
         }
         self.see_height(now, last.height, out);
-        self.help_if_one_behind(now, peer, last.height, out);
+        self.help_if_behind(now, peer, last.height, out);
         let granted = match election {
             Election::PreVote => asked > self.term && !self.hears_leader(now) && self.is_fit(&by, last),
             Election::Vote if self.keeps_lease(now, &by, asked) => false,

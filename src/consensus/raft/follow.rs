@@ -4,13 +4,13 @@ use super::height::Outcome;
 use super::speak::To;
 use super::{Leader, Raft, Role, election};
 use crate::consensus::blocks::PartTaken;
-use crate::consensus::{Effect, Effects, Now, Reaction, RoundNote};
+use crate::consensus::{Effect, Effects, Now, RECENT_BLOCKS_MAX, Reaction, RoundNote};
 use crate::types::{
     Address, ExtendedCommit, Height, JournalMessage, JournalRecord, NodeId, Part, Proposal, RaftStatement, Round,
     Source, Step,
 };
 
-/// A peer this many heights ahead is not just quicker: its blocks must be fetched.
+/// A peer this many heights ahead is not just quicker: if nobody hands us its blocks soon, they must be fetched.
 const HEIGHTS_AHEAD_TO_SYNC: u64 = 2;
 
 impl Raft {
@@ -103,7 +103,7 @@ impl Raft {
         if let Some(leader) = &mut self.leader {
             leader.beat = leader.beat.max(beat);
         }
-        self.help_if_one_behind(now, peer, height, out);
+        self.help_if_behind(now, peer, height, out);
         self.say_following(peer, beat, out);
         Reaction::Accepted
     }
@@ -256,13 +256,16 @@ impl Raft {
         Reaction::Accepted
     }
 
-    /// Has blocks fetched when somebody is well ahead of us; again only after a while, or for more.
+    /// Has blocks fetched when somebody is further ahead than blocks are handed on, or well ahead while we get nowhere;
+    /// again only after a while, or for more.
     pub(super) fn see_height(&mut self, now: Now, height: Height, out: &mut Effects<Raft>) {
         let ours = self.height();
-        if height.get() < ours.get().saturating_add(HEIGHTS_AHEAD_TO_SYNC) {
+        let behind = height.get().saturating_sub(ours.get());
+        let patience = self.current.start.timeouts.election;
+        let handed_on = behind <= RECENT_BLOCKS_MAX as u64 && now.tick.since(self.current.began_at) < patience;
+        if behind < HEIGHTS_AHEAD_TO_SYNC || handed_on {
             return;
         }
-        let patience = self.current.start.timeouts.election;
         let asked = self.sync_asked.is_some_and(|(to, at)| to >= height && now.tick.since(at) < patience);
         if !asked {
             self.sync_asked = Some((height, now.tick));

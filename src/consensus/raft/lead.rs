@@ -261,7 +261,7 @@ impl Raft {
         known.height = Some(height);
         known.entry = entry;
         self.serve(now, peer, out);
-        self.help_if_one_behind(now, peer, height, out);
+        self.help_if_behind(now, peer, height, out);
         Reaction::Accepted
     }
 
@@ -309,19 +309,22 @@ impl Raft {
         state.acks.by_index(index).is_some() || state.verifying.contains_key(&index) || state.refusals.contains(&index)
     }
 
-    /// Sends the last block and its commit to a peer exactly one behind: it cannot fetch it (what proves it is in the
-    /// next one). Everybody does, not only a leader: the peer may be the one to lead.
-    pub(super) fn help_if_one_behind(&mut self, now: Now, peer: NodeId, height: Height, out: &mut Effects<Raft>) {
+    /// Sends the block it lacks, and its commit, to a peer a few behind. The last one it could not fetch (what proves it
+    /// is in the next one), and one that fetches never gets level where blocks come quickly. Each block once it says that
+    /// it is there. Everybody does, not only a leader: the peer may be the one to lead.
+    pub(super) fn help_if_behind(&mut self, now: Now, peer: NodeId, height: Height, out: &mut Effects<Raft>) {
         let start = &self.current.start;
-        if start.height.previous() != Some(height) {
-            return;
-        }
+        let Some((block, commit)) = self.recent.get(height).filter(|_| height < start.height) else { return };
+        let last = start.height.previous() == Some(height);
+        let grown = self.current.grown_last_commit().filter(|_| last);
+        let (block, commit) = (Arc::clone(block), grown.unwrap_or_else(|| commit.clone()));
         let (pause, base) = (start.timeouts.heartbeat, start.timeouts.election);
-        let (Some(commit), Some(block)) = (self.current.grown_last_commit(), start.last_block.clone()) else { return };
+        let leads = matches!(self.role, Role::Leader(_));
         let Some(known) = self.peers.get_mut(&peer) else { return };
+        let was_sent = known.proposed.is_some_and(|sent| (sent.height, sent.term) == (height, commit.round));
         let wait = match due(known.helped, (height, commit.round), now) {
             // It has hardly had the time to apply what it was told.
-            Resend::First if now.tick.since(self.current.began_at) < pause => return,
+            Resend::First if last && (was_sent || !leads) && now.tick.since(self.current.began_at) < pause => return,
             Resend::NotYet => return,
             Resend::First => base,
             Resend::Again(wait) => wait.saturating_mul(2).min(base.saturating_mul(RESEND_FACTOR_MAX)),

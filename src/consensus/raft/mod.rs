@@ -23,7 +23,7 @@ mod speak;
 mod view;
 
 use super::tally::ROUNDS_AHEAD_MAX;
-use super::{Direct, Effect, Effects, Input, Now, Protocol, Reaction, RoundNote, Signed, Start, Tick};
+use super::{Direct, Effect, Effects, Input, Now, Protocol, Reaction, Recent, RoundNote, Signed, Start, Tick};
 use crate::types::{
     Address, Height, JournalRecord, LogPosition, NodeId, Round, Source, Standing, StatementBody, Step, ValidatorSet,
 };
@@ -74,6 +74,8 @@ pub struct Raft {
     election_at: Tick,
     /// Elections tried since a leader was heard; goes into the random part of the timeout.
     attempt: u32,
+    /// The last blocks decided, for peers behind.
+    recent: Recent,
     /// Connected peers.
     peers: BTreeMap<NodeId, Peer>,
     outbox: Outbox,
@@ -98,12 +100,14 @@ impl Protocol for Raft {
             heard_at: now.tick,
             election_at: now.tick,
             attempt: 0,
+            recent: Recent::default(),
             peers: BTreeMap::new(),
             outbox: Outbox::default(),
             asking: Asking::new(now),
             sync_asked: None,
             wake: None,
         };
+        machine.keep_last_block();
         machine.replay(now, records);
         machine.resume(now, out);
         machine
@@ -329,6 +333,7 @@ impl Raft {
         let mut next = HeightState::new(now, start, self.term);
         next.carry_over(&mut self.current);
         self.current = next;
+        self.keep_last_block();
         self.persist_standing(out);
         out.push(Effect::Note(RoundNote::Step { height: self.height(), round: self.term, step: Step::NewHeight }));
         match &self.role {
@@ -347,6 +352,13 @@ impl Raft {
         if matches!(self.role, Role::Follower) {
             self.note_leader(out);
             self.report(out);
+        }
+    }
+
+    fn keep_last_block(&mut self) {
+        let start = &self.current.start;
+        if let (Some(block), Some(commit)) = (&start.last_block, &start.last_commit) {
+            self.recent.push(Arc::clone(block), commit.clone());
         }
     }
 

@@ -2,9 +2,9 @@
 
 use super::scene::{ELECTION, HEARTBEAT, Scene, ack, address, block, position, set_of, start};
 use super::world::World;
-use crate::consensus::{Direct, EmptyBlocks, Input, RaftRole, Reaction, Signed};
+use crate::consensus::{Direct, EmptyBlocks, Input, RECENT_BLOCKS_MAX, RaftRole, Reaction, Recent, Signed};
 use crate::crypto::Verified;
-use crate::types::{Election, Height, RaftStatement, Round};
+use crate::types::{Election, ExtendedCommit, Height, RaftStatement, Round};
 
 #[test]
 fn thesis_9_6_a_node_that_was_cut_off_comes_back_without_disturbing_the_leader() {
@@ -153,6 +153,25 @@ fn a_peer_one_block_behind_is_given_the_block_and_its_commit_and_one_further_beh
 }
 
 #[test]
+fn a_peer_some_blocks_behind_gets_level_without_fetching_while_the_others_decide_on() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 3, 3);
+        assert!(world.run_until(10, |world| world.lowest() >= Height::new(3)));
+        let lone = (world.leader().expect("a leader") + 1) % 3;
+        world.isolate(lone);
+        let behind = |world: &World| world.highest().get() - world.nodes[lone].stored.get();
+        assert!(world.run_until(10, |world| behind(world) >= RECENT_BLOCKS_MAX as u64 / 2));
+        let fetched = world.fetches;
+        world.heal();
+        let (healed_at, decided) = (world.tick, world.highest());
+        assert!(world.run_until(10, |world| behind(world) <= 1), "seed {seed}: {}", world.standing());
+        assert!(world.highest() > decided, "seed {seed}: the others waited");
+        assert_eq!(world.fetches, fetched, "seed {seed}: blocks were fetched");
+        assert!(world.tick.since(healed_at) < ELECTION * 3, "seed {seed}: {:?}", world.tick.since(healed_at));
+    }
+}
+
+#[test]
 fn a_sole_validator_decides_without_anybody() {
     let mut world = World::new(1, 1, 1);
     assert!(world.run_until(5, |world| world.lowest() >= Height::new(10)), "{}", world.standing());
@@ -209,4 +228,23 @@ fn the_view_shows_whose_acknowledgement_is_missing() {
     missing.sort();
     wanted.sort();
     assert_eq!((missing, view.votes.len(), view.round), (wanted, 1, Round::new(1)));
+}
+
+#[test]
+fn recent_blocks_are_bounded_and_stand_without_a_gap() {
+    let mut recent = Recent::default();
+    let mut push = |recent: &mut Recent, height: u64| {
+        let block = block(height, "recent");
+        let (block_id, round) = (block.id(), Round::ZERO);
+        let commit = ExtendedCommit { height: Height::new(height), round, block_id, signatures: Vec::new() };
+        recent.push(block, commit);
+    };
+    let held =
+        |recent: &Recent| (1..100).filter(|height| recent.get(Height::new(*height)).is_some()).collect::<Vec<_>>();
+    (5..25).for_each(|height| push(&mut recent, height));
+    assert_eq!(held(&recent), (25 - RECENT_BLOCKS_MAX as u64..25).collect::<Vec<_>>());
+    let (block, commit) = recent.get(Height::new(20)).expect("kept");
+    assert_eq!((block.block().header.height, commit.height), (Height::new(20), Height::new(20)));
+    push(&mut recent, 40);
+    assert_eq!(held(&recent), [40], "what is not right before it is of no use");
 }

@@ -150,6 +150,8 @@ pub(super) struct World {
     pub(super) extensions: bool,
     pub(super) empty_blocks: crate::consensus::EmptyBlocks,
     pub(super) accusations: u64,
+    /// How often somebody had blocks fetched.
+    pub(super) fetches: u64,
     pub(super) complaints: Vec<String>,
 }
 
@@ -191,6 +193,7 @@ impl World {
             extensions: false,
             empty_blocks: crate::consensus::EmptyBlocks::Always,
             accusations: 0,
+            fetches: 0,
             complaints: Vec::new(),
         };
         bend(&mut world);
@@ -459,6 +462,7 @@ impl World {
             }
             Effect::Decide(decision) => self.decide(who, decision.block, decision.commit),
             Effect::RequestSync(_) if !self.nodes[who].syncing => {
+                self.fetches += 1;
                 self.nodes[who].syncing = true;
                 let at = self.after(20);
                 self.answer(who, at, Answer::Synced);
