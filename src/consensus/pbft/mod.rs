@@ -5,8 +5,9 @@
 //! into the state, fires rules until none applies ([`rules`]), and names the time at which it wants to be woken.
 //!
 //! Reading order: this file → `height` → `receive` → `rules` → `propose` → `vote` → `certificate` → `view_change` →
-//! `new_view` → `status` → `timers` → `later` → `recover`; `view` stands beside.
+//! `new_view` → `status` → `catch_up` → `timers` → `later` → `recover`; `view` stands beside.
 
+mod catch_up;
 mod certificate;
 mod height;
 mod later;
@@ -24,11 +25,12 @@ mod vote;
 #[cfg(test)]
 mod tests;
 
-use super::{Direct, Effect, Effects, Input, Now, Protocol, Reaction, RoundNote, Start, Tick};
+use super::{Direct, Effect, Effects, Input, Now, Protocol, Reaction, Recent, RoundNote, Start, Tick};
 use crate::types::{
     Address, BlockId, Height, JournalRecord, NodeId, PbftStatement, Round, SignRequest, Source, Standing, Statement,
     StatementBody, Step, Time, UnsignedStatement, Validator, ValidatorSet,
 };
+use catch_up::CatchUp;
 use height::{HeightState, Outcome};
 use later::Later;
 use status::PeerState;
@@ -78,8 +80,10 @@ pub struct Pbft {
     heights: BTreeMap<Address, Height>,
     /// When to say next where we stand.
     status_at: Tick,
-    /// Rounds of status since the height was decided without its block.
-    fetching_for: u32,
+    /// The last blocks, for peers a few heights behind.
+    recent: Recent,
+    /// How we get level with the others.
+    catch_up: CatchUp,
     /// How often in a row a status was due with nothing decided since the one before.
     quiet_for: u32,
     /// What was last ordered.
@@ -104,6 +108,7 @@ impl Protocol for Pbft {
     fn step(&mut self, now: Now, input: Input<Direct>, out: &mut Effects<Pbft>) -> Reaction {
         let reaction = self.take(now, input, out);
         self.settle(now, out);
+        self.ask_if_behind(now, out);
         self.schedule(now, out);
         reaction
     }
@@ -113,6 +118,8 @@ impl Pbft {
     fn new(now: Now, start: Start) -> Pbft {
         let (view, phase) = mandate(&start);
         let params = Arc::clone(&start.params);
+        let mut recent = Recent::default();
+        keep_last_block(&mut recent, &start);
         Pbft {
             sync_hint: start.height,
             status_at: now.tick.plus(timers::heartbeat(&start.timeouts)),
@@ -126,7 +133,8 @@ impl Pbft {
             later: Later::new(&params),
             peers: BTreeMap::new(),
             heights: BTreeMap::new(),
-            fetching_for: 0,
+            recent,
+            catch_up: CatchUp::default(),
             quiet_for: 0,
             wake_at: None,
         }
@@ -151,6 +159,7 @@ impl Pbft {
             Input::PeerUp(peer) => self.on_peer_up(peer, out),
             Input::PeerDown(peer) => {
                 self.peers.remove(&peer);
+                self.catch_up.lose(peer);
                 Reaction::Accepted
             }
             Input::Woken => self.on_woken(now, out),
@@ -163,13 +172,20 @@ impl Pbft {
     }
 
     fn on_message(&mut self, now: Now, source: Source, message: Direct, out: &mut Effects<Pbft>) -> Reaction {
+        self.note_peer(source, message.sender_height());
         match message {
             Direct::Statement(statement) => self.on_statement(now, source, statement.into_inner(), out),
             Direct::Outsider(statement) => self.on_outsider(now, source, &statement, out),
             Direct::Proposal { by, proposal } => self.on_proposal(source, by, proposal.into_inner(), out),
             Direct::Part { height, round, part } => self.on_part(source, (height, round), part, out),
             Direct::Vote(vote) => self.on_vote(source, vote.into_inner(), out),
-            Direct::Commit(commit) => self.on_commit(commit.into_inner(), out),
+            Direct::Commit(commit) => {
+                let reaction = self.on_commit(commit.into_inner(), out);
+                if let (Source::Peer(peer), Reaction::Accepted) = (source, &reaction) {
+                    self.catch_up.helped_by(peer);
+                }
+                reaction
+            }
         }
     }
 
@@ -270,9 +286,10 @@ impl Pbft {
             next.start.last_block.get_or_insert_with(|| Arc::clone(block));
             next.take_late_commits(&self.current.tally, commit.round);
         }
+        keep_last_block(&mut self.recent, &next.start);
+        self.catch_up.begin_height(self.current.tally.decision().is_none());
         self.current = next;
         self.failures = 0;
-        self.fetching_for = 0;
         self.view_deadline = None;
         self.quiet_for = 0;
         self.follow_mandate(view, phase);
@@ -313,6 +330,13 @@ impl Pbft {
         let (set, height) = (Arc::clone(self.validators()), self.height());
         self.view_changes.retain(|by, _| set.by_address(by).is_some());
         self.heights.retain(|by, seen| *seen > height && set.by_address(by).is_some());
+    }
+}
+
+/// Keeps the block of the height before, with its commit.
+fn keep_last_block(recent: &mut Recent, start: &Start) {
+    if let (Some(block), Some(commit)) = (&start.last_block, &start.last_commit) {
+        recent.push(Arc::clone(block), commit.clone());
     }
 }
 

@@ -83,6 +83,7 @@ impl Pbft {
             PartTaken::PeerFault(why) => return Reaction::PeerFault(why),
             PartTaken::Added | PartTaken::Completed => {}
         }
+        self.catch_up.note_part();
         let message = JournalMessage::Part { height, round, part };
         out.push(Effect::Persist(JournalRecord::Message { source, message }));
         if let (PartTaken::Completed, Some(proposal)) = (taken, self.current.proposals.get(&self.view).cloned()) {
@@ -244,7 +245,7 @@ impl Pbft {
             return self.follow_commit(commit.round, out);
         }
         if commit.height > ours {
-            self.request_sync(commit.height, out);
+            self.note_decided(commit.height, out);
             return Reaction::Ignored("commit of a height we are not at yet");
         }
         if commit.height < ours || !self.current.is_open() {

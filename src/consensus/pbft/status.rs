@@ -2,26 +2,26 @@
 
 use super::propose::{say, tell_parts};
 use super::{Pbft, timers};
-use crate::consensus::{Direct, Effect, Effects, Now, Reaction, Tick, quorum};
+use crate::consensus::{Direct, Effects, Now, Reaction, Tick};
 use crate::crypto::Verified;
 use crate::types::{
-    Address, CandidateBlock, ExtendedCommit, Height, NodeId, PbftStatement, Power, Proposal, Round, Source, Statement,
-    StatementBody, VoteKind,
+    CandidateBlock, ExtendedCommit, Height, NodeId, PbftStatement, Proposal, Round, Source, Statement, StatementBody,
+    VoteKind,
 };
 use std::sync::Arc;
 
-/// More than a third of the power this many heights ahead: its blocks must be fetched.
-const HEIGHTS_AHEAD_TO_SYNC: u64 = 2;
 /// Peers whose standing is remembered; a node has far fewer connections.
 const PEERS_MAX: usize = 1024;
-/// Statuses due since a height was decided without its block, before the block is fetched.
-pub(super) const STATUSES_BEFORE_FETCHING: u32 = 3;
 
 /// What is known of a peer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PeerState {
-    /// When it was last helped: a status is small and its answer may be large.
-    helped_at: Option<Tick>,
+    /// The height it was last helped at, and when: a status is small and its answer may be large.
+    helped: Option<(Height, Tick)>,
+    /// The last decided height whose block or commit it was sent.
+    served: Option<Height>,
+    /// The highest height it spoke of. Its word, and nothing more.
+    pub(super) at: Option<Height>,
     /// The height and view whose proposal it lacks, and how often it said so.
     lacks: Option<(Height, Round, u32)>,
     /// The decided height it is at, and how often it said so without the block.
@@ -103,30 +103,32 @@ impl Pbft {
         };
         let Source::Peer(peer) = source else { return Reaction::Ignored("our own status") };
         let place = Place { view: *view, height: *height, active: *active, proposal: proposal.as_deref() };
-        let often = timers::heartbeat(&self.current.start.timeouts) / 2;
         if !self.peers.contains_key(&peer) && self.peers.len() >= PEERS_MAX {
             return Reaction::Ignored("status of one peer too many");
         }
+        if place.height > self.height() {
+            return Reaction::Ignored("status of a peer that is ahead");
+        }
+        // Once for each height; what is asked for again may be on its way. A peer that goes back in heights asks again.
+        let heartbeat = timers::heartbeat(&self.current.start.timeouts);
+        let pause = if place.height == self.height() && self.current.is_open() { heartbeat / 2 } else { heartbeat };
         let state = self.peers.entry(peer).or_default();
-        if state.helped_at.is_some_and(|at| now.tick.since(at) < often) {
+        if state.helped.is_some_and(|(known, at)| place.height <= known && now.tick.since(at) < pause) {
             return Reaction::Ignored("status so soon after another");
         }
-        state.helped_at = Some(now.tick);
+        state.helped = Some((place.height, now.tick));
         self.help(peer, place, out);
         Reaction::Accepted
     }
 
     fn help(&mut self, peer: NodeId, place: Place<'_>, out: &mut Effects<Pbft>) {
-        let ours = self.height();
-        if place.height.get().saturating_add(1) == ours.get() {
-            return self.send_last_height(peer, place.proposal, out);
+        if let Some((commit, block)) = self.decided_at(place.height) {
+            let state = self.peers.entry(peer).or_default();
+            state.served = Some(place.height);
+            return send_decided(peer, state, commit, block, place.proposal, out);
         }
-        if place.height != ours {
+        if place.height != self.height() {
             return;
-        }
-        if let Some(commit) = self.current.commit().cloned() {
-            let block = self.current.blocks.block(&commit.block_id).cloned();
-            return self.send_decided(peer, commit, block, place.proposal, out);
         }
         self.send_view(peer, place, out);
         if place.view <= self.view && self.is_active() {
@@ -135,28 +137,17 @@ impl Pbft {
         }
     }
 
-    /// The commit that lets a peer one height behind decide, and the block it lacks.
-    fn send_last_height(&mut self, peer: NodeId, proposal: Option<&Proposal>, out: &mut Effects<Pbft>) {
-        let Some(commit) = self.current.start.last_commit.clone() else { return };
-        let block = self.current.start.last_block.clone();
-        self.send_decided(peer, commit, block, proposal, out);
-    }
-
-    fn send_decided(
-        &mut self,
-        peer: NodeId,
-        commit: ExtendedCommit,
-        block: Option<Arc<CandidateBlock>>,
-        theirs: Option<&Proposal>,
-        out: &mut Effects<Pbft>,
-    ) {
-        let has = theirs.is_some_and(|proposal| proposal.block_id == commit.block_id);
-        let at = (commit.height, commit.round);
-        say(Some(peer), Direct::Commit(Verified::trusted(commit)), out);
-        let Some(block) = block.filter(|_| !has) else { return };
-        if self.peers.entry(peer).or_default().is_block_due(at.0) {
-            tell_parts(Some(peer), at, &block, out);
+    /// What lets a peer at this height decide it, as far as it is here.
+    fn decided_at(&self, height: Height) -> Option<(ExtendedCommit, Option<Arc<CandidateBlock>>)> {
+        if height == self.height() {
+            let commit = self.current.commit()?;
+            return Some((commit.clone(), self.current.blocks.block(&commit.block_id).cloned()));
         }
+        if let Some((block, commit)) = self.recent.get(height) {
+            return Some((commit.clone(), Some(Arc::clone(block))));
+        }
+        let last = self.current.start.last_commit.as_ref().filter(|commit| commit.height == height)?;
+        Some((last.clone(), None))
     }
 
     /// What brings a peer of a lower or not yet active view into ours.
@@ -198,11 +189,13 @@ impl Pbft {
             _ => 1,
         };
         state.lacks = Some((at.0, at.1, times));
+        // Whom we helped up to here cannot have heard the first copy.
+        let arrived = times == 1 && state.served.is_some() && state.served == at.0.previous();
         // The primary that lacks the block its NEW-VIEW wants cannot go on without it.
         let primary_lacks = proposal.is_none();
         let patience = if leads { 2 } else { 4 };
         match proposal {
-            Some(proposal) if times >= patience && times.is_power_of_two() => {
+            Some(proposal) if arrived || (times >= patience && times.is_power_of_two()) => {
                 self.tell_proposal(Some(peer), &proposal, &block, out);
             }
             None if primary_lacks && times.is_power_of_two() => tell_parts(Some(peer), at, &block, out),
@@ -219,38 +212,22 @@ impl Pbft {
             }
         }
     }
+}
 
-    /// Notes at which height a member was seen, and has blocks fetched when more than a third, so an honest one, is well
-    /// ahead. One replica's word is not enough: it could stop us at will.
-    pub(super) fn note_height(&mut self, by: Address, height: Height, out: &mut Effects<Pbft>) {
-        if height <= self.height() || self.validators().by_address(&by).is_none() {
-            return;
-        }
-        let known = self.heights.entry(by).or_insert(height);
-        if *known > height {
-            return;
-        }
-        *known = height;
-        let far = Height::new(self.height().get().saturating_add(HEIGHTS_AHEAD_TO_SYNC).min(Height::MAX.get()));
-        let total = self.validators().total_power();
-        let ahead = self.heights.values().filter(|seen| **seen >= far && self.height() < far);
-        let reached = ahead.filter(|seen| quorum::more_than_one_third(self.power_at(**seen), total)).max().copied();
-        if let Some(below) = reached.and_then(Height::previous) {
-            self.request_sync(below, out);
-        }
-    }
-
-    fn power_at(&self, height: Height) -> Power {
-        let set = self.validators();
-        let there = self.heights.iter().filter(|(_, seen)| **seen >= height);
-        there.filter_map(|(by, _)| set.by_address(by)).fold(Power::ZERO, |sum, (_, member)| sum + member.power)
-    }
-
-    /// Has blocks fetched up to this height, once.
-    pub(super) fn request_sync(&mut self, height: Height, out: &mut Effects<Pbft>) {
-        if height > self.sync_hint {
-            self.sync_hint = height;
-            out.push(Effect::RequestSync(height));
-        }
+/// The commit that lets a peer decide, and the block unless it says that it has it.
+fn send_decided(
+    peer: NodeId,
+    state: &mut PeerState,
+    commit: ExtendedCommit,
+    block: Option<Arc<CandidateBlock>>,
+    theirs: Option<&Proposal>,
+    out: &mut Effects<Pbft>,
+) {
+    let has = theirs.is_some_and(|proposal| proposal.block_id == commit.block_id);
+    let at = (commit.height, commit.round);
+    say(Some(peer), Direct::Commit(Verified::trusted(commit)), out);
+    let Some(block) = block.filter(|_| !has) else { return };
+    if state.is_block_due(at.0) {
+        tell_parts(Some(peer), at, &block, out);
     }
 }

@@ -1,5 +1,6 @@
 //! Stories, a world driven by seeds, crashes between any two effects, and hostile input.
 
+mod behind;
 mod byzantine;
 mod crash;
 mod hostile;

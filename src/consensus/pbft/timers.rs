@@ -1,6 +1,6 @@
 //! When to be woken, and what is due then. Deadlines live in the state; the caller knows only the next one.
 
-use super::status::STATUSES_BEFORE_FETCHING;
+use super::height::Outcome;
 use super::{Pbft, Phase};
 use crate::consensus::{Effect, Effects, EmptyBlocks, Now, Reaction, Tick, Timeouts, quorum};
 use std::time::Duration;
@@ -35,20 +35,16 @@ impl Pbft {
     /// Who decided something since the last time needs no help; who did not says where it stands, rarely when nothing
     /// waits.
     fn status_due(&mut self, now: Now, out: &mut Effects<Pbft>) {
-        if !self.current.is_open() {
-            self.fetching_for = self.fetching_for.saturating_add(1);
+        // While its block is applied a decided height needs nothing.
+        if matches!(self.current.outcome, Outcome::Decided { .. }) {
+            return;
         }
-        let missing = matches!(self.current.outcome, super::Outcome::Fetching { .. });
-        if missing && self.fetching_for >= STATUSES_BEFORE_FETCHING {
-            let height = self.height();
-            self.sync_hint = height.previous().unwrap_or(height);
-            self.fetching_for = 0;
-            self.request_sync(height, out);
-        }
+        let cared_for = self.catch_up_due(now, out);
+        let arrives = self.arrives();
         let idle = self.is_active() && self.current.is_open() && !self.waits(now);
         let due = self.quiet_for > 0 && (!idle || self.quiet_for.is_multiple_of(IDLE_STATUSES));
         self.quiet_for = self.quiet_for.saturating_add(1);
-        if due {
+        if !cared_for && (due || arrives) {
             self.tell_status(out);
         }
         let own = self.current.start.own;

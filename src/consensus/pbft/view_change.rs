@@ -2,6 +2,7 @@
 
 use super::certificate::{self, view_change};
 use super::height::Proposing;
+use super::propose::say;
 use super::{Pbft, Phase, next_view};
 use crate::consensus::tally::ROUNDS_AHEAD_MAX;
 use crate::consensus::{Direct, Effect, Effects, Reaction, RoundNote, quorum};
@@ -204,7 +205,10 @@ impl Pbft {
                 self.enter_view(view, chosen, Some(statement), out);
                 return Reaction::Accepted;
             }
-            PbftStatement::Status { view, height, .. } if here(*height, *view) => {}
+            PbftStatement::Status { view, height, .. } if here(*height, *view) => {
+                say(self.catch_up.addressee(), Direct::Statement(Verified::trusted(statement)), out);
+                return Reaction::Accepted;
+            }
             _ => return Reaction::Ignored("a statement that is past"),
         }
         out.push(Effect::Broadcast(Direct::Statement(Verified::trusted(statement))));

@@ -191,19 +191,19 @@ fn s4_3_messages_of_the_next_height_are_kept_and_taken_up_there() {
 }
 
 #[test]
-fn s4_3_messages_two_heights_ahead_are_dropped_and_a_third_of_the_power_there_starts_a_sync() {
+fn s4_3_messages_two_heights_ahead_are_dropped_and_a_third_of_the_power_further_than_peers_remember_starts_a_sync() {
     let mut story = Story::of_four(1);
-    let far = block(3, "A");
+    let far = block(18, "A");
     let others = story.others();
     let vote = |story: &Story, who: usize| {
-        Direct::Vote(Verified::trusted(vote_of(&story.set, who, VoteKind::Prevote, (3, 0), far.id())))
+        Direct::Vote(Verified::trusted(vote_of(&story.set, who, VoteKind::Prevote, (18, 0), far.id())))
     };
     let first = vote(&story, others[0]);
     assert!(matches!(story.hear(others[0], first), Reaction::Ignored(_)));
     story.expect(&[]);
     let second = vote(&story, others[1]);
     story.hear(others[1], second);
-    story.expect(&["sync 2"]);
+    story.expect(&["sync 17"]);
     let third = vote(&story, others[2]);
     story.hear(others[2], third);
     story.expect(&[]);
@@ -340,7 +340,11 @@ fn who_decides_says_no_status_who_waits_says_it_often_and_who_idles_rarely() {
     assert_eq!(statuses(&mut story, Duration::from_millis(1650)), 1);
     story.step(Input::TxsAvailable);
     assert_eq!(statuses(&mut story, Duration::from_millis(400)), 4);
-    story.next_height(0, &block(1, "A"), &set);
+    let a = block(1, "A");
+    story.prepared(0, &a);
+    let others = story.others();
+    story.commits(&others, 0, &a);
+    story.next_height(0, &a, &set);
     assert_eq!(statuses(&mut story, Duration::from_millis(100)), 0);
 }
 

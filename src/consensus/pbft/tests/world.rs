@@ -107,6 +107,11 @@ pub(super) struct World {
     pub(super) heard: Vec<Direct>,
     pub(super) tick: Tick,
     pub(super) complaints: Vec<String>,
+    /// Parts that left, and orders to fetch blocks.
+    pub(super) parts_said: usize,
+    pub(super) syncs: usize,
+    /// Messages arrive as they were said, and what is about a height whose signers are unknown does not arrive.
+    pub(super) in_order: bool,
     links: Vec<(usize, usize, Direct)>,
     /// Messages lost and doubled, in a hundred.
     drops: usize,
@@ -127,6 +132,9 @@ impl World {
             heard: Vec::new(),
             tick: Tick(0),
             complaints: Vec::new(),
+            parts_said: 0,
+            syncs: 0,
+            in_order: false,
             links: Vec::new(),
             drops: 15,
             cut_off: BTreeSet::new(),
@@ -188,6 +196,11 @@ impl World {
         self.nodes.iter().map(|node| node.machine.height()).max().expect("nodes")
     }
 
+    /// Nobody hears this one any more, and it hears nobody.
+    pub(super) fn cut_off(&mut self, who: usize) {
+        self.cut_off.insert(who);
+    }
+
     /// Cuts the net in two, or mends it.
     pub(super) fn shuffle_partition(&mut self) {
         self.cut_off.clear();
@@ -211,6 +224,15 @@ impl World {
         let effects = out.len();
         self.execute(who, out, cut);
         effects
+    }
+
+    /// Two who were cut off from each other are connected again.
+    pub(super) fn meet(&mut self, one: usize, other: usize) {
+        for (who, peer) in [(one, other), (other, one)] {
+            let mut out = Vec::new();
+            self.nodes[who].machine.step(now_at(self.tick), Input::PeerUp(node_id(peer)), &mut out);
+            self.execute(who, out, None);
+        }
     }
 
     fn pick(&mut self) -> (usize, Input<Direct>) {
@@ -244,8 +266,11 @@ impl World {
         if self.links.is_empty() {
             return None;
         }
-        let at = self.dice.below(self.links.len().min(40));
+        let at = if self.in_order { 0 } else { self.dice.below(self.links.len().min(40)) };
         let (from, to, message) = self.links.remove(at);
+        if self.in_order && beyond(&message, self.nodes[to].machine.height()) {
+            return None;
+        }
         if self.cut_off.contains(&from) != self.cut_off.contains(&to) || self.dice.chance(self.drops) {
             return None;
         }
@@ -329,6 +354,7 @@ impl World {
             Effect::CheckBlock { height, block, .. } => node.from_app.push_back(Answer::Checked(height, block.id())),
             Effect::Decide(decision) => self.decide(who, decision.block, decision.commit),
             Effect::RequestSync(height) => {
+                self.syncs += 1;
                 // The newest block cannot be fetched: what proves it is in the next one.
                 let newest = self.decided.keys().next_back().and_then(|newest| newest.previous());
                 if let Some(reached) = newest.map(|newest| newest.min(height))
@@ -348,6 +374,7 @@ impl World {
     }
 
     pub(super) fn say(&mut self, from: usize, to: usize, message: Direct) {
+        self.parts_said += usize::from(matches!(message, Direct::Part { .. }));
         if self.links.len() >= LINKS_MAX {
             self.links.remove(0);
         }
@@ -528,6 +555,18 @@ impl World {
         };
         self.nodes.iter().map(stand).collect()
     }
+}
+
+/// True when whoever decides `ours` cannot check the message's signatures.
+fn beyond(message: &Direct, ours: Height) -> bool {
+    let about = match message {
+        Direct::Statement(_) | Direct::Outsider(_) => return false,
+        Direct::Part { height, .. } => *height,
+        Direct::Proposal { proposal, .. } => proposal.height,
+        Direct::Vote(vote) => vote.height,
+        Direct::Commit(commit) => commit.height,
+    };
+    about > ours.next()
 }
 
 fn committed_height(blocks: &[Arc<CandidateBlock>], id: &BlockId) -> Option<Height> {
