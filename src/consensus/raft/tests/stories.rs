@@ -233,7 +233,7 @@ fn the_view_shows_whose_acknowledgement_is_missing() {
 #[test]
 fn recent_blocks_are_bounded_and_stand_without_a_gap() {
     let mut recent = Recent::default();
-    let mut push = |recent: &mut Recent, height: u64| {
+    let push = |recent: &mut Recent, height: u64| {
         let block = block(height, "recent");
         let (block_id, round) = (block.id(), Round::ZERO);
         let commit = ExtendedCommit { height: Height::new(height), round, block_id, signatures: Vec::new() };
