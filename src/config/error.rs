@@ -110,12 +110,25 @@ pub enum ConfigError {
     NoHome,
 }
 
+/// The home a file belongs to, by the place such files have in it.
+fn home_of(path: &Path) -> Option<&Path> {
+    let folder = path.parent()?;
+    let home = matches!(folder.file_name()?.to_str()?, "config" | "data").then(|| folder.parent())??;
+    (!home.as_os_str().is_empty()).then_some(home)
+}
+
 impl ConfigError {
     /// A failed file operation, with the usual advice for its cause.
     pub fn io(action: &'static str, path: &Path, why: io::Error) -> ConfigError {
         let folder = path.parent().unwrap_or(path).display();
         let next = match why.kind() {
-            io::ErrorKind::NotFound => "quorate init   (makes what is missing)".to_owned(),
+            io::ErrorKind::NotFound => match home_of(path) {
+                Some(home) => format!("quorate init --home {}   (makes what is missing)", home.display()),
+                None => "quorate init   (makes what is missing)".to_owned(),
+            },
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                format!("ls -ld {}   (a file is where a directory must be: move it away)", path.display())
+            }
             io::ErrorKind::PermissionDenied => format!("ls -ld {folder}   (it must belong to you)"),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => format!("df -h {folder}   (make room)"),
             io::ErrorKind::ReadOnlyFilesystem => "quorate init --home DIR   (in a directory you may write)".to_owned(),
@@ -155,4 +168,29 @@ fn first_line(text: &str) -> String {
 
 fn pid_note(pid: Option<u32>) -> String {
     pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(path: &str, kind: io::ErrorKind) -> String {
+        let text = ConfigError::io("read", Path::new(path), kind.into()).to_string();
+        text.lines().last().unwrap_or_default().trim().to_owned()
+    }
+
+    #[test]
+    fn a_missing_file_of_a_home_is_made_in_that_home() {
+        let missing = io::ErrorKind::NotFound;
+        let at = "next: quorate init --home /srv/n1   (makes what is missing)";
+        assert_eq!(next("/srv/n1/config/genesis.json", missing), at);
+        assert_eq!(next("config/genesis.json", missing), "next: quorate init   (makes what is missing)");
+        assert_eq!(next("/elsewhere/genesis.json", missing), "next: quorate init   (makes what is missing)");
+    }
+
+    #[test]
+    fn a_file_where_a_directory_must_be_is_named() {
+        let next = next("/srv/n1", io::ErrorKind::AlreadyExists);
+        assert_eq!(next, "next: ls -ld /srv/n1   (a file is where a directory must be: move it away)");
+    }
 }
