@@ -320,8 +320,11 @@ fn the_documentation_lists_every_key_with_its_default() {
     }
 }
 
+/// Names and values of the environment.
+type Variables = &'static [(&'static str, &'static str)];
+
 /// What the environment says, and what the message must contain; none where it is accepted. 12 cases.
-const VARIABLES: &[(&[(&str, &str)], Option<&str>)] = &[
+const VARIABLES: &[(Variables, Option<&str>)] = &[
     (&[("CONSENSUS_ALGORITHM", "raft"), ("ELECTION_TIMEOUT_MS", "400"), ("HEARTBEAT_INTERVAL_MS", "50")], None),
     (&[("CONSENSUS_ALGORITHM", ""), ("ELECTION_TIMEOUT_MS", "")], None),
     (&[("ELECTION_TIMEOUT_MS", "junk"), ("HOME", "x")], Some("environment ELECTION_TIMEOUT_MS")),

@@ -30,9 +30,19 @@ pub(super) struct CatchUp {
     receiving: bool,
 }
 
+/// Who decided the height before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// The votes counted here.
+    DecidedHere,
+    /// Others, whose commit we were given.
+    DecidedElsewhere,
+}
+
 impl CatchUp {
-    /// A height begins; `late` when our own votes did not decide the one before.
-    pub(super) fn begin_height(&mut self, late: bool) {
+    /// A height begins.
+    pub(super) fn begin_height(&mut self, before: Before) {
+        let late = before == Before::DecidedElsewhere;
         (self.asking, self.since, self.asked, self.late, self.receiving) = (None, None, false, late, false);
     }
 

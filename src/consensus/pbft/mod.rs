@@ -287,7 +287,9 @@ impl Pbft {
             next.take_late_commits(&self.current.tally, commit.round);
         }
         keep_last_block(&mut self.recent, &next.start);
-        self.catch_up.begin_height(self.current.tally.decision().is_none());
+        let decided_here = self.current.tally.decision().is_some();
+        let before = if decided_here { catch_up::Before::DecidedHere } else { catch_up::Before::DecidedElsewhere };
+        self.catch_up.begin_height(before);
         self.current = next;
         self.failures = 0;
         self.view_deadline = None;
