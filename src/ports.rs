@@ -1,6 +1,10 @@
 //! What the shell gives the replica and the RPC: journal, signer, store, application, and the node itself as its
 //! clients see it. Adapters implement these traits; nobody else names an adapter.
 
+mod situation;
+
+pub use situation::{FetchView, KeyView, LeadView, Situation, ValidatorView};
+
 use crate::crypto::{Hash, PublicKey};
 use crate::types::abci::{CheckTxResponse, FinalizeBlockResponse, Request, Response, TxResult};
 use crate::types::query::Query;
@@ -525,6 +529,8 @@ pub trait Node: Send + Sync + 'static {
     fn dial(&self, request: DialRequest) -> Result<(), String>;
     /// Evidence that waits for a block, oldest first.
     fn pending_evidence(&self) -> impl Future<Output = Vec<Evidence>> + Send;
+    /// What it knows about the block that is not there yet; none while it stops.
+    fn situation(&self) -> impl Future<Output = Option<Situation>> + Send;
     /// Named checks; all must be `Ok` for the node to be ready.
     fn health(&self) -> impl Future<Output = Vec<HealthCheck>> + Send;
 }

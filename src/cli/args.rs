@@ -86,6 +86,8 @@ pub(super) enum Command {
     Start(StartFlags),
     /// Show how the running node is doing
     Status(StatusArgs),
+    /// Say why there is no new block; the exit code is 0 when blocks are coming or nothing waits for one, 1 when not
+    Why(StatusArgs),
     /// Show the peers of the running node, how far behind they are, and the addresses it calls
     Net(StatusArgs),
     /// Make the homes of a whole network: keys, one genesis for all, config.toml with everybody's address

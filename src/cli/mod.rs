@@ -3,7 +3,7 @@
 //! Every command says what it did and what comes next; every error has at most three lines: what happened, why, the
 //! exact next command. Exit codes: 0 done, 1 it failed, 2 wrong usage, 78 the home's files cannot be used.
 //!
-//! Reading order: `args` → `error` → `output` → the commands, in the order of a first day: `init`, `start`, `status`, `net`, `testnet`,
+//! Reading order: `args` → `error` → `output` → the commands, in the order of a first day: `init`, `start`, `status`, `why`, `net`, `testnet`,
 //! `evidence`.
 
 mod advance;
@@ -25,6 +25,7 @@ pub mod start;
 mod status;
 mod testnet;
 mod version;
+mod why;
 
 pub use error::{CliError, Exit};
 
@@ -66,6 +67,7 @@ fn run(arguments: Arguments, out: &Output) -> Result<(), CliError> {
         Command::Init(args) => init::run(&common, &args, out),
         Command::Start(flags) => start::run(&common, flags, out),
         Command::Status(args) => status::run(&common, &args, out),
+        Command::Why(args) => why::run(&common, &args, out),
         Command::Net(args) => net::run(&common, &args, out),
         Command::Testnet(args) => testnet::run(&args, out),
         Command::Evidence(command) => evidence::run(&common, &command, out),

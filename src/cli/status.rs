@@ -4,7 +4,8 @@ use super::CliError;
 use super::args::{Common, StatusArgs};
 use super::error::Exit;
 use super::http::{AskError, ask};
-use super::output::{Output, Reader, human_bytes, human_seconds};
+use super::output::{Output, Reader, human_bytes, human_seconds, plain};
+use super::why::Facts;
 use crate::config::{Address, Config, Home, HomeLock, RunFile};
 use crate::types::Time;
 use serde_json::{Value, json};
@@ -13,6 +14,9 @@ use std::time::SystemTime;
 
 /// Where CometBFT's nodes serve RPC unless told otherwise.
 const DEFAULT_RPC: &str = "tcp://127.0.0.1:26657";
+
+/// Longest line about who leads, in characters.
+const LEAD_SHOWN_MAX: usize = 200;
 
 /// A place where the node may be, and why it may be there.
 pub(super) struct Candidate {
@@ -27,6 +31,8 @@ struct Answers {
     net_info: Value,
     abci_info: Value,
     mempool: Value,
+    /// A route of ours: CometBFT's nodes do not have it.
+    why: Value,
 }
 
 pub(super) fn run(common: &Common, args: &StatusArgs, out: &Output) -> Result<(), CliError> {
@@ -92,6 +98,7 @@ impl Answers {
             net_info: more("net_info"),
             abci_info: more("abci_info"),
             mempool: more("num_unconfirmed_txs"),
+            why: more("why"),
         })
     }
 }
@@ -129,6 +136,9 @@ fn screen(answers: &Answers, home: &Home, run: Option<&RunFile>, now: Time) -> S
         format!("{}  (block protocol {})", of("/node_info/network"), of("/node_info/protocol_version/block")),
     );
     line("height", height_line(status, now));
+    if let Some(facts) = Facts::read(&answers.why) {
+        line("lead", plain(&facts.lead_line(), LEAD_SHOWN_MAX));
+    }
     line("catching up", catching_up(status).to_owned());
     line("application", application_line(&answers.abci_info));
     line("validator", validator_line(status));
@@ -198,6 +208,7 @@ fn machine_form(answers: &Answers, home: &Home, run: Option<&RunFile>) -> Value 
         "net_info": answers.net_info,
         "abci_info": answers.abci_info,
         "num_unconfirmed_txs": answers.mempool,
+        "why": answers.why,
     })
 }
 
@@ -243,6 +254,7 @@ mod tests {
             net_info: json!({"n_peers": "0"}),
             abci_info: json!({"response": {"data": "kvstore", "version": "1", "last_block_height": "41"}}),
             mempool: json!({"n_txs": "2", "total_bytes": "2048"}),
+            why: Value::Null,
         }
     }
 

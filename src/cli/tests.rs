@@ -204,11 +204,13 @@ fn the_version_names_the_protocols() {
 #[test]
 fn without_a_node_status_says_so_why_it_thinks_so_and_what_to_do() {
     let home = initialised();
-    // Port 1 is reserved and closed.
-    let error = quorate(home.path(), &["status", "--node", "tcp://127.0.0.1:1"]).unwrap_err();
-    assert_eq!(error.exit, Exit::Failed);
-    for part in ["no node runs on", "why: nothing answers at tcp://127.0.0.1:1", "next: quorate start --home"] {
-        assert!(error.text.contains(part), "{part} in {error}");
+    for command in ["status", "why"] {
+        // Port 1 is reserved and closed.
+        let error = quorate(home.path(), &[command, "--node", "tcp://127.0.0.1:1"]).unwrap_err();
+        assert_eq!(error.exit, Exit::Failed);
+        for part in ["no node runs on", "why: nothing answers at tcp://127.0.0.1:1", "next: quorate start --home"] {
+            assert!(error.text.contains(part), "{part} in {error}");
+        }
     }
     let error = quorate(home.path(), &["status", "--node", "nowhere"]).unwrap_err();
     assert_eq!(error.exit, Exit::Usage, "{error}");

@@ -9,6 +9,7 @@ use super::reads::{ReadReply, Readers};
 use super::report::Report;
 use super::talk::Talk;
 use super::timers::Timers;
+use super::why::DriverFacts;
 use super::{NodeError, SharedStatus};
 use crate::consensus::View;
 use crate::consensus::{Now, ReadMode, Tick};
@@ -95,6 +96,7 @@ fn take_more<T>(from: &mut mpsc::Receiver<T>, taken: &mut Vec<T>) {
 pub(super) enum Command {
     Submit { txs: Vec<Tx>, reply: oneshot::Sender<Vec<Result<CheckTxResponse, MempoolError>>> },
     SubmitAsync { txs: Vec<Tx>, reply: oneshot::Sender<Vec<Result<(), MempoolError>>> },
+    Why { reply: oneshot::Sender<DriverFacts> },
     View { reply: oneshot::Sender<(Option<View>, Arc<ChainState>)> },
     Mempool { limit: usize, reply: oneshot::Sender<MempoolView> },
     FlushMempool { reply: oneshot::Sender<()> },
@@ -366,6 +368,10 @@ impl Driver {
             }
             Command::View { reply } => {
                 let _ = reply.send((self.replica.view(), Arc::clone(self.replica.state())));
+                Ok(())
+            }
+            Command::Why { reply } => {
+                let _ = reply.send(self.why());
                 Ok(())
             }
             Command::Mempool { limit, reply } => {

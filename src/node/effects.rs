@@ -61,6 +61,7 @@ impl Driver {
             Effect::Publish(applied) => {
                 self.inner.timers.forget_below(applied.block.block().header.height);
                 self.report.applied(&applied, &self.metrics);
+                self.status.applied();
                 self.bus.publish(Published::Block(applied));
             }
             Effect::Index(applied) => self.indexer.index(applied),

@@ -3,13 +3,14 @@
 use super::SharedStatus;
 use super::app_link::AnyApp;
 use super::driver::Command;
-use crate::consensus::View;
+use super::heard::LastHeard;
+use crate::consensus::{EmptyBlocks, View};
 use crate::crypto::Hash;
 use crate::events::{Bus, Subscription};
 use crate::p2p::Network;
 use crate::ports::{
     AddressView, App, AppError, Connection, ConsensusView, DialRequest, HealthCheck, MempoolError, MempoolView, Node,
-    NodeFacts, PeerView, ReadError, ReadGuarantee, RoundVotes, Store,
+    NodeFacts, PeerView, ReadError, ReadGuarantee, RoundVotes, Situation, Store,
 };
 use crate::types::abci::{CheckTxResponse, Request, Response};
 use crate::types::{ChainState, Evidence, PeerRoundState, Round, Step, Time, Tx, Vote};
@@ -32,6 +33,8 @@ pub struct Handle {
     pub(super) bus: Bus,
     pub(super) status: Arc<SharedStatus>,
     pub(super) network: Option<Network>,
+    pub(super) heard: Arc<LastHeard>,
+    pub(super) empty_blocks: EmptyBlocks,
     pub(super) began: Time,
 }
 
@@ -149,6 +152,10 @@ impl Node for Handle {
 
     async fn pending_evidence(&self) -> Vec<Evidence> {
         self.ask_driver(|reply| Command::PendingEvidence { reply }).await.unwrap_or_default()
+    }
+
+    async fn situation(&self) -> Option<Situation> {
+        self.look().await
     }
 
     async fn health(&self) -> Vec<HealthCheck> {

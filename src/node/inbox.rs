@@ -3,18 +3,25 @@
 //! whoever has something for it.
 
 use super::fetch::{FetchedBlock, Fetcher};
+use super::heard::LastHeard;
 use super::seen::Seen;
 use super::serve_blocks;
 use super::traffic::Traffic;
-use crate::gossip::{Heard, hear, hear_direct};
+use crate::consensus::Direct;
+use crate::consensus::tendermint::Message;
+use crate::gossip::{Heard, HeardDirect, Signers, hear, hear_direct};
 use crate::mempool::gossip::check_batch;
 use crate::p2p::{Fault, Network, PeerUp, Receiver};
 use crate::ports::Store;
 use crate::replica::{Input, PeerInput, Whose};
 use crate::sync::SyncInput;
-use crate::types::{BlocksyncMessage, Channel, ConsensusMessage, DirectMessage, Evidence, NodeId, PeerMessage, Tx};
+use crate::types::{
+    Address, BlocksyncMessage, Channel, ConsensusMessage, DirectMessage, Evidence, NodeId, PeerMessage, Tx,
+    ValidatorSet,
+};
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::{SetOnce, mpsc, watch};
 
 /// Facts from peers that may wait for the replica, as many as CometBFT lets wait (reference §5.6).
@@ -31,6 +38,8 @@ pub(super) struct Inbox {
     /// For answers that the replica has no part in. Set as soon as the network runs.
     pub(super) network: SetOnce<Network>,
     pub(super) seen: Seen,
+    /// Which validator spoke when.
+    pub(super) heard: Arc<LastHeard>,
     pub(super) traffic: Arc<Traffic>,
     /// Who owes us blocks.
     pub(super) fetcher: Arc<Fetcher>,
@@ -128,11 +137,20 @@ impl Inbox {
         } else {
             hear(signers.as_deref(), message).map_err(|why| Fault(why.to_owned()))?
         };
+        if let (Some(signers), Heard::Said(said, _)) = (&signers, &heard) {
+            self.note_speaker(&signers.validators, speaker(signers, said));
+        }
         self.tell(peer, PeerInput::Heard(Box::new(heard))).await;
         if let Some((signers, name)) = vote.filter(|_| !known) {
             self.seen.insert(&signers, name);
         }
         Ok(())
+    }
+
+    fn note_speaker(&self, validators: &ValidatorSet, speaker: Option<Address>) {
+        if let Some(speaker) = speaker {
+            self.heard.note(validators, &speaker, Instant::now());
+        }
     }
 
     async fn direct(&self, peer: NodeId, message: DirectMessage) -> Result<(), Fault> {
@@ -141,6 +159,9 @@ impl Inbox {
             Some(Whose::Gossiped(_)) | None => None,
         };
         let heard = hear_direct(signers.as_deref(), message).map_err(|why| Fault(why.to_owned()))?;
+        if let (Some(signers), HeardDirect::Said(said)) = (&signers, &heard) {
+            self.note_speaker(&signers.validators, direct_speaker(said));
+        }
         self.tell(peer, PeerInput::HeardDirect(Box::new(heard))).await;
         Ok(())
     }
@@ -196,6 +217,28 @@ impl Inbox {
         self.traffic.queued(&peer, &answer, encoded.len() as u64);
         let _ = network.send_when_possible(peer, Channel::Blocksync, encoded).await;
         Ok(())
+    }
+}
+
+/// Whose signature a message of Tendermint proved; none for a part.
+fn speaker(signers: &Signers, said: &Message) -> Option<Address> {
+    match said {
+        Message::Vote(vote) => Some(vote.validator_address),
+        Message::Proposal(proposal) => {
+            let proposer = signers.proposers.iter().find(|(round, _)| *round == proposal.round);
+            proposer.map(|(_, address)| *address)
+        }
+        Message::Part { .. } => None,
+    }
+}
+
+/// Whose signature a message of Raft or PBFT proved; none where it is nobody's or several'.
+fn direct_speaker(said: &Direct) -> Option<Address> {
+    match said {
+        Direct::Statement(statement) => Some(statement.by),
+        Direct::Proposal { by, .. } => Some(*by),
+        Direct::Vote(vote) => Some(vote.validator_address),
+        Direct::Outsider(_) | Direct::Part { .. } | Direct::Commit(_) => None,
     }
 }
 

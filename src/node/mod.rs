@@ -10,6 +10,7 @@ mod driver;
 mod effects;
 mod fetch;
 mod handle;
+mod heard;
 mod inbox;
 mod indexer;
 mod network;
@@ -23,6 +24,7 @@ mod status;
 mod talk;
 mod timers;
 mod traffic;
+mod why;
 
 pub use app_link::AppSource;
 pub use assemble::assemble;
@@ -46,6 +48,7 @@ use crate::types::{
 };
 use crate::wal;
 use driver::Driver;
+use heard::LastHeard;
 use inbox::Inbox;
 use indexer::Indexer;
 use report::Report;
@@ -207,12 +210,14 @@ pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, N
     let check = options.doppelganger_check;
     let longest = listen_for(state.algorithm, &timeouts);
     let key_check = sign_state::key_check(signer.as_deref(), &*store, longest, check, hearing);
+    let empty_blocks = timeouts.empty_blocks;
     let settings = Settings { own, timeouts, block_time_tolerance: options.block_time_tolerance, key_check };
     let genesis = Arc::new(genesis);
     let pipeline = Pipeline::new(Arc::clone(&genesis), stored, own, MedianRule::CommitAndNil);
     let status = Arc::new(SharedStatus::new(Arc::clone(&state), &app.to_string()));
     let (facts, facts_in) = mpsc::channel(driver::FACTS_WAITING_MAX);
-    let (network, talk, peer_facts_in) = open_network(options.network, &store, &options.metrics, &stop);
+    let heard = Arc::new(LastHeard::default());
+    let (network, talk, peer_facts_in) = open_network(options.network, &store, &options.metrics, &heard, &stop);
     let (commands, commands_in) = mpsc::channel(handle::COMMANDS_WAITING_MAX);
     let (current_app, app_now) = watch::channel(None);
     let (given_up, watch_given_up) = watch::channel(0);
@@ -225,6 +230,8 @@ pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, N
         bus: bus.clone(),
         status: Arc::clone(&status),
         network: network.clone(),
+        heard,
+        empty_blocks,
         began: Time::from(std::time::SystemTime::now()),
     });
     let driver = Driver {
@@ -261,6 +268,7 @@ fn open_network(
     options: Option<NetworkOptions>,
     store: &Arc<dyn Store>,
     metrics: &Metrics,
+    heard: &Arc<LastHeard>,
     stop: &CancellationToken,
 ) -> (Option<p2p::Network>, Talk, mpsc::Receiver<Input>) {
     let (facts, facts_in) = mpsc::channel(inbox::PEER_FACTS_MAX);
@@ -275,6 +283,7 @@ fn open_network(
         signers: signers_now,
         network: SetOnce::new(),
         seen: Seen::default(),
+        heard: Arc::clone(heard),
         traffic: Arc::clone(&traffic),
         fetcher: Arc::clone(&fetcher),
     });

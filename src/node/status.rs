@@ -5,6 +5,7 @@ use crate::ports::{ConsensusView, HealthCheck};
 use crate::sync::{Progress, Stage};
 use crate::types::{ChainState, Time};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Shared between the driver and the handles.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub(super) struct SharedStatus {
     now: Mutex<Standing>,
     /// What became of the last request for a signature.
     signer: Mutex<Result<(), String>>,
+    /// When a block was applied last.
+    applied: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -53,7 +56,7 @@ impl SharedStatus {
             application: Err(format!("waiting for the application at {application}")),
             consensus: Consensus::Stopped("not begun: the handshake with the application comes first".to_owned()),
         };
-        SharedStatus { genesis_state, now: Mutex::new(standing), signer: Mutex::new(Ok(())) }
+        SharedStatus { genesis_state, now: Mutex::new(standing), signer: Mutex::new(Ok(())), applied: Mutex::default() }
     }
 
     pub(super) fn app_connected(&self) {
@@ -92,6 +95,41 @@ impl SharedStatus {
         *self.signer.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
     }
 
+    /// What became of the last request for a signature.
+    pub(super) fn signer(&self) -> Result<(), String> {
+        self.signer.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A block was applied.
+    pub(super) fn applied(&self) {
+        *self.applied.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Since a block was applied; none when this process applied none yet.
+    pub(super) fn since_applied(&self) -> Option<Duration> {
+        let applied = *self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        applied.map(|applied| applied.elapsed())
+    }
+
+    /// Whether the application is there, or why not.
+    pub(super) fn application(&self) -> Result<(), String> {
+        self.lock().application.clone()
+    }
+
+    /// Why consensus stopped although the application is there.
+    pub(super) fn halted_because(&self) -> Option<String> {
+        let standing = self.lock();
+        match (&standing.application, &standing.consensus) {
+            (Ok(()), Consensus::Stopped(why)) => Some(why.clone()),
+            _ => None,
+        }
+    }
+
+    /// True while blocks are fetched instead of decided.
+    pub(super) fn is_fetching(&self) -> bool {
+        matches!(self.lock().consensus, Consensus::Fetching(_))
+    }
+
     /// True while consensus takes part.
     pub(super) fn is_ready(&self) -> bool {
         matches!(self.lock().consensus, Consensus::Deciding)
@@ -102,7 +140,7 @@ impl SharedStatus {
         vec![
             HealthCheck { name: "application", outcome: standing.application.clone() },
             HealthCheck { name: "consensus", outcome: standing.consensus.check() },
-            HealthCheck { name: "signer", outcome: self.signer.lock().unwrap_or_else(PoisonError::into_inner).clone() },
+            HealthCheck { name: "signer", outcome: self.signer() },
         ]
     }
 

@@ -51,6 +51,11 @@ impl Replica {
         self.settings.own.filter(|_| self.may_sign())
     }
 
+    /// True while the own key signs nothing, because this node listens whether another one does with it.
+    pub fn listens_for_own_key(&self) -> bool {
+        self.settings.own.is_some() && !self.may_sign()
+    }
+
     fn may_sign(&self) -> bool {
         self.listening.as_ref().is_none_or(Listening::may_sign)
     }

@@ -37,6 +37,7 @@ impl<N: Node> Shared<N> {
             Route::Status => self.status().await,
             Route::NetInfo => self.net_info(),
             Route::Network => self.network().await,
+            Route::Why => self.why().await,
             Route::DialSeeds => self.dial_seeds(args),
             Route::DialPeers => self.dial_peers(args),
             Route::Genesis => self.genesis().await,

@@ -2,7 +2,7 @@
 //! (reference §8). Parse → ask the [`Node`] → render; no state but the count of subscriptions.
 //!
 //! Reading order: `routes` (what can be called) → `args` (how arguments are read) → `wire` (requests and answers) →
-//! `call` (dispatch) → `chain`, `info`, `network`, `txs` (the answers) → `http` → `websocket` → `listen`.
+//! `call` (dispatch) → `chain`, `info`, `network`, `why`, `txs` (the answers) → `http` → `websocket` → `listen`.
 
 mod args;
 mod call;
@@ -20,6 +20,7 @@ mod routes;
 mod tests;
 mod txs;
 mod websocket;
+mod why;
 mod wire;
 
 pub use listen::{ListenError, Listener, bind};

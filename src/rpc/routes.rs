@@ -1,4 +1,4 @@
-//! What can be called, with which arguments, and what may be cached (reference §8.3). `network` is ours.
+//! What can be called, with which arguments, and what may be cached (reference §8.3). `network` and `why` are ours.
 
 use super::RpcConfig;
 use super::args::Kind;
@@ -76,6 +76,7 @@ routes! {
     Status "status" () Never Everybody;
     NetInfo "net_info" () Never Everybody;
     Network "network" () Never Everybody;
+    Why "why" () Never Everybody;
     Blockchain "blockchain" ("minHeight": Int, "maxHeight": Int) Always Everybody;
     Genesis "genesis" () Always Everybody;
     GenesisChunked "genesis_chunked" ("chunk": Uint) Always Everybody;

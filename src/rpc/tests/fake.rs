@@ -17,6 +17,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Where the recorded files are.
 pub(super) fn folder(side: &str) -> PathBuf {
@@ -402,6 +403,35 @@ impl Node for FakeNode {
     }
     async fn pending_evidence(&self) -> Vec<Evidence> {
         Vec::new()
+    }
+    async fn situation(&self) -> Option<Situation> {
+        let set = self.store.validators(Height::FIRST).expect("reads").expect("there");
+        let validators = set.members().iter().map(|member| ValidatorView {
+            address: member.address,
+            power: member.power,
+            own: Choice::Yes,
+            prevoted: Choice::Yes,
+            precommitted: Choice::No,
+            last_heard: Some(Duration::from_millis(2900)),
+        });
+        Some(Situation {
+            algorithm: Algorithm::Raft,
+            height: Height::new(221),
+            round: Round::new(7),
+            step: Step::Precommit,
+            proposal: Choice::Yes,
+            lead: Some(LeadView::Leader { leader: None, role: "candidate" }),
+            since_last_block: Some(Duration::from_secs(12)),
+            txs: 2,
+            empty_blocks: Choice::No,
+            validators: validators.collect(),
+            power_needed: Power::new(6),
+            peers: 3,
+            application: None,
+            halted: None,
+            fetching: None,
+            key: KeyView::Refused("it went back".into()),
+        })
     }
     async fn health(&self) -> Vec<HealthCheck> {
         let outcome = if self.submitted == Submitted::Refused { Err("it is gone".into()) } else { Ok(()) };

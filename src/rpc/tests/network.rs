@@ -203,6 +203,29 @@ async fn network_tells_lag_score_bytes_and_why_addresses_fail() {
 }
 
 #[tokio::test]
+async fn why_tells_all_it_knows_with_numbers_as_text_and_times_in_seconds() {
+    let shared = node_with_peers();
+    let answer = ask(&shared, &request("why", json!({}))).await;
+    let mut result = answer["result"].clone();
+    assert!(result["validators"][0]["address"].take().as_str().is_some_and(|address| address.len() == 40));
+    let power = result["validators"][0]["power"].take();
+    assert!(number(&power) > 0);
+    let validator = json!({
+        "address": null, "power": null, "own": true, "prevoted": true, "precommitted": false, "last_heard": "2"
+    });
+    assert_eq!(
+        result,
+        json!({
+            "chain": "dockerchain", "algorithm": "raft", "height": "221", "round": 7, "step": "Precommit",
+            "has_proposal": true, "lead": {"kind": "leader", "address": null, "role": "candidate"},
+            "since_last_block": "12", "txs": "2", "empty_blocks": false, "validators": [validator],
+            "power_needed": "6", "peers": 3, "application": null, "halted": null, "fetching": null,
+            "key": "refused", "key_refused": "it went back",
+        })
+    );
+}
+
+#[tokio::test]
 async fn eleven_calls_to_dial_are_answered_as_cometbft_answers_them() {
     let shared = node_with_peers();
     let id = "f4e88b6d0f011ecc8836dcbfd1cbadc400a20aa1";

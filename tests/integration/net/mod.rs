@@ -11,3 +11,4 @@ mod histories;
 mod lies;
 mod partition;
 mod refusal;
+mod why;
