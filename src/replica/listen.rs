@@ -70,9 +70,18 @@ enum Phase {
     /// Consensus has not begun: blocks are fetched, or the application is not there.
     Waiting,
     /// Nothing is signed.
-    Listening { from: Tick, until: Tick, quiet: Quiet },
+    Listening { from: Tick, until: Tick, quiet: Quiet, to: Company },
     /// We sign, and still listen.
     Signing,
+}
+
+/// Whom we listen to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Company {
+    /// No peer is connected: silence says nothing.
+    Nobody,
+    /// A peer at least.
+    Somebody,
 }
 
 /// Heights decided while we listened.
@@ -111,17 +120,28 @@ impl Listening {
         self.phase == Phase::Signing
     }
 
-    /// Consensus takes up `height`; gives when to [`Listening::tick`] at the latest, while nothing may be signed.
-    pub fn begin(&mut self, now: Tick, height: Height) -> Option<Tick> {
+    /// Consensus takes up `height`; gives when to [`Listening::tick`] at the latest, while nothing may be signed. Without
+    /// anybody to listen to that is as late as can be: whoever decides alone must not wait for ever.
+    pub fn begin(&mut self, now: Tick, height: Height, to: Company) -> Option<Tick> {
         match self.phase {
             Phase::Signing => None,
             Phase::Listening { until, .. } => Some(until),
             Phase::Waiting => {
-                let until = now.plus(self.longest);
-                self.phase = Phase::Listening { from: now, until, quiet: Quiet::NotYet { first: height } };
+                let until = now.plus(if to == Company::Somebody { self.longest } else { LISTEN_MAX });
+                self.phase = Phase::Listening { from: now, until, quiet: Quiet::NotYet { first: height }, to };
                 Some(until)
             }
         }
+    }
+
+    /// A peer came. If it is the first, listening begins now; gives when to [`Listening::tick`] instead.
+    pub fn peer_came(&mut self, now: Tick) -> Option<Tick> {
+        let Phase::Listening { from, until, to, .. } = &mut self.phase else { return None };
+        if *to == Company::Somebody {
+            return None;
+        }
+        (*from, *until, *to) = (now, now.plus(self.longest), Company::Somebody);
+        Some(*until)
     }
 
     /// Something was signed here: it may come back.
@@ -153,7 +173,7 @@ impl Listening {
 
     /// Time went by.
     pub fn tick(&mut self, now: Tick) -> Verdict {
-        let Phase::Listening { from, until, quiet } = self.phase else { return Verdict::GoOn };
+        let Phase::Listening { from, until, quiet, .. } = self.phase else { return Verdict::GoOn };
         let heard_enough = quiet == Quiet::WholeHeight && now >= from.plus(LISTEN_MIN);
         if now < until && !heard_enough {
             return Verdict::GoOn;

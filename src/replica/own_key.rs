@@ -4,7 +4,7 @@
 //! say that we had been there and let a vote pass. What peers said is journaled as always, for they will not say it
 //! twice; so when listening ends in the middle of a height, consensus begins it again from the journal, now with a key.
 
-use super::listen::{Elsewhere, Listening, Verdict, listen_for};
+use super::listen::{Company, Elsewhere, Listening, Verdict, listen_for};
 use super::{Effect, Now, Replica, Settings, Waker};
 use crate::consensus::tendermint::Message;
 use crate::consensus::{self, Signed};
@@ -62,7 +62,14 @@ impl Replica {
 
     /// Consensus takes up a height.
     pub(super) fn listen_from(&mut self, now: Now, height: Height, out: &mut Vec<Effect>) {
-        let until = self.listening.as_mut().and_then(|listening| listening.begin(now.tick, height));
+        let company = if self.peers.is_empty() { Company::Nobody } else { Company::Somebody };
+        let until = self.listening.as_mut().and_then(|listening| listening.begin(now.tick, height, company));
+        out.extend(until.map(|at| Effect::WakeAt { waker: Waker::Listening, at }));
+    }
+
+    /// A peer came: there is somebody to listen to.
+    pub(super) fn listen_to_peer(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let until = self.listening.as_mut().and_then(|listening| listening.peer_came(now.tick));
         out.extend(until.map(|at| Effect::WakeAt { waker: Waker::Listening, at }));
     }
 

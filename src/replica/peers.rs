@@ -45,6 +45,7 @@ impl Replica {
         match input {
             PeerInput::Up => {
                 self.peers.insert(peer, None);
+                self.listen_to_peer(now, out);
                 self.work.push_back(Work::Consensus(consensus::Input::PeerUp(peer)));
                 self.gossip(now, GossipInput::PeerUp(peer), out);
                 self.offer_txs(TxGossipInput::PeerUp(peer), out);

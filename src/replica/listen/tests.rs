@@ -31,7 +31,7 @@ impl Scene {
 
     fn listening(&self) -> Listening {
         let mut listening = Listening::before_signing(self.own, self.last, LONGEST);
-        assert_eq!(listening.begin(seconds(100), Height::new(7)), Some(seconds(105)));
+        assert_eq!(listening.begin(seconds(100), Height::new(7), Company::Somebody), Some(seconds(105)));
         listening
     }
 
@@ -103,10 +103,14 @@ fn heights_of_milliseconds_do_not_end_it_before_a_far_vote_could_be_here() {
 fn where_nothing_is_decided_time_ends_it_counted_from_the_first_beginning() {
     let scene = Scene::new();
     let mut listening = scene.listening();
-    assert_eq!(listening.begin(seconds(104), Height::new(7)), Some(seconds(105)), "beginning again is not a new start");
+    assert_eq!(
+        listening.begin(seconds(104), Height::new(7), Company::Somebody),
+        Some(seconds(105)),
+        "beginning again is not a new start"
+    );
     assert_eq!(listening.tick(seconds(104)), Verdict::GoOn);
     assert_eq!(listening.tick(seconds(105)), Verdict::Clear);
-    assert_eq!(listening.begin(seconds(106), Height::new(7)), None);
+    assert_eq!(listening.begin(seconds(106), Height::new(7), Company::Somebody), None);
 }
 
 #[test]
@@ -152,4 +156,19 @@ fn one_attempt_at_a_height_is_listened_to_within_the_limits() {
         assert_eq!(listen_for(algorithm, &timeouts(SECOND * 60)), LISTEN_MAX, "{algorithm}");
         assert_eq!(listen_for(algorithm, &timeouts(Duration::from_millis(1))), LISTEN_MIN, "{algorithm}");
     }
+}
+
+#[test]
+fn who_has_nobody_to_listen_to_waits_for_the_first_peer_but_not_for_ever() {
+    let scene = Scene::new();
+    let mut alone = Listening::before_signing(scene.own, scene.last, LONGEST);
+    assert_eq!(alone.begin(seconds(100), Height::new(7), Company::Nobody), Some(seconds(100).plus(LISTEN_MAX)));
+    assert_eq!(alone.tick(seconds(106)), Verdict::GoOn, "silence says nothing");
+    assert_eq!(alone.peer_came(seconds(107)), Some(seconds(112)), "from here on as if it had just begun");
+    assert_eq!(alone.peer_came(seconds(108)), None, "the second peer changes nothing");
+    assert_eq!(alone.tick(seconds(111)), Verdict::GoOn);
+    assert_eq!(alone.tick(seconds(112)), Verdict::Clear);
+    let mut left_alone = Listening::before_signing(scene.own, scene.last, LONGEST);
+    left_alone.begin(seconds(100), Height::new(7), Company::Nobody);
+    assert_eq!(left_alone.tick(seconds(100).plus(LISTEN_MAX)), Verdict::Clear, "it may decide alone");
 }
