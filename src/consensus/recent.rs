@@ -5,8 +5,9 @@ use crate::types::{CandidateBlock, ExtendedCommit, Height};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Blocks kept at most. Whoever is further behind fetches.
-pub const RECENT_BLOCKS_MAX: usize = 16;
+/// Blocks kept at most: more than a second of small ones, so that whoever comes from fetching finds the next one here.
+/// Whoever is further behind fetches.
+pub const RECENT_BLOCKS_MAX: usize = 128;
 /// Bytes kept at most, in all blocks but the newest, which is kept whatever it has.
 pub const RECENT_BYTES_MAX: u64 = 32 << 20;
 

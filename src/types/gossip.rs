@@ -159,7 +159,9 @@ impl DirectMessage {
     /// # Panics
     /// For Tendermint, whose replicas gossip and have no such messages.
     pub fn channel(&self, algorithm: Algorithm) -> Channel {
-        let is_data = matches!(self, DirectMessage::Proposal { .. } | DirectMessage::Part { .. });
+        // A commit goes with the parts it names: were they to overtake it, nobody would be waiting for them.
+        let is_data =
+            matches!(self, DirectMessage::Proposal { .. } | DirectMessage::Part { .. } | DirectMessage::Commit(_));
         match (algorithm, is_data) {
             (Algorithm::Raft, true) => Channel::RaftData,
             (Algorithm::Raft, false) => Channel::RaftControl,

@@ -106,13 +106,13 @@ pub enum Channel {
     Snapshot = 0x60,
     /// Pieces of snapshots.
     Chunk = 0x61,
-    /// PBFT's statements, votes and commits.
+    /// PBFT's statements and votes.
     PbftControl = 0x70,
-    /// PBFT's proposals and block parts.
+    /// PBFT's proposals, block parts and commits.
     PbftData = 0x71,
-    /// Raft's statements, acknowledgements and commits.
+    /// Raft's statements and acknowledgements.
     RaftControl = 0x74,
-    /// Raft's proposals and block parts.
+    /// Raft's proposals, block parts and commits.
     RaftData = 0x75,
 }
 

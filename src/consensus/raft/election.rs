@@ -117,10 +117,19 @@ impl Raft {
             Election::Vote if self.keeps_lease(now, &by, asked) => false,
             Election::Vote | Election::Handover => self.vote(now, by, asked, last, out),
         };
+        self.stand_instead(now, election, last);
         let (term, height) = (self.term, self.height());
         let ballot = RaftStatement::Ballot { term, asked, election, candidate: by, granted, height };
         self.say(To::Peer(peer), ballot, out);
         Reaction::Accepted
+    }
+
+    /// Who asks has missed what we have, and nobody leads: we stand soon, or both would wait for another election timeout.
+    fn stand_instead(&mut self, now: Now, election: Election, last: LogPosition) {
+        let asked_in_vain = election == Election::PreVote && last < self.position();
+        if asked_in_vain && !self.hears_leader(now) && self.may_stand() {
+            self.election_at = self.election_at.min(now.tick.plus(self.current.start.timeouts.heartbeat));
+        }
     }
 
     /// §5.2, §5.4.1: one vote a term, first come first served, and only for a log at least as far as ours. The vote is

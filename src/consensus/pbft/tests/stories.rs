@@ -193,17 +193,17 @@ fn s4_3_messages_of_the_next_height_are_kept_and_taken_up_there() {
 #[test]
 fn s4_3_messages_two_heights_ahead_are_dropped_and_a_third_of_the_power_further_than_peers_remember_starts_a_sync() {
     let mut story = Story::of_four(1);
-    let far = block(18, "A");
+    let far = block(130, "A");
     let others = story.others();
     let vote = |story: &Story, who: usize| {
-        Direct::Vote(Verified::trusted(vote_of(&story.set, who, VoteKind::Prevote, (18, 0), far.id())))
+        Direct::Vote(Verified::trusted(vote_of(&story.set, who, VoteKind::Prevote, (130, 0), far.id())))
     };
     let first = vote(&story, others[0]);
     assert!(matches!(story.hear(others[0], first), Reaction::Ignored(_)));
     story.expect(&[]);
     let second = vote(&story, others[1]);
     story.hear(others[1], second);
-    story.expect(&["sync 17"]);
+    story.expect(&["sync 129"]);
     let third = vote(&story, others[2]);
     story.hear(others[2], third);
     story.expect(&[]);

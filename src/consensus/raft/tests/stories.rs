@@ -160,7 +160,7 @@ fn a_peer_some_blocks_behind_gets_level_without_fetching_while_the_others_decide
         let lone = (world.leader().expect("a leader") + 1) % 3;
         world.isolate(lone);
         let behind = |world: &World| world.highest().get() - world.nodes[lone].stored.get();
-        assert!(world.run_until(10, |world| behind(world) >= RECENT_BLOCKS_MAX as u64 / 2));
+        assert!(world.run_until(10, |world| behind(world) >= 8));
         let fetched = world.fetches;
         world.heal();
         let (healed_at, decided) = (world.tick, world.highest());
@@ -240,11 +240,21 @@ fn recent_blocks_are_bounded_and_stand_without_a_gap() {
         recent.push(block, commit);
     };
     let held =
-        |recent: &Recent| (1..100).filter(|height| recent.get(Height::new(*height)).is_some()).collect::<Vec<_>>();
-    (5..25).for_each(|height| push(&mut recent, height));
-    assert_eq!(held(&recent), (25 - RECENT_BLOCKS_MAX as u64..25).collect::<Vec<_>>());
-    let (block, commit) = recent.get(Height::new(20)).expect("kept");
-    assert_eq!((block.block().header.height, commit.height), (Height::new(20), Height::new(20)));
-    push(&mut recent, 40);
-    assert_eq!(held(&recent), [40], "what is not right before it is of no use");
+        |recent: &Recent| (1..1000).filter(|height| recent.get(Height::new(*height)).is_some()).collect::<Vec<_>>();
+    (5..205).for_each(|height| push(&mut recent, height));
+    assert_eq!(held(&recent), (205 - RECENT_BLOCKS_MAX as u64..205).collect::<Vec<_>>());
+    let (block, commit) = recent.get(Height::new(200)).expect("kept");
+    assert_eq!((block.block().header.height, commit.height), (Height::new(200), Height::new(200)));
+    push(&mut recent, 400);
+    assert_eq!(held(&recent), [400], "what is not right before it is of no use");
+}
+
+#[test]
+fn who_refuses_a_candidate_that_is_behind_stands_soon_itself() {
+    let mut scene = Scene::of(&set_of(&[0, 1, 2]), 0, 5);
+    scene.wait(ELECTION);
+    assert_eq!(scene.role(), RaftRole::Follower, "its own time has not come");
+    assert!(!scene.asked_for_vote(1, 1, Election::PreVote, position(4, None)));
+    scene.wait(HEARTBEAT);
+    assert_eq!(scene.role(), RaftRole::PreCandidate);
 }
