@@ -31,6 +31,8 @@ pub mod forming;
 pub mod metrics;
 pub mod rpc;
 
+pub mod sim;
+
 pub mod cli;
 pub mod node;
 

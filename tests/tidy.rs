@@ -89,6 +89,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "light",
             "replica",
             "ports",
+            // The real codecs, journal, store and guard, over a simulated disk.
+            "codec",
+            "abci",
+            "storage",
+            "wal",
+            "privval",
         ],
     ),
 ];

@@ -1,0 +1,448 @@
+//! What a seed draws before anything runs: the shape of the network, its weather, its misfortunes and its liars.
+//!
+//! Faults are a list with times, so that a failing run can be shrunk by leaving some of them out.
+
+use super::Dice;
+use crate::consensus::{EmptyBlocks, Tick, Timeouts};
+use crate::types::Algorithm;
+use std::time::Duration;
+
+/// A node of the simulated network, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeNr(pub u8);
+
+impl NodeNr {
+    /// Its place in a list of all nodes.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// How much of a node is simulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Protocol machines alone.
+    Bare,
+    /// Whole replicas: codecs, journal, store, application, mempool, block sync.
+    Whole,
+}
+
+/// What the user wants to be other than drawn.
+#[derive(Debug, Clone)]
+pub struct Wishes {
+    /// How much is simulated.
+    pub level: Level,
+    /// The protocol.
+    pub algorithm: Algorithm,
+    /// How many nodes.
+    pub nodes: Option<u8>,
+    /// How many heights are to be decided.
+    pub heights: Option<u64>,
+    /// No faults, no liars, no bad weather: how fast is the simulator, does the happy path work?
+    pub calm: bool,
+}
+
+/// How a node behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Conduct {
+    /// By the protocol.
+    Honest,
+    /// By the protocol, but what it says is rewritten.
+    Liar(Vec<Lie>),
+    /// By the protocol, with the key of another node.
+    TwinOf(NodeNr),
+}
+
+/// One kind of lie (`liars/` tells them).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lie {
+    /// Another vote to some of the others.
+    EquivocateVotes,
+    /// Another proposal to some of the others.
+    EquivocateProposals,
+    /// Signs for whatever is proposed, whatever it is locked on or promised before.
+    ForgetLocks,
+    /// Claims proofs that do not exist: of locks, of prepared blocks, of views.
+    ForgeProofs,
+    /// Says nothing to some of the others.
+    Withhold,
+    /// Votes for nothing, or against everything.
+    VoteNil,
+    /// Votes for blocks nobody proposed.
+    VoteUnknown,
+    /// Votes and states things of later rounds, terms, views and heights.
+    LeapAhead,
+    /// Says again what it or others said long ago.
+    Replay,
+    /// Blocks and parts that are not what they are said to be.
+    BadBlocks,
+    /// Small changes of what an honest node would say: a round more or less, the value before.
+    Mutate,
+    /// Signs late, right at the moment when the others stop to wait.
+    Late,
+}
+
+/// What a life may lose when it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsynced {
+    /// The process died: the disk has all it wrote.
+    Kept,
+    /// The power went: what was not synced may be lost.
+    Lost,
+}
+
+/// Something bad that happens at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// When.
+    pub at: Tick,
+    /// What.
+    pub what: Misfortune,
+}
+
+/// Kinds of bad things.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Misfortune {
+    /// A node dies after so many more effects have been executed, and comes back after a while.
+    Crash {
+        /// Which.
+        node: NodeNr,
+        /// Effects until then, counted from the time of the fault.
+        after_effects: u32,
+        /// What the disk keeps.
+        unsynced: Unsynced,
+        /// How long it is away.
+        away: Duration,
+    },
+    /// A node dies in the middle of its own way to the disk (level 2), and comes back after a while.
+    DiskCrash {
+        /// Which.
+        node: NodeNr,
+        /// Operations of its disk until then.
+        after_operations: u32,
+        /// What the disk keeps.
+        unsynced: Unsynced,
+        /// How long it is away.
+        away: Duration,
+    },
+    /// The power of all nodes goes at once.
+    Blackout {
+        /// How long.
+        away: Duration,
+    },
+    /// A node stands still; what comes meanwhile waits.
+    Pause {
+        /// Which.
+        node: NodeNr,
+        /// How long.
+        lasting: Duration,
+    },
+    /// Links carry nothing, each in one direction.
+    Cut {
+        /// From whom to whom.
+        links: Vec<(NodeNr, NodeNr)>,
+        /// How long.
+        lasting: Duration,
+    },
+    /// The wall clock of a node jumps; monotonic time does not.
+    ClockJump {
+        /// Which.
+        node: NodeNr,
+        /// Nanoseconds, forward or back.
+        by: i64,
+    },
+    /// From now on a node's clocks run faster or slower, by so many per mille.
+    ClockRate {
+        /// Which.
+        node: NodeNr,
+        /// More or less than a thousand.
+        per_mille: u16,
+    },
+    /// The application of a node goes away, and comes back after a while (level 2).
+    AppCrash {
+        /// Which.
+        node: NodeNr,
+        /// How long.
+        away: Duration,
+    },
+    /// A validator's power changes, by the application, at the next height applied: 0 removes it.
+    Power {
+        /// Whose.
+        node: NodeNr,
+        /// To what.
+        power: u64,
+    },
+}
+
+/// How the network treats packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Weather {
+    /// Shortest time on the way.
+    pub delay_min: Duration,
+    /// Longest time on the way.
+    pub delay_max: Duration,
+    /// Lost, of a hundred. At level 2 a lost packet breaks the connection, as TCP does.
+    pub lost: u64,
+    /// Delivered twice, of a hundred.
+    pub doubled: u64,
+    /// Delivered again much later, of a thousand.
+    pub replayed: u64,
+}
+
+impl Weather {
+    /// A good network.
+    pub const CALM: Weather = Weather {
+        delay_min: Duration::from_millis(1),
+        delay_max: Duration::from_millis(3),
+        lost: 0,
+        doubled: 0,
+        replayed: 0,
+    };
+
+    fn draw(dice: &mut Dice) -> Weather {
+        if dice.chance(25) {
+            return Weather::CALM;
+        }
+        let delay_max = *dice.pick(&[5, 20, 60, 200]).unwrap_or(&5);
+        Weather {
+            delay_min: Duration::from_millis(dice.below(5)),
+            delay_max: Duration::from_millis(5 + delay_max),
+            lost: *dice.pick(&[0, 0, 1, 5, 15, 30]).unwrap_or(&0),
+            doubled: *dice.pick(&[0, 0, 5, 20]).unwrap_or(&0),
+            replayed: *dice.pick(&[0, 0, 5, 50]).unwrap_or(&0),
+        }
+    }
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodePlan {
+    /// Its power at the first height; 0 for one that only follows.
+    pub power: u64,
+    /// How it behaves.
+    pub conduct: Conduct,
+}
+
+/// Everything a run is made of but chance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// What it was drawn from, and what chance is drawn from.
+    pub seed: u64,
+    /// How much is simulated.
+    pub level: Level,
+    /// The protocol.
+    pub algorithm: Algorithm,
+    /// The nodes.
+    pub nodes: Vec<NodePlan>,
+    /// How many heights are to be decided by every honest node.
+    pub heights: u64,
+    /// How long replicas wait for what.
+    pub timeouts: Timeouts,
+    /// What the network is like until it heals.
+    pub weather: Weather,
+    /// In order of time.
+    pub faults: Vec<Fault>,
+    /// From here on there are no faults, all links are whole and all nodes are up. Liars go on.
+    pub heal_at: Tick,
+}
+
+impl Plan {
+    /// Draws a plan.
+    pub fn draw(seed: u64, wishes: &Wishes) -> Plan {
+        let mut dice = Dice::new(seed).fork("plan");
+        let nodes = wishes.nodes.unwrap_or_else(|| *dice.pick(&[1, 2, 3, 4, 4, 4, 5, 6, 7]).unwrap_or(&4)).max(1);
+        let heights = wishes.heights.unwrap_or_else(|| *dice.pick(&[1, 2, 3, 5, 10]).unwrap_or(&1));
+        let mut plan = Plan {
+            seed,
+            level: wishes.level,
+            algorithm: wishes.algorithm,
+            nodes: (0..nodes).map(|_| NodePlan { power: 1, conduct: Conduct::Honest }).collect(),
+            heights,
+            timeouts: timeouts(),
+            weather: Weather::CALM,
+            faults: Vec::new(),
+            heal_at: Tick(0),
+        };
+        if wishes.calm {
+            return plan;
+        }
+        plan.draw_powers(&mut dice.fork("powers"));
+        plan.draw_liars(&mut dice.fork("liars"));
+        plan.weather = Weather::draw(&mut dice.fork("weather"));
+        plan.draw_faults(&mut dice.fork("faults"));
+        plan
+    }
+
+    /// All nodes.
+    pub fn all(&self) -> impl Iterator<Item = NodeNr> + use<> {
+        (0..self.nodes.len() as u8).map(NodeNr)
+    }
+
+    /// True when the node behaves by the protocol and has its key for itself.
+    pub fn is_honest(&self, node: NodeNr) -> bool {
+        let doubled = self.nodes.iter().any(|other| other.conduct == Conduct::TwinOf(node));
+        !doubled && self.nodes.get(node.index()).is_some_and(|node| node.conduct == Conduct::Honest)
+    }
+
+    /// Sum of all powers.
+    pub fn total_power(&self) -> u64 {
+        self.nodes.iter().map(|node| node.power).sum()
+    }
+
+    fn draw_powers(&mut self, dice: &mut Dice) {
+        let spread = *dice.pick(&[1, 1, 1, 2, 10, 1000]).unwrap_or(&1);
+        for node in &mut self.nodes {
+            node.power = dice.between(1, spread);
+        }
+        if self.nodes.len() > 4 && dice.chance(20) {
+            let last = self.nodes.len() - 1;
+            self.nodes[last].power = 0;
+        }
+    }
+
+    /// Less than a third of the power lies, where the protocol stands against liars.
+    fn draw_liars(&mut self, dice: &mut Dice) {
+        if self.algorithm == Algorithm::Raft || dice.chance(40) {
+            return;
+        }
+        let mut order: Vec<usize> = (0..self.nodes.len()).collect();
+        dice.shuffle(&mut order);
+        let (total, mut lying) = (self.total_power(), 0);
+        for at in order {
+            let power = self.nodes[at].power;
+            if power > 0 && (lying + power) * 3 < total && (lying == 0 || dice.chance(70)) {
+                lying += power;
+                let lies = Lie::ALL.iter().copied().filter(|_| dice.chance(25)).collect::<Vec<Lie>>();
+                let lies = if lies.is_empty() { dice.pick(Lie::ALL).copied().into_iter().collect() } else { lies };
+                self.nodes[at].conduct = Conduct::Liar(lies);
+            }
+        }
+    }
+
+    fn draw_faults(&mut self, dice: &mut Dice) {
+        let unit = self.timeouts.propose;
+        let span = unit * (4 + 2 * u32::try_from(self.heights).unwrap_or(u32::MAX).min(100));
+        self.heal_at = Tick(0).plus(span);
+        let count = dice.below(4 + self.heights.min(40));
+        for _ in 0..count {
+            let at = Tick(0).plus(dice.time(Duration::ZERO, span));
+            if let Some(what) = self.draw_misfortune(dice, unit) {
+                self.faults.push(Fault { at, what });
+            }
+        }
+        self.faults.sort_by_key(|fault| fault.at);
+    }
+
+    fn draw_misfortune(&self, dice: &mut Dice, unit: Duration) -> Option<Misfortune> {
+        let all: Vec<NodeNr> = self.all().collect();
+        let node = *dice.pick(&all)?;
+        let (away, lasting) = (dice.time(Duration::ZERO, unit * 6), dice.time(unit / 10, unit * 8));
+        let unsynced = if dice.chance(50) { Unsynced::Lost } else { Unsynced::Kept };
+        Some(match dice.below(20) {
+            0..=6 => Misfortune::Crash { node, after_effects: dice.below(60) as u32, unsynced, away },
+            7..=9 => Misfortune::DiskCrash { node, after_operations: dice.below(80) as u32, unsynced, away },
+            10 => Misfortune::Blackout { away },
+            11..=12 => Misfortune::Pause { node, lasting },
+            13..=16 => Misfortune::Cut { links: draw_cut(dice, &all), lasting },
+            17 => Misfortune::ClockJump { node, by: dice.below(7_200_000_000_000) as i64 - 3_600_000_000_000 },
+            18 => Misfortune::ClockRate { node, per_mille: dice.between(900, 1100) as u16 },
+            _ => Misfortune::AppCrash { node, away },
+        })
+    }
+}
+
+/// One of the shapes that break protocols: halves, one alone, one that only hears, one that only speaks, a ring.
+fn draw_cut(dice: &mut Dice, all: &[NodeNr]) -> Vec<(NodeNr, NodeNr)> {
+    let pairs = all.iter().flat_map(|from| all.iter().map(move |to| (*from, *to))).filter(|(from, to)| from != to);
+    let one = *dice.pick(all).unwrap_or(&NodeNr(0));
+    let side = dice.roll();
+    let in_first = |node: &NodeNr| side >> node.0 & 1 == 1;
+    let ring = all.len() as u8;
+    match dice.below(6) {
+        0 => pairs.filter(|(from, to)| in_first(from) != in_first(to)).collect(),
+        1 => pairs.filter(|(from, to)| *from == one || *to == one).collect(),
+        2 => pairs.filter(|(from, _)| *from == one).collect(),
+        3 => pairs.filter(|(_, to)| *to == one).collect(),
+        4 => pairs.filter(|(from, to)| (from.0 + 1) % ring != to.0 && (to.0 + 1) % ring != from.0).collect(),
+        _ => pairs.filter(|_| dice.chance(30)).collect(),
+    }
+}
+
+/// A third of the defaults: short enough for many heights, long enough that a good network never waits for them.
+fn timeouts() -> Timeouts {
+    let ms = Duration::from_millis;
+    Timeouts {
+        propose: ms(1000),
+        propose_delta: ms(200),
+        prevote: ms(300),
+        prevote_delta: ms(200),
+        precommit: ms(300),
+        precommit_delta: ms(200),
+        commit: ms(50),
+        skip_commit_when_all_voted: true,
+        empty_blocks: EmptyBlocks::Always,
+        election: ms(500),
+        heartbeat: ms(50),
+        view_change: ms(700),
+    }
+}
+
+impl Lie {
+    /// All of them.
+    pub const ALL: &[Lie] = &[
+        Lie::EquivocateVotes,
+        Lie::EquivocateProposals,
+        Lie::ForgetLocks,
+        Lie::ForgeProofs,
+        Lie::Withhold,
+        Lie::VoteNil,
+        Lie::VoteUnknown,
+        Lie::LeapAhead,
+        Lie::Replay,
+        Lie::BadBlocks,
+        Lie::Mutate,
+        Lie::Late,
+    ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wishes(algorithm: Algorithm) -> Wishes {
+        Wishes { level: Level::Bare, algorithm, nodes: None, heights: None, calm: false }
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same_plan_and_another_seed_another() {
+        let wishes = wishes(Algorithm::Pbft);
+        assert_eq!(Plan::draw(7, &wishes), Plan::draw(7, &wishes));
+        let different = (0..100).filter(|seed| Plan::draw(*seed, &wishes) != Plan::draw(seed + 1, &wishes)).count();
+        assert_eq!(different, 100);
+    }
+
+    #[test]
+    fn liars_have_less_than_a_third_of_the_power_and_raft_has_none() {
+        let mut seen = 0;
+        for algorithm in Algorithm::ALL {
+            for seed in 0..2000 {
+                let plan = Plan::draw(seed, &wishes(algorithm));
+                let lying: u64 =
+                    plan.all().filter(|node| !plan.is_honest(*node)).map(|node| plan.nodes[node.index()].power).sum();
+                assert!(lying * 3 < plan.total_power() || lying == 0, "seed {seed}");
+                assert!(lying == 0 || algorithm != Algorithm::Raft, "seed {seed}");
+                seen += u64::from(lying > 0);
+            }
+        }
+        assert!(seen > 1000, "liars were drawn {seen} times");
+    }
+
+    #[test]
+    fn faults_come_in_order_and_before_the_healing() {
+        for seed in 0..1000 {
+            let plan = Plan::draw(seed, &wishes(Algorithm::Tendermint));
+            assert!(plan.faults.is_sorted_by_key(|fault| fault.at));
+            assert!(plan.faults.iter().all(|fault| fault.at <= plan.heal_at));
+        }
+    }
+}
