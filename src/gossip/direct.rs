@@ -7,8 +7,8 @@ use super::check::{check_part, check_proposal, check_vote};
 use crate::consensus::Direct;
 use crate::crypto::{BatchVerifier, PublicKey, Signature, SignatureClaim, Verified};
 use crate::types::{
-    AbciParams, Address, Algorithm, ChainId, ChainState, DirectMessage, ExtendedCommit, Extensions, Height,
-    LogPosition, PbftStatement, Proposal, RaftStatement, Statement, StatementBody, ValidatorSet, Vote,
+    AbciParams, Address, Algorithm, ChainId, ChainState, DirectMessage, ExtendedCommit, Extensions, Height, Proposal,
+    Statement, StatementBody, ValidatorSet, Vote,
 };
 use certificates::Certificates;
 use std::collections::BTreeSet;
@@ -185,7 +185,7 @@ fn hear_statement(signers: &DirectSigners, statement: Statement) -> Result<Heard
         return Err("statement of a protocol that is not this chain's");
     }
     let Some(key) = signers.key(&statement.by) else {
-        let height = stated_height(&statement.body).filter(|height| matches!(signers.set(*height), Set::Beyond));
+        let height = statement.body.height().filter(|height| matches!(signers.set(*height), Set::Beyond));
         return Ok(height.map_or(HeardDirect::Said(Direct::Outsider(statement)), HeardDirect::Beyond));
     };
     // Its own signature first: only validators make us look at more.
@@ -199,29 +199,13 @@ fn hear_statement(signers: &DirectSigners, statement: Statement) -> Result<Heard
         return Ok(height);
     }
     let mut claims = certificates.claims;
+    if claims.0.is_empty() {
+        return Ok(HeardDirect::Said(Direct::Statement(outer)));
+    }
     claims.add(key, sign_bytes, signature);
     let whole =
         claims.prove(outer.into_inner()).ok_or("statement with a signature in it that its validator did not make")?;
     Ok(HeardDirect::Said(Direct::Statement(whole)))
-}
-
-/// The height a statement is about, if it says.
-fn stated_height(body: &StatementBody) -> Option<Height> {
-    match body {
-        StatementBody::Raft(statement) => match statement {
-            RaftStatement::RequestVote { last: LogPosition { height, .. }, .. }
-            | RaftStatement::Ballot { height, .. }
-            | RaftStatement::Heartbeat { height, .. }
-            | RaftStatement::Following { height, .. }
-            | RaftStatement::ReadAt { height, .. } => Some(*height),
-            RaftStatement::TimeoutNow { .. } | RaftStatement::ReadIndex { .. } => None,
-        },
-        StatementBody::Pbft(statement) => match &**statement {
-            PbftStatement::ViewChange { height, .. }
-            | PbftStatement::NewView { height, .. }
-            | PbftStatement::Status { height, .. } => Some(*height),
-        },
-    }
 }
 
 /// Whether `by` may propose is for the machine to say; that it could sign at all must be known here.

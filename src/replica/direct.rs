@@ -1,15 +1,13 @@
 //! Replicas of Raft and PBFT speak to each other themselves: their words go to the machine, and what they show about
 //! the speaker to those who want to know.
 
-use super::machine::Machine;
 use super::{Effect, Now, Replica};
 use crate::consensus::{self, Direct, RECENT_BLOCKS_MAX, Reaction};
 use crate::evidence::gossip::EvidenceGossipInput;
-use crate::gossip::{DirectSigners, HeardDirect};
+use crate::gossip::HeardDirect;
 use crate::mempool::gossip::TxGossipInput;
 use crate::sync::SyncInput;
 use crate::types::{Height, NodeId, Source};
-use std::sync::Arc;
 
 /// The protocol hands blocks to a peer a few behind; who is further behind fetches.
 const HEIGHTS_AHEAD_TO_FETCH: u64 = RECENT_BLOCKS_MAX as u64 + 1;
@@ -58,19 +56,6 @@ impl Replica {
             *known = Some(height);
             self.offer_txs(TxGossipInput::PeerAt(peer, height), out);
             self.tell_evidence(EvidenceGossipInput::PeerAt(peer, height), out);
-        }
-    }
-
-    /// Whose signatures count where `machine` stands.
-    pub(super) fn direct_signers(&self, machine: &Machine) -> DirectSigners {
-        DirectSigners {
-            chain_id: self.state.chain_id.clone(),
-            algorithm: self.state.algorithm,
-            height: machine.height(),
-            validators: Arc::clone(machine.validators()),
-            last_validators: machine.last_validators().map(Arc::clone),
-            next_validators: Arc::clone(&self.state.next_validators),
-            abci: self.state.consensus_params.abci,
         }
     }
 }

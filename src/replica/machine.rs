@@ -5,8 +5,7 @@ use crate::consensus::pbft::Pbft;
 use crate::consensus::raft::Raft;
 use crate::consensus::tendermint::{Message, Tendermint};
 use crate::consensus::{Direct, Effects, Input, Protocol, Reaction, Start, View};
-use crate::types::{Algorithm, DirectMessage, Height, JournalRecord, PeerMessage, Round, ValidatorSet};
-use std::sync::Arc;
+use crate::types::{Algorithm, DirectMessage, Height, JournalRecord, PeerMessage, Round};
 
 /// The machine at work. Which one it is stands in the state of the chain.
 #[derive(Debug)]
@@ -108,16 +107,6 @@ impl Machine {
     /// The round, view or term it is in.
     pub(super) fn round(&self) -> Round {
         whichever!(self, machine => machine.round())
-    }
-
-    /// Who decides this height.
-    pub(super) fn validators(&self) -> &Arc<ValidatorSet> {
-        whichever!(self, machine => machine.validators())
-    }
-
-    /// Who decided the height before.
-    pub(super) fn last_validators(&self) -> Option<&Arc<ValidatorSet>> {
-        whichever!(self, machine => machine.last_validators())
     }
 
     /// Where it stands. Copies the votes.

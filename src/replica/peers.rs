@@ -9,7 +9,7 @@ use crate::consensus::tendermint::Message;
 use crate::consensus::{self, Reaction, RoundNote};
 use crate::evidence::gossip::EvidenceGossipInput;
 use crate::evidence::{self, Facts, Receipt};
-use crate::gossip::{GossipEffect, GossipInput, Heard, HeardDirect, Signers, Useful};
+use crate::gossip::{DirectSigners, GossipEffect, GossipInput, Heard, HeardDirect, Signers, Useful};
 use crate::mempool::gossip::TxGossipInput;
 use crate::mempool::{MempoolInput, Origin};
 use crate::types::{Algorithm, Channel, ConsensusMessage, Evidence, Height, NodeId, PeerMessage, Source, Tx};
@@ -147,7 +147,7 @@ impl Replica {
                 self.signers_at = at;
                 let whose = match machine.as_tendermint() {
                     Some(machine) => Whose::Gossiped(Arc::new(Signers::of(&self.state.chain_id, machine))),
-                    None => Whose::Direct(Arc::new(self.direct_signers(machine))),
+                    None => Whose::Direct(Arc::new(DirectSigners::of(&self.state))),
                 };
                 out.push(Effect::Signers(Some(whose)));
             }

@@ -4,8 +4,8 @@ use super::*;
 use crate::crypto::PrivateKey;
 use crate::types::tests::{Signers as Keys, block_id, chain_id, time};
 use crate::types::{
-    BlockId, CommitSig, Election, ExtendedCommitSig, Part, PartSet, PreparedCertificate, Round, UnsignedStatement,
-    VoteKind,
+    BlockId, CommitSig, Election, ExtendedCommitSig, LogPosition, Part, PartSet, PbftStatement, PreparedCertificate,
+    RaftStatement, Round, UnsignedStatement, VoteKind,
 };
 use bytes::Bytes;
 
