@@ -247,3 +247,15 @@ fn the_example_of_the_page_is_what_is_written_and_signed() {
     assert_eq!(examples(), [message.encode().to_vec(), sign_bytes]);
     assert_eq!(DirectMessage::decode(examples().remove(0).into()), Ok(message));
 }
+
+#[test]
+fn a_commit_travels_with_the_parts_it_names_so_that_they_cannot_overtake_it() {
+    let (height, round) = (crate::types::Height::FIRST, Round::ZERO);
+    let blocks = crate::types::PartSet::cut(&Bytes::from_static(b"a block"));
+    let part = blocks.part(0).expect("one part").clone();
+    let commit = DirectMessage::Commit(Random(1).extended_commit());
+    let part = DirectMessage::Part { height, round, part };
+    for algorithm in [Algorithm::Raft, Algorithm::Pbft] {
+        assert_eq!(commit.channel(algorithm), part.channel(algorithm), "{algorithm}");
+    }
+}
