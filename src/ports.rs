@@ -43,10 +43,15 @@ pub enum SignError {
     /// Signing would contradict what was signed before. The node goes on without this vote.
     #[error("refused to sign: {0}")]
     Refused(String),
-    /// The signer cannot work (its file cannot be written, the remote signer is gone).
-    #[error("cannot sign: {0}")]
-    Failed(String),
+    /// The signer cannot work.
+    #[error(transparent)]
+    Failed(#[from] SignerFailed),
 }
+
+/// The signer cannot work (its file cannot be written, the remote signer is gone). The text says what, where and why.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot sign: {0}")]
+pub struct SignerFailed(pub String);
 
 /// What a signer remembers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,8 +76,9 @@ pub trait Signer: Send {
     /// Signs a proposal.
     fn sign_proposal(&mut self, chain_id: &ChainId, proposal: UnsignedProposal) -> Result<Proposal, SignError>;
 
-    /// Signs a statement of Raft or PBFT. It remembers none: what a statement rests on is in the journal.
-    fn sign_statement(&mut self, chain_id: &ChainId, statement: UnsignedStatement) -> Result<Statement, SignError>;
+    /// Signs a statement of Raft or PBFT. It remembers none and refuses none: what a statement rests on is in the
+    /// journal.
+    fn sign_statement(&mut self, chain_id: &ChainId, statement: UnsignedStatement) -> Result<Statement, SignerFailed>;
 
     /// A second vote for something else, which a validator that misbehaves signed along with the last one.
     #[cfg(feature = "misbehave")]

@@ -1,5 +1,6 @@
 //! A cluster on this machine: nodes with external kvstores, killed and started again, and the CPU time they took.
 
+use crate::progress::phase;
 use crate::rpc::{Failure, commit, cpu};
 use quorate::types::Algorithm;
 use serde_json::Value;
@@ -61,7 +62,7 @@ impl Cluster {
         testnet.args(["testnet", "--single-host", "--json", "--algorithm", algorithm.name()]);
         testnet.args(["--v", &nodes.to_string(), "--p2p-port", &free_ports(nodes)?.to_string()]);
         let made: Value = serde_json::from_slice(&run(testnet.arg("--o").arg(&dir))?)?;
-        let kvstore = kvstore()?;
+        let kvstore = phase("building the example application", kvstore)?;
         let mut cluster = Cluster { algorithm, members: Vec::new(), dir, spent: Duration::ZERO };
         for node in made["nodes"].as_array().ok_or("no nodes")? {
             let text = |name: &str| node[name].as_str().ok_or("an odd answer of testnet").map(str::to_owned);
@@ -72,14 +73,18 @@ impl Cluster {
             let member = Member { rpc: text("rpc")?, validator: text("validator_address")?, home, app, node: None };
             cluster.members.push(member);
         }
-        for node in 0..nodes {
-            cluster.launch(node)?;
-        }
-        for node in 0..nodes {
-            cluster.await_ready(node)?;
-        }
-        commit(&cluster.members[0].rpc, "begin=1")?;
+        phase(&format!("starting {algorithm} with {nodes} nodes"), || cluster.launch_all())?;
         Ok(cluster)
+    }
+
+    fn launch_all(&mut self) -> Result<(), Failure> {
+        for node in 0..self.members.len() {
+            self.launch(node)?;
+        }
+        for node in 0..self.members.len() {
+            self.await_ready(node)?;
+        }
+        commit(&self.members[0].rpc, "begin=1")
     }
 
     pub fn rpcs(&self) -> Vec<String> {
@@ -176,11 +181,14 @@ fn kvstore() -> Result<PathBuf, Failure> {
         None => return Err("no profile".into()),
     };
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "-q", "--no-default-features", "-p", "kvstore", "--profile", profile]);
+    build.args(["build", "--no-default-features", "-p", "kvstore", "--profile", profile]);
     build
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env("CARGO_TARGET_DIR", folder.parent().ok_or("no target directory")?);
-    run(&mut build)?;
+    // What cargo says about its progress is for the screen.
+    if !build.stdout(Stdio::null()).status()?.success() {
+        return Err(format!("{build:?} failed").into());
+    }
     Ok(folder.join("kvstore"))
 }
 

@@ -6,18 +6,20 @@
 //! ```
 //!
 //! Every node has its external kvstore. Nodes have the default configuration, but make no empty blocks, keep no index
-//! and log errors only; the environment (`QUORATE_CONSENSUS_ELECTION_TIMEOUT=500ms`) says otherwise. `--json` prints one
-//! JSON document instead. `QUORATE_BENCH_KEEP=1` keeps homes and logs.
+//! and log errors only; the environment (`QUORATE_CONSENSUS_ELECTION_TIMEOUT=500ms`) says otherwise. What is being done
+//! is said on stderr, the result on stdout. `--json` prints one JSON document instead. `QUORATE_BENCH_KEEP=1` keeps homes and logs.
 
 #[path = "../support/rpc.rs"]
 mod rpc;
 
 mod chain;
 mod cluster;
+mod flow;
 mod kills;
 mod load;
 mod numbers;
 mod observe;
+mod progress;
 mod table;
 
 use clap::{Parser, Subcommand};

@@ -2,22 +2,19 @@
 
 use crate::chain::ask;
 use crate::cluster::Cluster;
-use crate::load::{Load, Plan, tx};
+use crate::flow::Flow;
+use crate::load::{Load, Plan, Report};
 use crate::numbers::Millis;
-use crate::rpc::{Client, Failure, commit, count, request};
+use crate::progress::phase;
+use crate::rpc::{Client, Failure, cpu, height};
 use crate::{algorithm, wait};
 use quorate::types::Algorithm;
 use serde_json::{Value, json};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Connections that send as fast as they are answered, and what each sends at once.
-const CONNECTIONS: usize = 8;
-const BATCH: usize = 100;
-/// Pause of a connection whose node refused a whole batch: its mempool is full.
-const FULL: Duration = Duration::from_millis(50);
+/// Load before the most is measured: queues fill, and nobody starts any more.
+const WARM_UP: Duration = Duration::from_secs(3);
 
 #[derive(Debug, clap::Parser)]
 pub struct Args {
@@ -30,6 +27,9 @@ pub struct Args {
     /// Seconds of each load
     #[arg(long, default_value_t = 20)]
     seconds: u64,
+    /// Most transactions under way while the most is measured: at least what is committed from one block to the next but one
+    #[arg(long, default_value_t = 10_000)]
+    outstanding: u64,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -45,13 +45,20 @@ struct Cost {
     txs: u64,
     seconds: f64,
     blocks: u64,
+    /// Of the nodes and their applications.
     cpu: Duration,
+    /// Of this process, which makes the load on the same cores.
+    loader: Duration,
     bytes: u64,
 }
 
 impl Cost {
-    fn cpu_micros(&self) -> f64 {
-        self.cpu.as_secs_f64() * 1e6 / self.txs.max(1) as f64
+    fn per_second(&self) -> f64 {
+        self.txs as f64 / self.seconds
+    }
+
+    fn micros_per_tx(&self, time: Duration) -> f64 {
+        time.as_secs_f64() * 1e6 / self.txs.max(1) as f64
     }
 
     fn bytes_per_tx(&self) -> f64 {
@@ -71,7 +78,6 @@ struct Row {
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let mut rows = Vec::new();
     for (algorithm, nodes) in &args.clusters {
-        eprintln!("measuring {algorithm} with {nodes} nodes");
         rows.push(measure(args, *algorithm, *nodes)?);
     }
     if args.json {
@@ -84,28 +90,61 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 fn measure(args: &Args, algorithm: Algorithm, nodes: usize) -> Result<Row, Failure> {
     let cluster = Cluster::start(algorithm, nodes)?;
-    let plan = Plan { rate: args.rate, batch: 1, seconds: args.seconds };
-    let (report, steady) = costing(&cluster, || {
-        let report = Load::start(plan, cluster.rpcs()).end()?;
-        Ok((report.acknowledged.len() as u64, report))
-    })?;
+    let name = format!("{algorithm}, {nodes} nodes");
+    let (rate, seconds) = (args.rate, args.seconds);
+    let (report, steady) =
+        phase(&format!("{name}: latency at {rate} tx/s for {seconds} s"), || trickle(&cluster, args))?;
     if report.acknowledged.len() as u64 != report.sent {
         eprintln!("{} of {} transactions were not acknowledged: {:?}", report.unanswered, report.sent, report.errors);
     }
-    let first = report.sent;
-    let ((), most) = costing(&cluster, || Ok((saturate(&cluster, first, args.seconds)?, ())))?;
+    let most = phase(&format!("{name}: the most it takes, for {seconds} s"), || saturate(&cluster, report.sent, args))?;
     Ok(Row { algorithm, nodes, latencies: Millis::new(report.latencies), steady, most, memory: cluster.memory()? })
 }
 
-/// Runs a load that says how many transactions it committed, and takes what that cost.
-fn costing<T>(cluster: &Cluster, load: impl FnOnce() -> Result<(u64, T), Failure>) -> Result<(T, Cost), Failure> {
-    let (cpu, bytes, height) = (cluster.cpu()?, bytes_sent(cluster)?, crate::rpc::height(&cluster.members[0].rpc)?);
-    let begun = Instant::now();
-    let (txs, value) = load()?;
-    let seconds = begun.elapsed().as_secs_f64();
-    let blocks = crate::rpc::height(&cluster.members[0].rpc)? - height;
-    let cost = Cost { txs, seconds, blocks, cpu: cluster.cpu()? - cpu, bytes: bytes_sent(cluster)? - bytes };
-    Ok((value, cost))
+/// What all processes spent so far.
+struct Spent {
+    cpu: Duration,
+    loader: Duration,
+    bytes: u64,
+}
+
+impl Spent {
+    fn until_now(cluster: &Cluster) -> Result<Spent, Failure> {
+        // The quick ones first: the answers about bytes take a while under load.
+        Ok(Spent { cpu: cluster.cpu()?, loader: cpu(&[std::process::id()])?, bytes: bytes_sent(cluster)? })
+    }
+
+    /// What was spent from `self` on, for the transactions of these blocks.
+    fn since(&self, now: &Spent, txs: u64, blocks: u64, time: Duration) -> Cost {
+        let (cpu, loader, bytes) = (now.cpu - self.cpu, now.loader - self.loader, now.bytes - self.bytes);
+        Cost { txs, seconds: time.as_secs_f64(), blocks, cpu, loader, bytes }
+    }
+}
+
+/// Sends at the fixed rate; every transaction waits for its block.
+fn trickle(cluster: &Cluster, args: &Args) -> Result<(Report, Cost), Failure> {
+    let plan = Plan { rate: args.rate, batch: 1, seconds: args.seconds };
+    let (before, first, begun) = (Spent::until_now(cluster)?, height(&cluster.members[0].rpc)?, Instant::now());
+    let report = Load::start(plan, cluster.rpcs()).end()?;
+    let time = begun.elapsed();
+    let (after, last) = (Spent::until_now(cluster)?, height(&cluster.members[0].rpc)?);
+    let cost = before.since(&after, report.acknowledged.len() as u64, last - first, time);
+    Ok((report, cost))
+}
+
+/// Sends as much as is committed. What counts is in the blocks between two of them, after the begin and before the end
+/// of the load; and all of the load must be in blocks in the end.
+fn saturate(cluster: &Cluster, first: u64, args: &Args) -> Result<Cost, Failure> {
+    let flow = Flow::start(&cluster.rpcs(), first, args.outstanding)?;
+    wait(WARM_UP);
+    let (from, before) = (flow.next_block()?, Spent::until_now(cluster)?);
+    wait(Duration::from_secs(args.seconds));
+    let (to, after) = (flow.next_block()?, Spent::until_now(cluster)?);
+    let refused = flow.end()?;
+    if refused > 0 {
+        eprintln!("a full mempool refused {refused} transactions: try a smaller --outstanding");
+    }
+    Ok(before.since(&after, to.txs - from.txs, to.blocks - from.blocks, to.at - from.at))
 }
 
 /// What all nodes sent to their peers so far.
@@ -120,60 +159,15 @@ fn bytes_sent(cluster: &Cluster) -> Result<u64, Failure> {
     Ok(bytes)
 }
 
-/// Sends as fast as nodes accept, waits until all of it is in blocks, and gives how much that was.
-fn saturate(cluster: &Cluster, first: u64, seconds: u64) -> Result<u64, Failure> {
-    let (stop, next) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(first)));
-    let mut senders = Vec::new();
-    for connection in 0..CONNECTIONS {
-        let rpc = cluster.members[connection % cluster.members.len()].rpc.clone();
-        let (stop, next) = (Arc::clone(&stop), Arc::clone(&next));
-        senders.push(std::thread::spawn(move || send_batches(&rpc, &next, &stop)));
-    }
-    wait(Duration::from_secs(seconds));
-    stop.store(true, Ordering::Relaxed);
-    let mut accepted = 0;
-    for sender in senders {
-        accepted += sender.join().map_err(|_| "a sender panicked")??;
-    }
-    // A node proposes in the order of arrival: when this one is in a block, so is all that came to it before.
-    for (number, member) in cluster.members.iter().enumerate() {
-        commit_patiently(&member.rpc, &format!("end{}-{number}=1", std::process::id()))?;
-    }
-    Ok(accepted)
-}
-
-/// A backlog may take longer than one `broadcast_tx_commit` waits.
-fn commit_patiently(rpc: &str, tx: &str) -> Result<(), Failure> {
-    let first = commit(rpc, tx);
-    if first.is_ok() {
-        return Ok(());
-    }
-    (0..30).find_map(|attempt| commit(rpc, &format!("{attempt}{tx}")).ok()).map_or(first, Ok)
-}
-
-fn send_batches(rpc: &str, next: &AtomicU64, stop: &AtomicBool) -> Result<u64, Failure> {
-    let (mut client, mut accepted) = (Client::connect(rpc)?, 0);
-    while !stop.load(Ordering::Relaxed) {
-        let first = next.fetch_add(BATCH as u64, Ordering::Relaxed);
-        let numbers = first..first + BATCH as u64;
-        let requests: Vec<String> = numbers.map(|number| request("broadcast_tx_sync", &tx(number), number)).collect();
-        let refused = count(&client.post(&format!("[{}]", requests.join(",")))?, b"\"error\"");
-        accepted += (BATCH - refused) as u64;
-        if refused == BATCH {
-            wait(FULL);
-        }
-    }
-    Ok(accepted)
-}
-
 fn machine_form(args: &Args, row: &Row) -> Value {
     let cost = |cost: &Cost| {
         json!({
             "txs": cost.txs,
             "seconds": cost.seconds,
-            "txs_per_second": cost.txs as f64 / cost.seconds,
+            "txs_per_second": cost.per_second(),
             "blocks": cost.blocks,
-            "cpu_us_per_tx": cost.cpu_micros(),
+            "cpu_us_per_tx": cost.micros_per_tx(cost.cpu),
+            "loader_cpu_us_per_tx": cost.micros_per_tx(cost.loader),
             "bytes_per_tx": cost.bytes_per_tx(),
         })
     };
@@ -181,6 +175,7 @@ fn machine_form(args: &Args, row: &Row) -> Value {
         "algorithm": row.algorithm.name(),
         "nodes": row.nodes,
         "rate": args.rate,
+        "outstanding": args.outstanding,
         "latency_ms": row.latencies.json(),
         "steady": cost(&row.steady),
         "most": cost(&row.most),
@@ -191,22 +186,25 @@ fn machine_form(args: &Args, row: &Row) -> Value {
 fn markdown(args: &Args, rows: &[Row]) -> String {
     let rate = args.rate;
     let mut text = format!(
-        "| protocol, nodes | latency at {rate} tx/s p50, p99 | CPU µs/tx at {rate} tx/s | most tx/s | CPU µs/tx | \
-         bytes/tx between nodes | txs/block | memory of a node |\n|---|---|---|---|---|---|---|---|\n"
+        "| protocol, nodes | latency at {rate} tx/s p50, p99 | CPU µs/tx at {rate} tx/s | most committed tx/s | CPU µs/tx \
+         | CPU µs/tx of the load | bytes/tx between nodes | txs/block | memory of a node |\n\
+         |---|---|---|---|---|---|---|---|---|\n"
     );
     for row in rows {
+        let (steady, most) = (&row.steady, &row.most);
         let latency = |percent| row.latencies.percentile(percent).unwrap_or(f64::NAN);
         text += &format!(
-            "| {}, {} | {:.1} ms, {:.1} ms | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} MB |\n",
+            "| {}, {} | {:.1} ms, {:.1} ms | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} MB |\n",
             row.algorithm,
             row.nodes,
             latency(50),
             latency(99),
-            row.steady.cpu_micros(),
-            row.most.txs as f64 / row.most.seconds,
-            row.most.cpu_micros(),
-            row.most.bytes_per_tx(),
-            row.most.txs as f64 / row.most.blocks.max(1) as f64,
+            steady.micros_per_tx(steady.cpu),
+            most.per_second(),
+            most.micros_per_tx(most.cpu),
+            most.micros_per_tx(most.loader),
+            most.bytes_per_tx(),
+            most.txs as f64 / most.blocks.max(1) as f64,
             row.memory as f64 / 1e6,
         );
     }

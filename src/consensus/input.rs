@@ -104,11 +104,12 @@ pub enum Signed {
     Proposal(Proposal),
     /// Our statement.
     Statement(Box<Statement>),
-    /// It refused or failed: go on without this signature.
+    /// It refused a vote or a proposal, which would contradict one it signed before: go on without this signature. A
+    /// statement is never refused.
     Refused {
-        /// Height of the request.
+        /// Height of the vote or the proposal.
         height: Height,
-        /// Round of the request.
+        /// Its round.
         round: Round,
     },
 }

@@ -7,12 +7,11 @@ use crate::consensus::{Now, Signed};
 use crate::gossip::Decided;
 use crate::mempool::MempoolEffect;
 use crate::pipeline::{PipelineInput, StoredBlock};
-use crate::ports::{MempoolError, SignError, Store};
+use crate::ports::{MempoolError, SignError, SignerFailed, Store};
 use crate::replica::{Effect, Input, Resume};
 use crate::types::abci::{CheckTxRequest, Request};
 use crate::types::{
     Algorithm, CandidateBlock, ChainState, ExtendedCommit, Height, PartSet, Published, Round, SignRequest, Tx,
-    UnsignedProposal, UnsignedVote,
 };
 use std::sync::Arc;
 
@@ -29,7 +28,7 @@ impl Driver {
             }
             Effect::Sign(request) => {
                 self.sync_journal()?;
-                self.have_signed(request)?;
+                self.sign(request)?;
             }
             Effect::Tell { peer, message } => self.talk.tell(peer, &message),
             Effect::TellEach { peers, message } => self.talk.tell_each(&peers, &message),
@@ -95,25 +94,43 @@ impl Driver {
         Ok(())
     }
 
-    fn have_signed(&mut self, request: SignRequest) -> Result<(), NodeError> {
-        let (height, round) = match &request {
-            SignRequest::Vote(UnsignedVote { height, round, .. })
-            | SignRequest::Proposal(UnsignedProposal { height, round, .. }) => (*height, *round),
-            SignRequest::Statement(_) => (Height::ZERO, Round::ZERO),
-        };
+    /// Has something signed. Votes and proposals may be refused; statements are not remembered, so they cannot be.
+    fn sign(&mut self, request: SignRequest) -> Result<(), NodeError> {
         let Some(signer) = &mut self.signer else { return Ok(()) };
         let chain_id = &self.genesis.chain_id;
         let signed = match request {
-            SignRequest::Vote(vote) => signer.sign_vote(chain_id, vote).map(Signed::Vote),
-            SignRequest::Proposal(proposal) => signer.sign_proposal(chain_id, proposal).map(Signed::Proposal),
+            SignRequest::Vote(vote) => {
+                let (height, round) = (vote.height, vote.round);
+                let signed = signer.sign_vote(chain_id, vote).map(Signed::Vote);
+                self.guarded(height, round, signed)?
+            }
+            SignRequest::Proposal(proposal) => {
+                let (height, round) = (proposal.height, proposal.round);
+                let signed = signer.sign_proposal(chain_id, proposal).map(Signed::Proposal);
+                self.guarded(height, round, signed)?
+            }
             SignRequest::Statement(statement) => {
-                signer.sign_statement(chain_id, statement).map(|statement| Signed::Statement(Box::new(statement)))
+                Signed::Statement(Box::new(signer.sign_statement(chain_id, statement)?))
             }
         };
-        let signed = match signed {
+        self.inner.answers.push_back(Input::Signed(signed));
+        #[cfg(feature = "misbehave")]
+        self.tell_second_vote();
+        Ok(())
+    }
+
+    /// What to go on with when the guard was asked to sign for this height and round. After a failure whether it
+    /// remembers is unknown: going on could sign twice.
+    fn guarded(
+        &mut self,
+        height: Height,
+        round: Round,
+        signed: Result<Signed, SignError>,
+    ) -> Result<Signed, SignerFailed> {
+        match signed {
             Ok(signed) => {
                 self.status.signed(Ok(()));
-                signed
+                Ok(signed)
             }
             Err(SignError::Refused(why)) => {
                 self.status.signed(Err(format!("refused at height {height} round {round}: {why}")));
@@ -122,22 +139,21 @@ impl Driver {
                      without others the chain waits. If data/ was restored, restore all of it from one backup: its \
                      blocks, cs.wal and priv_validator_state.json belong together"
                 );
-                Signed::Refused { height, round }
+                Ok(Signed::Refused { height, round })
             }
-            // Whether the guard remembers is unknown now: going on could sign twice.
-            Err(error @ SignError::Failed(_)) => return Err(NodeError::Signer(error)),
-        };
-        self.inner.answers.push_back(Input::Signed(signed));
-        #[cfg(feature = "misbehave")]
-        if let Some(vote) = self.signer.as_mut().and_then(|signer| signer.second_vote()) {
-            tracing::warn!(height = %vote.height, round = %vote.round, "signed a second prevote, as this build is told to");
-            use crate::types::{Algorithm, ConsensusMessage, DirectMessage, PeerMessage};
-            self.talk.tell_all(&match self.replica.state().algorithm {
-                Algorithm::Tendermint => PeerMessage::Consensus(ConsensusMessage::Vote(vote)),
-                algorithm => PeerMessage::Direct(algorithm, DirectMessage::Vote(vote)),
-            });
+            Err(SignError::Failed(failed)) => Err(failed),
         }
-        Ok(())
+    }
+
+    #[cfg(feature = "misbehave")]
+    fn tell_second_vote(&mut self) {
+        use crate::types::{ConsensusMessage, DirectMessage, PeerMessage};
+        let Some(vote) = self.signer.as_mut().and_then(|signer| signer.second_vote()) else { return };
+        tracing::warn!(height = %vote.height, round = %vote.round, "signed a second prevote, as this build is told to");
+        self.talk.tell_all(&match self.replica.state().algorithm {
+            Algorithm::Tendermint => PeerMessage::Consensus(ConsensusMessage::Vote(vote)),
+            algorithm => PeerMessage::Direct(algorithm, DirectMessage::Vote(vote)),
+        });
     }
 
     fn execute_mempool(&mut self, now: Now, effect: MempoolEffect) {

@@ -39,7 +39,7 @@ use crate::mempool::{Mempool, MempoolConfig, MempoolInput};
 use crate::metrics::Metrics;
 use crate::p2p::{self, NetworkOptions};
 use crate::pipeline::{Pipeline, build, recover};
-use crate::ports::{JournalError, NodeFacts, SignError, Signer, Store, StoreError};
+use crate::ports::{JournalError, NodeFacts, Signer, SignerFailed, Store, StoreError};
 use crate::replica::{Elsewhere, Input, Replica, Settings, listen_for};
 use crate::rpc::{self, RpcConfig};
 use crate::types::abci::InitChainResponse;
@@ -118,7 +118,7 @@ pub enum NodeError {
     Store(#[from] StoreError),
     /// The signer.
     #[error("{0}. The node stops: going on could sign twice")]
-    Signer(SignError),
+    Signer(#[from] SignerFailed),
     /// The sign state.
     #[error(transparent)]
     StaleSignState(#[from] StaleSignState),

@@ -3,7 +3,7 @@
 use super::files::{self, KeyFileError};
 use super::guard::{self, Answer, LastSigned, SignedBytes};
 use crate::crypto::{PrivateKey, PublicKey, Signature};
-use crate::ports::{SignError, SignMemory, Signer};
+use crate::ports::{SignError, SignMemory, Signer, SignerFailed};
 use crate::types::{
     ChainId, Proposal, SignPosition, SignStep, Statement, Time, UnsignedProposal, UnsignedStatement, UnsignedVote,
     Vote, VoteKind,
@@ -105,10 +105,11 @@ impl FileSigner {
     /// Signs at a position what `sign_bytes` says, or gives the earlier signature with its time.
     fn sign_at(&mut self, at: SignPosition, sign_bytes: Vec<u8>) -> Result<(Signature, Option<Time>), SignError> {
         if self.health == Health::Broken {
-            return Err(SignError::Failed(format!(
+            return Err(SignerFailed(format!(
                 "an earlier write of {} failed; stop the node, check the disk and start again",
                 self.state_file.display()
-            )));
+            ))
+            .into());
         }
         match guard::check(&self.last, at, &sign_bytes).map_err(|refusal| SignError::Refused(refusal.to_string()))? {
             Answer::Again(signature) => Ok((signature, None)),
@@ -130,11 +131,11 @@ impl FileSigner {
     }
 
     /// Puts the new state on disk. Only when it is there may the signature leave (reference §6.7).
-    fn remember(&mut self, last: LastSigned) -> Result<(), SignError> {
+    fn remember(&mut self, last: LastSigned) -> Result<(), SignerFailed> {
         self.last = last;
         files::write_state(&self.state_file, &self.last).map_err(|error| {
             self.health = Health::Broken;
-            SignError::Failed(error.to_string())
+            SignerFailed(error.to_string())
         })
     }
 
@@ -179,7 +180,7 @@ impl Signer for FileSigner {
         Ok(proposal.signed(timestamp, signature))
     }
 
-    fn sign_statement(&mut self, chain_id: &ChainId, statement: UnsignedStatement) -> Result<Statement, SignError> {
+    fn sign_statement(&mut self, chain_id: &ChainId, statement: UnsignedStatement) -> Result<Statement, SignerFailed> {
         let signature = self.key.sign(&statement.sign_bytes(chain_id));
         Ok(statement.signed(signature))
     }

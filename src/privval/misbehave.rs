@@ -6,7 +6,7 @@
 
 use super::FileSigner;
 use crate::crypto::{Hash, PublicKey};
-use crate::ports::{SignError, SignMemory, Signer};
+use crate::ports::{SignError, SignMemory, Signer, SignerFailed};
 use crate::types::{
     BlockId, ChainId, Height, PartSetHeader, Proposal, Statement, UnsignedProposal, UnsignedStatement, UnsignedVote,
     Vote, VoteKind,
@@ -26,12 +26,12 @@ pub struct TwoFaced {
 
 impl TwoFaced {
     /// Misbehaves at the heights a text names, separated by commas.
-    pub fn new(inner: FileSigner, heights: &str) -> Result<TwoFaced, SignError> {
+    pub fn new(inner: FileSigner, heights: &str) -> Result<TwoFaced, SignerFailed> {
         let words = heights.split(',').map(str::trim).filter(|word| !word.is_empty());
         let height = |word: &str| {
             let number = word.parse::<i64>().ok().and_then(|number| Height::try_from(number).ok());
             number.ok_or_else(|| {
-                SignError::Failed(format!("{HEIGHTS_VARIABLE} names heights, separated by commas, got {word:?}"))
+                SignerFailed(format!("{HEIGHTS_VARIABLE} names heights, separated by commas, got {word:?}"))
             })
         };
         Ok(TwoFaced { inner, heights: words.map(height).collect::<Result<_, _>>()?, second: None })
@@ -69,7 +69,7 @@ impl Signer for TwoFaced {
         self.inner.sign_proposal(chain_id, proposal)
     }
 
-    fn sign_statement(&mut self, chain_id: &ChainId, statement: UnsignedStatement) -> Result<Statement, SignError> {
+    fn sign_statement(&mut self, chain_id: &ChainId, statement: UnsignedStatement) -> Result<Statement, SignerFailed> {
         self.inner.sign_statement(chain_id, statement)
     }
 

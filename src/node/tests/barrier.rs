@@ -1,7 +1,7 @@
 //! The driver's barrier, seen from the signer: what a vote depends on is in the journal's file when it is signed.
 
 use super::*;
-use crate::ports::SignMemory;
+use crate::ports::{SignError, SignMemory, SignerFailed};
 use crate::types::{Proposal, UnsignedProposal, UnsignedVote, Vote};
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -47,7 +47,7 @@ impl Signer for Witness {
         &mut self,
         chain_id: &ChainId,
         statement: crate::types::UnsignedStatement,
-    ) -> Result<crate::types::Statement, SignError> {
+    ) -> Result<crate::types::Statement, SignerFailed> {
         self.inner.sign_statement(chain_id, statement)
     }
 

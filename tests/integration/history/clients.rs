@@ -22,8 +22,8 @@ const VALUES_PER_CLIENT: Value = 1 << 32;
 /// How a get is made linearizable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Gets {
-    /// The node sees to it: `abci_query` with `consistency=linearizable`.
-    #[expect(dead_code, reason = "Tendermint has nobody to ask what was decided last")]
+    /// The node sees to it: `abci_query` with `consistency=linearizable`. Only Raft has a leader to ask what was decided
+    /// last.
     ByTheNode,
     /// The client commits a transaction of its own first and then asks the same node: what had been decided before the
     /// get began is at the height of that transaction or below.

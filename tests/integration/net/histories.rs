@@ -33,7 +33,7 @@ fn histories_under_pbft_are_linearizable_whatever_happens_to_a_node() {
 
 #[test]
 fn histories_under_raft_are_linearizable_whatever_happens_to_a_node() {
-    story(Algorithm::Raft, 3, Gets::BehindATransaction);
+    story(Algorithm::Raft, 3, Gets::ByTheNode);
 }
 
 fn story(algorithm: Algorithm, nodes: usize, gets: Gets) {
