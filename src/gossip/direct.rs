@@ -5,12 +5,11 @@ mod certificates;
 
 use super::check::{check_part, check_proposal, check_vote};
 use crate::consensus::Direct;
-use crate::crypto::{BatchVerifier, PublicKey, Signature, SignatureClaim, Verified};
+use crate::crypto::{BatchVerifier, Claim, KnownSignatures, PublicKey, Signature, Verified};
 use crate::types::{
     AbciParams, Address, Algorithm, ChainId, ChainState, DirectMessage, ExtendedCommit, Extensions, Height, Proposal,
     Statement, StatementBody, ValidatorSet, Vote,
 };
-use certificates::Certificates;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -59,7 +58,7 @@ enum Set<'a> {
 /// Signatures to verify: whose, over what. Each once, however often it stands in a message: the VIEW-CHANGEs of a
 /// NEW-VIEW bring the same votes again and again.
 #[derive(Default)]
-struct Claims(BTreeSet<(PublicKey, Vec<u8>, Signature)>);
+struct Claims(BTreeSet<Claim>);
 
 impl Claims {
     fn add(&mut self, key: PublicKey, sign_bytes: Vec<u8>, signature: Signature) {
@@ -71,6 +70,12 @@ impl Claims {
         let mut batch = BatchVerifier::new();
         self.0.into_iter().for_each(|(key, sign_bytes, signature)| batch.push(key, sign_bytes, signature));
         Verified::check_batch(item, &batch).ok()
+    }
+
+    /// The same, for what carries many signatures: those that are known cost nothing, or whoever repeats such a message
+    /// would have us verify them all again each time.
+    fn prove_once<T>(self, item: T, known: &KnownSignatures) -> Option<Verified<T>> {
+        known.check(item, self.0).ok()
     }
 }
 
@@ -152,11 +157,16 @@ impl DirectSigners {
 }
 
 /// Checks a peer's message: its form, and its signatures where the signers are known. The error is the peer's fault.
-pub fn hear_direct(signers: Option<&DirectSigners>, message: DirectMessage) -> Result<HeardDirect, &'static str> {
+/// Signatures of certificates and commits are looked up in `known` and remembered there.
+pub fn hear_direct(
+    signers: Option<&DirectSigners>,
+    known: &KnownSignatures,
+    message: DirectMessage,
+) -> Result<HeardDirect, &'static str> {
     check_form(&message)?;
     let Some(signers) = signers else { return Ok(HeardDirect::Useless) };
     match message {
-        DirectMessage::Statement(statement) => hear_statement(signers, statement),
+        DirectMessage::Statement(statement) => hear_statement(signers, known, statement),
         DirectMessage::Proposal { by, proposal } => hear_proposal(signers, by, proposal),
         DirectMessage::Part { height, round, part } => Ok(match signers.set(height) {
             Set::Known(_) if height >= signers.height => HeardDirect::Said(Direct::Part { height, round, part }),
@@ -164,7 +174,7 @@ pub fn hear_direct(signers: Option<&DirectSigners>, message: DirectMessage) -> R
             Set::Known(_) | Set::Below => HeardDirect::Useless,
         }),
         DirectMessage::Vote(vote) => hear_vote(signers, vote),
-        DirectMessage::Commit(commit) => hear_commit(signers, commit),
+        DirectMessage::Commit(commit) => hear_commit(signers, known, commit),
     }
 }
 
@@ -180,7 +190,24 @@ fn check_form(message: &DirectMessage) -> Result<(), &'static str> {
     }
 }
 
-fn hear_statement(signers: &DirectSigners, statement: Statement) -> Result<HeardDirect, &'static str> {
+/// Signatures in a message: how much work it is to check, and whether that belongs beside the runtime's workers.
+pub fn signatures_in(message: &DirectMessage) -> usize {
+    match message {
+        DirectMessage::Statement(statement) => match &statement.body {
+            StatementBody::Pbft(body) => 1 + certificates::signatures_in(body),
+            StatementBody::Raft(_) => 1,
+        },
+        DirectMessage::Commit(commit) => commit.signatures.len(),
+        DirectMessage::Proposal { .. } | DirectMessage::Vote(_) => 1,
+        DirectMessage::Part { .. } => 0,
+    }
+}
+
+fn hear_statement(
+    signers: &DirectSigners,
+    known: &KnownSignatures,
+    statement: Statement,
+) -> Result<HeardDirect, &'static str> {
     if statement.body.algorithm() != signers.algorithm {
         return Err("statement of a protocol that is not this chain's");
     }
@@ -188,24 +215,23 @@ fn hear_statement(signers: &DirectSigners, statement: Statement) -> Result<Heard
         let height = statement.body.height().filter(|height| matches!(signers.set(*height), Set::Beyond));
         return Ok(height.map_or(HeardDirect::Said(Direct::Outsider(statement)), HeardDirect::Beyond));
     };
+    let mut claims = Claims::default();
+    if let StatementBody::Pbft(body) = &statement.body {
+        certificates::check_counts(signers, body)?;
+    }
     // Its own signature first: only validators make us look at more.
-    let sign_bytes = statement.sign_bytes(&signers.chain_id);
-    let signature = statement.signature;
-    let claim = SignatureClaim { key: &key, sign_bytes: &sign_bytes, signature: &signature };
-    let outer = Verified::check(statement, &[claim]).map_err(|_| "statement that its validator did not sign")?;
-    let StatementBody::Pbft(body) = &outer.body else { return Ok(HeardDirect::Said(Direct::Statement(outer))) };
-    let mut certificates = Certificates::new(signers);
-    if let Some(height) = certificates.check(body)? {
-        return Ok(height);
+    claims.add(key, statement.sign_bytes(&signers.chain_id), statement.signature);
+    let own = match &statement.body {
+        StatementBody::Pbft(body) if certificates::signatures_in(body) > 0 => claims.prove_once(statement, known),
+        StatementBody::Pbft(_) | StatementBody::Raft(_) => claims.prove(statement),
+    };
+    let statement = own.ok_or("statement that its validator did not sign")?;
+    if let StatementBody::Pbft(body) = &statement.body
+        && let Some(heard) = certificates::check(signers, known, statement.by, body)?
+    {
+        return Ok(heard);
     }
-    let mut claims = certificates.claims;
-    if claims.0.is_empty() {
-        return Ok(HeardDirect::Said(Direct::Statement(outer)));
-    }
-    claims.add(key, sign_bytes, signature);
-    let whole =
-        claims.prove(outer.into_inner()).ok_or("statement with a signature in it that its validator did not make")?;
-    Ok(HeardDirect::Said(Direct::Statement(whole)))
+    Ok(HeardDirect::Said(Direct::Statement(statement)))
 }
 
 /// Whether `by` may propose is for the machine to say; that it could sign at all must be known here.
@@ -234,7 +260,11 @@ fn hear_vote(signers: &DirectSigners, vote: Vote) -> Result<HeardDirect, &'stati
     Ok(HeardDirect::Said(Direct::Vote(vote)))
 }
 
-fn hear_commit(signers: &DirectSigners, commit: ExtendedCommit) -> Result<HeardDirect, &'static str> {
+fn hear_commit(
+    signers: &DirectSigners,
+    known: &KnownSignatures,
+    commit: ExtendedCommit,
+) -> Result<HeardDirect, &'static str> {
     let set = match signers.set(commit.height) {
         Set::Known(set) => set,
         Set::Below => return Ok(HeardDirect::Useless),
@@ -242,7 +272,7 @@ fn hear_commit(signers: &DirectSigners, commit: ExtendedCommit) -> Result<HeardD
     };
     let mut claims = Claims::default();
     signers.commit_claims(&mut claims, set, &commit)?;
-    let commit = claims.prove(commit).ok_or("commit with a signature that its validator did not make")?;
+    let commit = claims.prove_once(commit, known).ok_or("commit with a signature that its validator did not make")?;
     Ok(HeardDirect::Said(Direct::Commit(commit)))
 }
 

@@ -31,7 +31,7 @@ mod tests;
 pub use account::{DATA_BYTES_MAX, VOTE_BYTES_MAX, VOTE_SET_BITS_BYTES_MAX};
 pub use consensus::{ConsensusGossip, USEFUL_TO_BE_GOOD};
 pub use decided::{DECIDED_BLOCKS_MAX, LOADS_MAX};
-pub use direct::{DirectSigners, HeardDirect, hear_direct};
+pub use direct::{DirectSigners, HeardDirect, hear_direct, signatures_in};
 pub use hear::{Heard, Signers, hear};
 pub use majority::REPEAT_AFTER;
 

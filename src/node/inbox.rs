@@ -7,9 +7,10 @@ use super::heard::LastHeard;
 use super::seen::Seen;
 use super::serve_blocks;
 use super::traffic::Traffic;
+use super::verify::Verifier;
 use crate::consensus::Direct;
 use crate::consensus::tendermint::Message;
-use crate::gossip::{Heard, HeardDirect, Signers, hear, hear_direct};
+use crate::gossip::{Heard, HeardDirect, Signers, hear};
 use crate::mempool::gossip::check_batch;
 use crate::p2p::{Fault, Network, PeerUp, Receiver};
 use crate::ports::Store;
@@ -38,6 +39,7 @@ pub(super) struct Inbox {
     /// For answers that the replica has no part in. Set as soon as the network runs.
     pub(super) network: SetOnce<Network>,
     pub(super) seen: Seen,
+    pub(super) verifier: Verifier,
     /// Which validator spoke when.
     pub(super) heard: Arc<LastHeard>,
     pub(super) traffic: Arc<Traffic>,
@@ -158,7 +160,7 @@ impl Inbox {
             Some(Whose::Direct(signers)) => Some(Arc::clone(signers)),
             Some(Whose::Gossiped(_)) | None => None,
         };
-        let heard = hear_direct(signers.as_deref(), message).map_err(|why| Fault(why.to_owned()))?;
+        let heard = self.verifier.hear(signers.clone(), message).await.map_err(|why| Fault(why.to_owned()))?;
         if let (Some(signers), HeardDirect::Said(said)) = (&signers, &heard) {
             self.note_speaker(&signers.validators, direct_speaker(said));
         }

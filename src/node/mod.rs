@@ -24,6 +24,7 @@ mod status;
 mod talk;
 mod timers;
 mod traffic;
+mod verify;
 mod why;
 
 pub use app_link::AppSource;
@@ -283,6 +284,7 @@ fn open_network(
         signers: signers_now,
         network: SetOnce::new(),
         seen: Seen::default(),
+        verifier: verify::Verifier::default(),
         heard: Arc::clone(heard),
         traffic: Arc::clone(&traffic),
         fetcher: Arc::clone(&fetcher),

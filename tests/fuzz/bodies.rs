@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use quorate::codec::frame;
 use quorate::codec::wire::connection::{AuthSig, EphemeralKey, Packet};
 use quorate::codec::wire::pex::PexMessage;
-use quorate::crypto::PrivateKey;
+use quorate::crypto::{KnownSignatures, PrivateKey};
 use quorate::gossip::{DirectSigners, hear_direct};
 use quorate::types::{
     AbciParams, Algorithm, BlocksyncMessage, CandidateBlock, Channel, ConsensusMessage, DirectMessage, Evidence,
@@ -128,9 +128,10 @@ pub fn direct(data: &[u8]) {
     let bytes = Bytes::copy_from_slice(data);
     let Ok(message) = DirectMessage::decode(bytes.clone()) else { return };
     assert_eq!(message.encode(), bytes, "there is one encoding");
-    let _ = hear_direct(None, message.clone());
+    let known = KnownSignatures::default();
+    let _ = hear_direct(None, &known, message.clone());
     for signers in direct_signers() {
-        let _ = hear_direct(Some(signers), message.clone());
+        let _ = hear_direct(Some(signers), &known, message.clone());
     }
 }
 

@@ -16,34 +16,51 @@ const HEIGHTS_AHEAD_TO_SYNC: u64 = RECENT_BLOCKS_MAX as u64 + 1;
 pub(super) struct CatchUp {
     /// Who sent the last commit that decided a height here, or was asked last.
     helper: Option<NodeId>,
-    /// To whom the status being signed goes; none: to all.
-    asking: Option<NodeId>,
     /// The highest height a commit proves to be decided.
     proved: Option<Height>,
     /// Since when we know at this height that the others are ahead, or when blocks were last asked to be fetched.
     since: Option<Tick>,
-    /// True once somebody was asked at this height.
-    asked: bool,
-    /// True until the first status is due at a height whose predecessor others decided for us.
-    late: bool,
-    /// Parts came since a status was last due.
-    receiving: bool,
+    question: Question,
+    arrival: Arrival,
+    parts: Parts,
 }
 
-/// Who decided the height before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Before {
-    /// The votes counted here.
-    DecidedHere,
-    /// Others, whose commit we were given.
-    DecidedElsewhere,
+/// Whether somebody was asked at this height for what we lack.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Question {
+    #[default]
+    NotAsked,
+    /// The status that asks is being signed; it goes to one peer, or to all.
+    Signing {
+        to: Option<NodeId>,
+    },
+    Asked,
+}
+
+/// How we came to this height.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// Like the others: the votes that decided the height before were counted here, or all were asked meanwhile for what
+    /// they said while we were not here.
+    #[default]
+    Level,
+    /// By the commit of others.
+    Late,
+}
+
+/// Whether parts of blocks came since a status was last due.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Parts {
+    #[default]
+    Missing,
+    Coming,
 }
 
 impl CatchUp {
     /// A height begins.
-    pub(super) fn begin_height(&mut self, before: Before) {
-        let late = before == Before::DecidedElsewhere;
-        (self.asking, self.since, self.asked, self.late, self.receiving) = (None, None, false, late, false);
+    pub(super) fn begin_height(&mut self, arrival: Arrival) {
+        let CatchUp { helper, proved, .. } = *self;
+        *self = CatchUp { helper, proved, arrival, ..CatchUp::default() };
     }
 
     pub(super) fn helped_by(&mut self, peer: NodeId) {
@@ -52,16 +69,20 @@ impl CatchUp {
 
     pub(super) fn lose(&mut self, peer: NodeId) {
         self.helper = self.helper.filter(|helper| *helper != peer);
-        self.asking = self.asking.filter(|asked| *asked != peer);
+        if self.question == (Question::Signing { to: Some(peer) }) {
+            self.question = Question::Signing { to: None };
+        }
     }
 
     pub(super) fn note_part(&mut self) {
-        self.receiving = true;
+        self.parts = Parts::Coming;
     }
 
     /// To whom the status goes that was just signed; none: to all.
     pub(super) fn addressee(&mut self) -> Option<NodeId> {
-        self.asking.take()
+        let Question::Signing { to } = self.question else { return None };
+        self.question = Question::Asked;
+        to
     }
 }
 
@@ -136,14 +157,16 @@ impl Pbft {
         }
         let proposal = self.current.proposals.get(&self.view);
         let lacks = proposal.is_none_or(|proposal| self.current.blocks.block(&proposal.block_id).is_none());
-        if (behind || self.catch_up.late) && lacks && self.current.is_open() && !self.catch_up.asked {
+        let (late, unasked) = (self.catch_up.arrival == Arrival::Late, self.catch_up.question == Question::NotAsked);
+        if (behind || late) && lacks && self.current.is_open() && unasked {
             let helper = self.catch_up.helper.or_else(|| self.next_helper());
             self.ask(helper, out);
         }
     }
 
     fn ask(&mut self, helper: Option<NodeId>, out: &mut Effects<Pbft>) {
-        (self.catch_up.helper, self.catch_up.asking, self.catch_up.asked) = (helper, helper, true);
+        self.catch_up.helper = helper;
+        self.catch_up.question = Question::Signing { to: helper };
         self.tell_status(out);
     }
 
@@ -159,7 +182,7 @@ impl Pbft {
     /// A status is due. Who is behind and was not helped since asks another; who gets nowhere has blocks fetched. True
     /// when nothing else has to be said: parts come in, or somebody was asked.
     pub(super) fn catch_up_due(&mut self, now: Now, out: &mut Effects<Pbft>) -> bool {
-        let receiving = std::mem::take(&mut self.catch_up.receiving);
+        let parts = std::mem::take(&mut self.catch_up.parts);
         let timeouts = self.current.start.timeouts;
         let missing = self.missing();
         let waited = self.catch_up.since.map(|since| now.tick.since(since));
@@ -170,7 +193,7 @@ impl Pbft {
             self.sync_hint = height.previous().unwrap_or(height);
             self.request_sync(height, out);
         }
-        if receiving && self.is_active() {
+        if parts == Parts::Coming && self.is_active() {
             return true;
         }
         let stalled = missing.is_some() && waited.is_some_and(|waited| waited >= timers::heartbeat(&timeouts) / 2);
@@ -183,7 +206,7 @@ impl Pbft {
 
     /// True once at a height whose predecessor others decided for us: all are asked for what they said meanwhile.
     pub(super) fn arrives(&mut self) -> bool {
-        std::mem::take(&mut self.catch_up.late)
+        std::mem::take(&mut self.catch_up.arrival) == Arrival::Late
     }
 
     /// Has blocks fetched up to this height, once.

@@ -4,8 +4,8 @@ use crate::consensus::blocks::Blocks;
 use crate::consensus::tally::{Tally, VoteSet};
 use crate::consensus::{Now, Start, Tick};
 use crate::types::{
-    Address, BlockId, CandidateBlock, ExtendedCommit, Proposal, Round, Source, Step, Time, UnsignedProposal,
-    UnsignedVote, Vote, VoteKind,
+    Address, BlockId, CandidateBlock, ExtendedCommit, PreparedCertificate, Proposal, Round, Source, Step, Time,
+    UnsignedProposal, UnsignedVote, Vote, VoteKind,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,6 +60,8 @@ pub(super) struct HeightState {
     /// The views whose primary signed two different PRE-PREPAREs; as few as `proposals`.
     pub(super) conflicting: Vec<Round>,
     pub(super) blocks: Blocks,
+    /// What peers have shown to be prepared at this height in the highest view.
+    pub(super) certified: Option<(Round, BlockId)>,
     pub(super) own: BTreeMap<(Round, VoteKind), OwnVote>,
     pub(super) proposing: Proposing,
     /// COMMITs whose extension the application is looking at, by view and index. Bounded as the tally is.
@@ -83,6 +85,7 @@ impl HeightState {
             proposals: BTreeMap::new(),
             conflicting: Vec::new(),
             blocks: Blocks::new(&start.params),
+            certified: None,
             own: BTreeMap::new(),
             proposing: Proposing::No,
             verifying: BTreeMap::new(),
@@ -100,6 +103,16 @@ impl HeightState {
             votes.for_each(|vote| {
                 last_commit.add(vote.clone());
             });
+        }
+    }
+
+    /// A certificate that holds was shown.
+    pub(super) fn note_certificate(&mut self, certificate: Option<&PreparedCertificate>) {
+        let Some(certificate) = certificate.filter(|certificate| certificate.height == self.start.height) else {
+            return;
+        };
+        if self.certified.is_none_or(|(view, _)| view < certificate.view) {
+            self.certified = Some((certificate.view, certificate.block_id));
         }
     }
 

@@ -1,17 +1,19 @@
 //! What came for the next height: one height ahead is our high watermark (§4.3). Bounded: two proposals of whoever leads
-//! by our set, their parts, one vote of each kind for each member, one NEW-VIEW. What is dropped is sent again when we
-//! say where we stand.
+//! by our set, their parts, one vote of each kind for each member, one NEW-VIEW of each replica. What is dropped is sent
+//! again when we say where we stand.
 
 use super::Pbft;
 use crate::consensus::blocks::{Blocks, PartTaken};
 use crate::consensus::{Effects, Reaction};
-use crate::types::{Address, ConsensusParams, Part, Proposal, Round, Source, Statement, Vote, VoteKind};
+use crate::types::{Address, ConsensusParams, Part, Proposal, Round, Source, Statement, ValidatorSet, Vote, VoteKind};
 use std::collections::BTreeMap;
 
 /// Proposals kept: of our view and of the next.
 const PROPOSALS_MAX: usize = 2;
 /// Votes kept; the caller checked that they are of members of the next set.
 const VOTES_MAX: usize = 2 * crate::types::Commit::SIGNATURES_MAX;
+/// NEW-VIEWs kept of members of the next set that are not in ours.
+const NEW_VIEWS_OF_STRANGERS_MAX: usize = 16;
 
 /// Messages of the next height.
 #[derive(Debug, Clone)]
@@ -19,18 +21,21 @@ pub(super) struct Later {
     proposals: BTreeMap<Round, (Source, Address, Proposal)>,
     blocks: Blocks,
     votes: BTreeMap<(u32, VoteKind), (Source, Vote)>,
-    new_view: Option<(Source, Round, Statement)>,
+    /// The newest of each replica. Who leads which view of the next set is not known here, so that one replica must not
+    /// take the place of another; the caller saw that each is by the primary of its view, on a quorum's VIEW-CHANGEs.
+    new_views: BTreeMap<Address, (Source, Round, Statement)>,
 }
 
 impl Later {
     pub(super) fn new(params: &ConsensusParams) -> Later {
-        Later { proposals: BTreeMap::new(), blocks: Blocks::new(params), votes: BTreeMap::new(), new_view: None }
+        let (proposals, votes, new_views) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Later { proposals, blocks: Blocks::new(params), votes, new_views }
     }
 
     /// Proposals, votes and NEW-VIEWs kept.
     #[cfg(test)]
     pub(super) fn sizes(&self) -> (usize, usize, usize) {
-        (self.proposals.len(), self.votes.len(), usize::from(self.new_view.is_some()))
+        (self.proposals.len(), self.votes.len(), self.new_views.len())
     }
 
     /// Keeps the first proposal of a view. `by` and who leads that view by our set; by another set there is a view change
@@ -72,11 +77,29 @@ impl Later {
         Reaction::Accepted
     }
 
-    pub(super) fn keep_new_view(&mut self, source: Source, view: Round, statement: Statement) -> Reaction {
-        if self.new_view.as_ref().is_some_and(|(_, kept, _)| *kept >= view) {
-            return Reaction::Ignored("a NEW-VIEW is kept for the next height");
+    /// Keeps the NEW-VIEW of the highest view that its replica made. `ours`: members of this height's set have a place each.
+    pub(super) fn keep_new_view(
+        &mut self,
+        source: Source,
+        view: Round,
+        statement: Statement,
+        ours: &ValidatorSet,
+    ) -> Reaction {
+        let by = statement.by;
+        match self.new_views.get(&by) {
+            Some((_, kept, _)) if *kept >= view => {
+                return Reaction::Ignored("a NEW-VIEW of it is kept for the next height");
+            }
+            Some(_) => {}
+            None => {
+                let stranger = |by: &Address| ours.by_address(by).is_none();
+                let strangers = self.new_views.keys().filter(|kept| stranger(kept)).count();
+                if stranger(&by) && strangers >= NEW_VIEWS_OF_STRANGERS_MAX {
+                    return Reaction::Ignored("NEW-VIEWs of enough replicas of the next set are kept");
+                }
+            }
         }
-        self.new_view = Some((source, view, statement));
+        self.new_views.insert(by, (source, view, statement));
         Reaction::Accepted
     }
 }
@@ -84,7 +107,10 @@ impl Later {
 impl Pbft {
     /// We are there: hear now what came too early.
     pub(super) fn take_later(&mut self, later: Later, out: &mut Effects<Pbft>) {
-        if let Some((source, _, statement)) = later.new_view {
+        // The highest view first: those below it are past then.
+        let mut new_views: Vec<_> = later.new_views.into_values().collect();
+        new_views.sort_by_key(|(_, view, _)| std::cmp::Reverse(*view));
+        for (source, _, statement) in new_views {
             self.on_new_view(source, statement, out);
         }
         let height = self.height();

@@ -30,7 +30,7 @@ use crate::types::{
     Address, BlockId, Height, JournalRecord, NodeId, PbftStatement, Round, SignRequest, Source, Standing, Statement,
     StatementBody, Step, Time, UnsignedStatement, Validator, ValidatorSet,
 };
-use catch_up::CatchUp;
+use catch_up::{Arrival, CatchUp};
 use height::{HeightState, Outcome};
 use later::Later;
 use status::PeerState;
@@ -288,8 +288,7 @@ impl Pbft {
         }
         keep_last_block(&mut self.recent, &next.start);
         let decided_here = self.current.tally.decision().is_some();
-        let before = if decided_here { catch_up::Before::DecidedHere } else { catch_up::Before::DecidedElsewhere };
-        self.catch_up.begin_height(before);
+        self.catch_up.begin_height(if decided_here { Arrival::Level } else { Arrival::Late });
         self.current = next;
         self.failures = 0;
         self.view_deadline = None;

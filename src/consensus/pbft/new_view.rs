@@ -51,7 +51,8 @@ impl Pbft {
         self.note_height(statement.by, height, out);
         if self.is_next(height) {
             self.take_checkpoints(view_changes, height, out);
-            return self.later.keep_new_view(source, view, statement);
+            let ours = std::sync::Arc::clone(self.validators());
+            return self.later.keep_new_view(source, view, statement, &ours);
         }
         if let Err(reaction) = self.concerns_us(height) {
             return reaction;
@@ -74,6 +75,7 @@ impl Pbft {
             }
         }
         let chosen = told.filter(|_| height == self.height());
+        view_changes.iter().filter_map(view_change).for_each(|change| self.current.note_certificate(change.prepared));
         self.enter_view(view, chosen, Some(statement), out);
         Reaction::Accepted
     }

@@ -180,10 +180,9 @@ impl Pbft {
         let has = place.proposal.is_some_and(|theirs| Some(theirs.block_id) == wanted);
         let leads = self.leads();
         let Some(state) = self.peers.get_mut(&peer) else { return };
-        let Some(block) = block.filter(|_| !has) else {
-            state.lacks = None;
-            return;
-        };
+        // What it says of itself does not start the count anew: one that has the block and lacks it in turn would be sent
+        // it for ever.
+        let Some(block) = block.filter(|_| !has) else { return };
         let times = match state.lacks {
             Some((height, view, times)) if (height, view) == at => times.saturating_add(1),
             _ => 1,

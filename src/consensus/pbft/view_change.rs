@@ -40,6 +40,7 @@ impl Pbft {
         if let (true, Err(why)) = (height == self.height(), judged) {
             return Reaction::PeerFault(why);
         }
+        self.current.note_certificate(change.prepared);
         self.note_height(by, height, out);
         // The stable checkpoint (§4.3) is a commit: it may be what we lack.
         if let Some(commit) = checkpoint.filter(|commit| commit.height.get().saturating_add(1) >= self.height().get()) {
@@ -132,13 +133,16 @@ impl Pbft {
         self.forget_old_view_changes();
     }
 
-    /// Forgets blocks no rule can need any more. Those we PREPAREd stay: a replica that hid its own PREPARE may show a
-    /// certificate for one of them views later, and then the block must be somewhere, or one liar stops everybody.
+    /// Forgets blocks no rule can need any more. That of the highest certificate stays, whoever has shown it: a NEW-VIEW
+    /// may want it in any later view. Those we PREPAREd stay, too: a replica that hid its own PREPARE may show a certificate
+    /// for one of them views later, and then the block must be somewhere, or one liar stops everybody.
     fn prune_blocks(&mut self) {
         let prepared = self.highest_prepared(next_view(self.view));
         let decided = self.current.commit().map(|commit| commit.block_id);
         let proposed = self.current.proposals.values().map(|proposal| proposal.block_id);
-        let needed = proposed.chain(prepared.map(|(_, id)| id)).chain(decided).chain(self.chosen());
+        let shown = self.current.certified;
+        let certified = prepared.into_iter().chain(shown).map(|(_, id)| id);
+        let needed = proposed.chain(certified).chain(decided).chain(self.chosen());
         let needed: Vec<PartSetHeader> = needed.chain(self.prepared_by_us()).map(|id| id.parts).collect();
         self.current.blocks.retain(&needed);
     }

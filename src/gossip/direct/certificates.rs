@@ -6,16 +6,17 @@
 //! nobody may blame it for what is in them.
 
 use super::{Claims, DirectSigners, HeardDirect, Set};
+use crate::crypto::KnownSignatures;
 use crate::types::{
     Address, ExtendedCommit, Height, PbftStatement, Power, PreparedCertificate, Proposal, Round, Statement,
-    StatementBody, ValidatorSet, VoteKind,
+    StatementBody, Validator, ValidatorSet, VoteKind,
 };
 use std::collections::BTreeSet;
 
 /// Collects the signatures that the certificates of one statement rest on.
-pub(super) struct Certificates<'a> {
+struct Certificates<'a> {
     signers: &'a DirectSigners,
-    pub(super) claims: Claims,
+    claims: Claims,
 }
 
 /// The parts of a VIEW-CHANGE.
@@ -40,32 +41,117 @@ impl<'a> ViewChange<'a> {
     }
 }
 
-fn view_change_at(statement: &Statement, height: Height) -> bool {
-    let StatementBody::Pbft(body) = &statement.body else { return false };
-    matches!(**body, PbftStatement::ViewChange { height: at, .. } if at == height)
+/// Signatures that a statement carries beside its own.
+pub(super) fn signatures_in(statement: &PbftStatement) -> usize {
+    let within = |statement: &PbftStatement| match ViewChange::of(statement) {
+        Some(said) => {
+            let votes = said.prepared.map_or(0, |certificate| certificate.prepares.len());
+            votes.saturating_add(said.checkpoint.map_or(0, |commit| commit.signatures.len()))
+        }
+        None => 0,
+    };
+    match statement {
+        PbftStatement::ViewChange { .. } => within(statement),
+        PbftStatement::NewView { view_changes, .. } => {
+            let nested = view_changes.iter().map(|nested| match &nested.body {
+                StatementBody::Pbft(body) => within(body).saturating_add(1),
+                StatementBody::Raft(_) => 1,
+            });
+            nested.fold(0, usize::saturating_add)
+        }
+        PbftStatement::Status { proposal, .. } => usize::from(proposal.is_some()),
+    }
+}
+
+/// What no honest replica says is too long for its validators: as many VIEW-CHANGEs, votes of a certificate and entries
+/// of a commit as there are, at most. Counted before any signature is looked at, the statement's own too.
+pub(super) fn check_counts(signers: &DirectSigners, statement: &PbftStatement) -> Result<(), &'static str> {
+    match statement {
+        PbftStatement::ViewChange { .. } => ViewChange::of(statement).map_or(Ok(()), |said| said.check_counts(signers)),
+        PbftStatement::NewView { height, view_changes, .. } => {
+            let Set::Known(set) = signers.set(*height) else { return Ok(()) };
+            if view_changes.len() > set.len() {
+                return Err("NEW-VIEW with more VIEW-CHANGEs than there are validators");
+            }
+            let bodies = view_changes.iter().filter_map(|nested| match &nested.body {
+                StatementBody::Pbft(body) => ViewChange::of(body),
+                StatementBody::Raft(_) => None,
+            });
+            bodies.filter(|said| said.height == *height).try_for_each(|said| said.check_counts(signers))
+        }
+        PbftStatement::Status { .. } => Ok(()),
+    }
+}
+
+/// Checks the form of all that a statement by `by` carries, and its signatures. What is given back instead cannot be
+/// checked here.
+pub(super) fn check(
+    signers: &DirectSigners,
+    known: &KnownSignatures,
+    by: Address,
+    statement: &PbftStatement,
+) -> Result<Option<HeardDirect>, &'static str> {
+    let mut certificates = Certificates { signers, claims: Claims::default() };
+    match statement {
+        PbftStatement::ViewChange { height, .. } => {
+            if matches!(signers.set(*height), Set::Beyond) {
+                return Ok(Some(HeardDirect::Beyond(*height)));
+            }
+            let view_change = ViewChange::of(statement).expect("it is one");
+            certificates.view_change(&view_change)?;
+        }
+        PbftStatement::NewView { view, height, view_changes, .. } => {
+            let set = match signers.set(*height) {
+                Set::Known(set) => set,
+                Set::Below => return Ok(Some(HeardDirect::Useless)),
+                Set::Beyond => return Ok(Some(HeardDirect::Beyond(*height))),
+            };
+            if primary(set, *view).address != by {
+                return Err("NEW-VIEW of a replica that is not the primary of its view");
+            }
+            let said = certificates.view_changes(set, (*view, *height), view_changes)?;
+            // Who makes VIEW-CHANGEs up does not make us look at what is in them.
+            certificates.prove(known, "NEW-VIEW with a VIEW-CHANGE that its replica did not sign")?;
+            said.iter().filter(|said| said.height == *height).try_for_each(|said| certificates.view_change(said))?;
+        }
+        PbftStatement::Status { view, height, proposal, .. } => {
+            proposal.iter().try_for_each(|proposal| certificates.status_proposal(*view, *height, proposal))?;
+        }
+    }
+    certificates.prove(known, "statement with a signature in it that its validator did not make")?;
+    Ok(None)
+}
+
+/// p = v mod n (§4.1).
+fn primary(set: &ValidatorSet, view: Round) -> &Validator {
+    let members = set.members();
+    &members[view.get() as usize % members.len()] // a set is never empty
+}
+
+impl ViewChange<'_> {
+    fn check_counts(&self, signers: &DirectSigners) -> Result<(), &'static str> {
+        let fits = |height: Height, count: usize| match signers.set(height) {
+            Set::Known(set) => count <= set.len(),
+            Set::Below | Set::Beyond => true, // nobody looks into it
+        };
+        if !self.checkpoint.is_none_or(|commit| fits(commit.height, commit.signatures.len())) {
+            return Err("VIEW-CHANGE with a commit of more entries than there are validators");
+        }
+        if !self.prepared.is_none_or(|certificate| fits(self.height, certificate.prepares.len())) {
+            return Err("certificate with more PREPAREs than there are validators");
+        }
+        Ok(())
+    }
 }
 
 impl Certificates<'_> {
-    pub(super) fn new(signers: &DirectSigners) -> Certificates<'_> {
-        Certificates { signers, claims: Claims::default() }
-    }
-
-    /// Checks the form of all that a statement carries and collects its signatures. What is given back instead cannot be
-    /// checked here.
-    pub(super) fn check(&mut self, statement: &PbftStatement) -> Result<Option<HeardDirect>, &'static str> {
-        match statement {
-            PbftStatement::ViewChange { height, .. } => {
-                if matches!(self.signers.set(*height), Set::Beyond) {
-                    return Ok(Some(HeardDirect::Beyond(*height)));
-                }
-                let view_change = ViewChange::of(statement).expect("it is one");
-                self.view_change(&view_change).map(|()| None)
-            }
-            PbftStatement::NewView { view, height, view_changes, .. } => self.new_view(*view, *height, view_changes),
-            PbftStatement::Status { view, height, proposal, .. } => {
-                proposal.iter().try_for_each(|proposal| self.status_proposal(*view, *height, proposal)).map(|()| None)
-            }
+    /// Proves what was collected so far, and begins anew.
+    fn prove(&mut self, known: &KnownSignatures, otherwise: &'static str) -> Result<(), &'static str> {
+        let claims = std::mem::take(&mut self.claims);
+        if claims.0.is_empty() {
+            return Ok(());
         }
+        claims.prove_once((), known).map(drop).ok_or(otherwise)
     }
 
     /// §4.4: the proof that the height before is decided, and what prepared at this one.
@@ -101,9 +187,6 @@ impl Certificates<'_> {
 
     /// §4.2, the predicate *prepared*: a quorum of PREPAREs by different members for this block in this view.
     fn prepared(&mut self, set: &ValidatorSet, certificate: &PreparedCertificate) -> Result<(), &'static str> {
-        if certificate.prepares.len() > set.len() {
-            return Err("certificate with more PREPAREs than there are validators");
-        }
         let (mut voters, mut power) = (BTreeSet::new(), Power::ZERO);
         for vote in &certificate.prepares {
             let about = (vote.kind, vote.height, vote.round, vote.block_id);
@@ -120,25 +203,17 @@ impl Certificates<'_> {
         if enough { Ok(()) } else { Err("certificate without a quorum of PREPAREs") }
     }
 
-    fn new_view(
+    /// §4.4: a NEW-VIEW rests on VIEW-CHANGEs for its view, each of another replica, of more than two thirds together. So
+    /// no liar can make one for a view that no honest replica wants, and none takes the place of an honest one.
+    fn view_changes<'s>(
         &mut self,
-        view: Round,
-        height: Height,
-        view_changes: &[Statement],
-    ) -> Result<Option<HeardDirect>, &'static str> {
-        let set = match self.signers.set(height) {
-            Set::Known(set) => set,
-            Set::Below => return Ok(Some(HeardDirect::Useless)),
-            Set::Beyond => return Ok(Some(HeardDirect::Beyond(height))),
-        };
-        if view_changes.len() > set.len() {
-            return Err("NEW-VIEW with more VIEW-CHANGEs than there are validators");
-        }
-        if !view_changes.iter().any(|statement| view_change_at(statement, height)) {
-            return Err("NEW-VIEW of a height that none of its VIEW-CHANGEs is at");
-        }
-        let mut replicas: BTreeSet<Address> = BTreeSet::new();
-        for statement in view_changes {
+        set: &ValidatorSet,
+        at: (Round, Height),
+        statements: &'s [Statement],
+    ) -> Result<Vec<ViewChange<'s>>, &'static str> {
+        let (view, height) = at;
+        let (mut replicas, mut power, mut all): (BTreeSet<Address>, _, _) = (BTreeSet::new(), Power::ZERO, Vec::new());
+        for statement in statements {
             let StatementBody::Pbft(body) = &statement.body else { return Err("NEW-VIEW with a foreign statement") };
             let Some(said) = ViewChange::of(body) else { return Err("NEW-VIEW with something else than VIEW-CHANGEs") };
             if said.view != view || said.height > height {
@@ -147,15 +222,20 @@ impl Certificates<'_> {
             if !replicas.insert(statement.by) {
                 return Err("NEW-VIEW with two VIEW-CHANGEs of one replica");
             }
-            let Some(key) = self.signers.key(&statement.by) else {
+            let Some((_, member)) = set.by_address(&statement.by) else {
                 return Err("NEW-VIEW with a VIEW-CHANGE of somebody who is no validator");
             };
-            self.claims.add(key, statement.sign_bytes(&self.signers.chain_id), statement.signature);
-            if said.height == height {
-                self.view_change(&said)?;
-            }
+            power = power + member.power;
+            self.claims.add(member.public_key, statement.sign_bytes(&self.signers.chain_id), statement.signature);
+            all.push(said);
         }
-        Ok(None)
+        if !all.iter().any(|said| said.height == height) {
+            return Err("NEW-VIEW of a height that none of its VIEW-CHANGEs is at");
+        }
+        if !self.signers.algorithm.quorum().is_reached(power, set.total_power()) {
+            return Err("NEW-VIEW on VIEW-CHANGEs of too little power");
+        }
+        Ok(all)
     }
 
     /// The proposal of a view is its primary's (§4.1). One of a height that is not known here is of no use to anybody
@@ -165,8 +245,6 @@ impl Certificates<'_> {
             return Err("status with a proposal of another height or view");
         }
         let Set::Known(set) = self.signers.set(height) else { return Ok(()) };
-        let members = set.members();
-        let primary = &members[view.get() as usize % members.len()]; // a set is never empty
-        self.signers.proposal_claim(&mut self.claims, primary.public_key, proposal)
+        self.signers.proposal_claim(&mut self.claims, primary(set, view).public_key, proposal)
     }
 }

@@ -17,6 +17,8 @@ const OURS: u64 = 8;
 /// A chain whose validators change by one from height to height.
 struct World {
     signers: DirectSigners,
+    /// One for all that is heard: what is bent must not be believed because something like it was.
+    known: KnownSignatures,
     last: Keys,
     now: Keys,
     next: Keys,
@@ -47,7 +49,7 @@ impl World {
             next_validators: Arc::new(next.set.clone()),
             abci: AbciParams { vote_extensions_enable_height: None },
         };
-        World { signers, last, now, next }
+        World { signers, known: KnownSignatures::default(), last, now, next }
     }
 
     fn keys(&self, height: u64) -> &Keys {
@@ -60,7 +62,7 @@ impl World {
     }
 
     fn hear(&self, message: &DirectMessage) -> Result<HeardDirect, &'static str> {
-        hear_direct(Some(&self.signers), message.clone())
+        hear_direct(Some(&self.signers), &self.known, message.clone())
     }
 
     fn vote(&self, kind: VoteKind, height: u64, round: u32) -> Vote {
@@ -166,6 +168,7 @@ fn a_message_with_one_flipped_bit_anywhere_is_believed_by_nobody() {
     for algorithm in PROTOCOLS {
         let world = World::new(algorithm);
         for message in world.samples() {
+            assert!(believed(&world.hear(&message)));
             let bytes = message.encode();
             for at in 0..bytes.len() {
                 let mut bent = bytes.to_vec();
@@ -211,7 +214,10 @@ fn unsigned_wrongly_signed_or_replayed_from_another_chain_is_the_peers_fault() {
             resign(&mut by_another, |bytes| key(5).sign(bytes), &chain_id());
             assert!(world.hear(&by_another).is_err(), "signed by another validator: {message:?}");
             let there = DirectSigners { chain_id: elsewhere.clone(), ..world.signers.clone() };
-            assert!(hear_direct(Some(&there), message.clone()).is_err(), "replayed elsewhere: {message:?}");
+            assert!(
+                hear_direct(Some(&there), &world.known, message.clone()).is_err(),
+                "replayed elsewhere: {message:?}"
+            );
         }
     }
 }
@@ -265,13 +271,13 @@ fn what_cannot_be_checked_here_says_how_far_ahead_it_is_or_nothing() {
         assert_eq!(world.hear(&message), Ok(HeardDirect::Useless), "{message:?}");
     }
     for message in world.samples() {
-        assert_eq!(hear_direct(None, message), Ok(HeardDirect::Useless), "while blocks are fetched");
+        assert_eq!(hear_direct(None, &world.known, message), Ok(HeardDirect::Useless), "while blocks are fetched");
     }
     // Far from both ends nothing overflows.
     for height in [0, 1, i64::MAX as u64 - 1, i64::MAX as u64] {
         for at_height in [0, 1, i64::MAX as u64 - 1, i64::MAX as u64] {
             let signers = DirectSigners { height: Height::new(at_height), ..world.signers.clone() };
-            at(height).into_iter().for_each(|message| drop(hear_direct(Some(&signers), message)));
+            at(height).into_iter().for_each(|message| drop(hear_direct(Some(&signers), &world.known, message)));
         }
     }
 }
@@ -303,7 +309,7 @@ fn a_vote_must_name_its_voter_twice_alike_and_a_commit_have_its_quorum() {
     assert!(believed(&raft.hear(&DirectMessage::Commit(raft.commit(OURS, 3)))));
     assert_eq!(raft.hear(&DirectMessage::Commit(raft.commit(OURS, 2))), too_few);
     let empty = ExtendedCommit { signatures: Vec::new(), ..world.commit(OURS, 5) };
-    assert!(hear_direct(None, DirectMessage::Commit(empty)).is_err(), "whoever listens");
+    assert!(hear_direct(None, &raft.known, DirectMessage::Commit(empty)).is_err(), "whoever listens");
 }
 
 #[test]

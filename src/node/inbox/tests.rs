@@ -31,6 +31,7 @@ impl World {
             signers: now,
             network: SetOnce::new(),
             seen: Seen::default(),
+            verifier: Verifier::default(),
             heard: Arc::default(),
             traffic: Arc::new(Traffic::new(Metrics::new("quorate", &chain_id()).expect("good names"))),
             fetcher: Arc::new(Fetcher::new()),

@@ -1,6 +1,8 @@
 //! The normal case, claim by claim: §4.1 to §4.3, and what our own rules add to it.
 
-use super::puppets::{address, block, commit_of, primary, seat, set_of, start, statement_of, vote_of, weighted};
+use super::puppets::{
+    address, block, commit_of, primary, proposal_of, seat, set_of, start, statement_of, vote_of, weighted,
+};
 use super::story::{Story, at};
 use crate::consensus::{BlockVerdict, Direct, EmptyBlocks, Input, Lead, Reaction, ViewPhase};
 use crate::crypto::Verified;
@@ -231,6 +233,67 @@ fn a_decision_whose_block_never_comes_is_fetched_by_block_sync() {
     story.quietly();
     story.wait(Duration::from_secs(1));
     assert!(story.said().contains(&"sync 1".to_owned()));
+}
+
+/// How often blocks up to this height are asked for in three seconds; half of the view timeout passes between two times.
+fn syncs_in_three_seconds(story: &mut Story, height: u64) -> usize {
+    story.quietly();
+    story.wait(Duration::from_secs(3));
+    story.said().iter().filter(|words| **words == format!("sync {height}")).count()
+}
+
+#[test]
+fn blocks_are_asked_to_be_fetched_again_and_again_while_that_leads_nowhere() {
+    let mut story = Story::of_four(1);
+    let others = story.others();
+    let commit = commit_of(&story.set, &others, (1, 0), block(1, "A").id());
+    story.hear(others[0], Direct::Commit(Verified::trusted(commit)));
+    assert!((8..=12).contains(&syncs_in_three_seconds(&mut story, 1)));
+    // Far behind, by what more than a third say, and by what a commit proves.
+    let mut story = Story::of_four(1);
+    let far = block(200, "A").id();
+    for who in &others[..2] {
+        let vote = vote_of(&story.set, *who, VoteKind::Prevote, (200, 0), far);
+        story.hear(*who, Direct::Vote(Verified::trusted(vote)));
+    }
+    assert!((8..=12).contains(&syncs_in_three_seconds(&mut story, 199)));
+    let mut story = Story::of_four(1);
+    let commit = commit_of(&story.set, &others, (200, 0), far);
+    story.hear(others[0], Direct::Commit(Verified::trusted(commit)));
+    assert!((8..=12).contains(&syncs_in_three_seconds(&mut story, 200)));
+}
+
+#[test]
+fn a_peer_that_has_and_lacks_the_proposal_in_turn_gets_it_ever_more_rarely() {
+    let set = set_of(&[0, 1, 2, 3]);
+    let own = primary(&set, 1);
+    let mut begin = start(&set, Some(own), 2);
+    let decided = block(1, "A");
+    begin.last_commit = Some(commit_of(&set, &[0, 1, 2], (1, 0), decided.id()));
+    begin.last_validators = Some(Arc::clone(&set));
+    begin.last_block = Some(decided);
+    begin.timeouts.view_change = Duration::from_secs(3600);
+    let mut story = Story::begin(begin, own, &[]);
+    let b = block(2, "B");
+    story.accepted(0, &b);
+    let liar = story.others()[0];
+    let status = |story: &mut Story, height: u64, has: bool| {
+        story.tick = story.tick.plus(Duration::from_millis(100));
+        story.quietly();
+        let proposal = has.then(|| Box::new(proposal_of(2, 0, b.id())));
+        let body = PbftStatement::Status { view: Round::ZERO, height: at(height), active: true, proposal };
+        story.state(statement_of(liar, body));
+        story.everything().iter().filter(|words| *words == "send pre-prepare 0 B").count()
+    };
+    assert_eq!(status(&mut story, 1, false), 0);
+    let mut copies = Vec::new();
+    for lacked in 1..=100 {
+        if status(&mut story, 2, false) > 0 {
+            copies.push(lacked);
+        }
+        assert_eq!(status(&mut story, 2, true), 0);
+    }
+    assert_eq!(copies, [1, 4, 8, 16, 32, 64]);
 }
 
 #[test]

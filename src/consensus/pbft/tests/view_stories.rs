@@ -479,3 +479,66 @@ fn a_block_we_prepared_stays_here_because_somebody_may_hold_its_certificate_and_
     assert!(said.iter().any(|words| words == "tell new-view 2 for A"), "{said:?}");
     assert!(said.iter().any(|words| words == "tell pre-prepare 2 A"), "{said:?}");
 }
+
+/// Views one after the other with a block of its own each, which we PREPARE and nobody decides.
+fn prepare_and_leave(story: &mut Story, views: impl Iterator<Item = u32>) {
+    let others = story.others();
+    for view in views.filter(|view| primary(&story.set, *view) != story.own).collect::<Vec<_>>() {
+        others[..2].iter().for_each(|who| drop(story.state(view_change_of(*who, (1, view), None, None))));
+        let leader = primary(&story.set, view);
+        story.state(new_view_of(leader, (1, view), changes(&others, view), None));
+        story.quietly();
+        story.accepted(view, &block(1, &format!("of view {view}")));
+        assert!(story.said().iter().any(|words| words.starts_with("tell prepare")), "view {view}");
+    }
+}
+
+#[test]
+fn the_block_of_the_highest_certificate_stays_here_through_twenty_views_that_decide_nothing() {
+    let a = block(1, "A");
+    // Ours; and one that we are shown, of a block of which we saw no quorum of PREPAREs.
+    for shown in [false, true] {
+        let mut story = Story::of_four(1);
+        let others = story.others();
+        if shown {
+            story.accepted(0, &a);
+            let hidden = certificate_of(&story.set, &others, (1, 0), a.id());
+            story.state(view_change_of(others[2], (1, 2), None, Some(hidden)));
+        } else {
+            story.prepared(0, &a);
+        }
+        prepare_and_leave(&mut story, 2..30);
+        assert!(story.machine.current.blocks.block(&a.id()).is_some(), "shown: {shown}");
+        assert!(story.machine.current.blocks.block(&block(1, "of view 2").id()).is_none(), "shown: {shown}");
+        // We lead view 33, and are shown the certificate.
+        let certificate = certificate_of(&story.set, &others, (1, 0), a.id());
+        story.quietly();
+        story.state(view_change_of(others[0], (1, 33), None, Some(certificate)));
+        story.state(view_change_of(others[1], (1, 33), None, None));
+        story.signed();
+        let said = story.said();
+        assert!(said.iter().any(|words| words == "tell pre-prepare 33 A"), "shown: {shown}: {said:?}");
+    }
+}
+
+#[test]
+fn a_new_view_a_liar_made_for_the_next_height_hides_no_honest_one() {
+    for (first, liars_view) in [(true, 10_000), (false, 10_000), (true, 4), (false, 4)] {
+        let mut story = Story::of_four(2);
+        let a = block(1, "A");
+        let set = Arc::clone(&story.set);
+        let others = story.others();
+        let leader = primary(&set, 1);
+        let liar = *others.iter().find(|who| **who != leader).expect("two of them");
+        let commit = commit_of(&set, &others, (1, 0), a.id());
+        let honest = |who: &usize| view_change_of(*who, (2, 1), Some(commit.clone()), None);
+        let good = new_view_of(leader, (2, 1), others.iter().map(honest).collect(), None);
+        let lie = new_view_of(liar, (2, liars_view), changes(&others, liars_view), None);
+        let (one, other) = if first { (lie, good) } else { (good, lie) };
+        story.state(one);
+        story.state(other);
+        story.accepted(0, &a);
+        story.next_height(0, &a, &set);
+        assert_eq!((story.machine.round(), story.machine.is_active()), (Round::new(1), true), "liar first: {first}");
+    }
+}

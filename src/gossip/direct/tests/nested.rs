@@ -10,13 +10,19 @@ fn certificate(world: &World, height: u64, view: u32, count: usize) -> PreparedC
     PreparedCertificate { height: Height::new(height), view: Round::new(view), block_id: block_id("b"), prepares }
 }
 
-/// A VIEW-CHANGE for view 4.
+/// The view asked for: the first above 4 that validator 2 leads at our height.
+fn asked() -> Round {
+    let (position, _) = five(2).set.by_address(&address(2)).expect("a member");
+    Round::new(5 + position)
+}
+
+/// A VIEW-CHANGE for it.
 fn view_change(
     height: u64,
     checkpoint: Option<ExtendedCommit>,
     prepared: Option<PreparedCertificate>,
 ) -> PbftStatement {
-    PbftStatement::ViewChange { view: Round::new(4), height: Height::new(height), checkpoint, prepared }
+    PbftStatement::ViewChange { view: asked(), height: Height::new(height), checkpoint, prepared }
 }
 
 fn statement(by: u8, body: PbftStatement) -> Statement {
@@ -25,7 +31,7 @@ fn statement(by: u8, body: PbftStatement) -> Statement {
 
 fn new_view(height: u64, view_changes: Vec<Statement>) -> PbftStatement {
     let chosen: Option<BlockId> = Some(block_id("b"));
-    PbftStatement::NewView { view: Round::new(4), height: Height::new(height), view_changes, chosen }
+    PbftStatement::NewView { view: asked(), height: Height::new(height), view_changes, chosen }
 }
 
 /// A VIEW-CHANGE of a lower height whose proof is nonsense.
@@ -108,13 +114,15 @@ fn a_view_change_whose_proof_is_wrong_in_any_way_is_the_peers_fault() {
         ("a PREPARE of another view", prepared(&|c| c.prepares[0] = other(VoteKind::Prevote, 1, "b"))),
         ("a PREPARE for another block", prepared(&|c| c.prepares[0] = other(VoteKind::Prevote, 2, "c"))),
         ("another block than prepared", prepared(&|c| c.block_id = block_id("c"))),
-        ("a view that is not earlier", view_change(OURS, commit(), Some(certificate(&world, OURS, 4, 5)))),
+        ("a view that is not earlier", view_change(OURS, commit(), Some(certificate(&world, OURS, asked().get(), 5)))),
         ("of another height", view_change(OURS, commit(), Some(certificate(&world, OURS + 1, 2, 5)))),
         ("a PREPARE somebody else signed", prepared(&|c| c.prepares[1].signature = c.prepares[2].signature)),
     ];
     for (what, body) in cases {
         assert!(world.hear(&pbft(2, body.clone())).is_err(), "{what}");
-        let in_new_view = new_view(OURS, vec![statement(2, view_change(OURS, commit(), None)), statement(3, body)]);
+        let bare = |by| statement(by, view_change(OURS, commit(), None));
+        assert!(believed(&world.hear(&pbft(2, new_view(OURS, vec![bare(2), bare(3), bare(4), bare(5)])))));
+        let in_new_view = new_view(OURS, vec![bare(2), statement(3, body), bare(4), bare(5)]);
         assert!(world.hear(&pbft(2, in_new_view)).is_err(), "{what}, in a NEW-VIEW");
     }
 }
@@ -129,9 +137,10 @@ fn a_new_view_of_anything_but_signed_view_changes_for_it_is_the_peers_fault() {
     };
     let good = |by| statement(by, world.good_view_change(OURS));
     let later =
-        PbftStatement::ViewChange { view: Round::new(5), height: Height::new(7), checkpoint: None, prepared: None };
+        PbftStatement::ViewChange { view: asked().next(), height: Height::new(7), checkpoint: None, prepared: None };
     let raft = signed(6, StatementBody::Raft(RaftStatement::ReadIndex { ticket: 1 }), &chain_id());
-    let cases: [(&str, PbftStatement); 9] = [
+    let cases: [(&str, PbftStatement); 10] = [
+        ("of too little power", with(&|changes| changes.truncate(3))),
         ("two of one replica", with(&|changes| changes[1] = changes[0].clone())),
         ("for another view", with(&|changes| changes[1] = statement(3, later.clone()))),
         ("of a height above", with(&|changes| changes.push(statement(6, world.good_view_change(OURS + 1))))),
@@ -146,6 +155,65 @@ fn a_new_view_of_anything_but_signed_view_changes_for_it_is_the_peers_fault() {
         assert!(world.hear(&pbft(2, body)).is_err(), "{what}");
     }
     assert!(believed(&world.hear(&pbft(2, new_view(OURS, world.good_new_view())))), "the unbent one");
+    for by in 3..=6 {
+        assert!(world.hear(&pbft(by, new_view(OURS, world.good_new_view()))).is_err(), "validator {by} does not lead");
+    }
+}
+
+/// How many signatures are verified while a message is heard.
+fn cost(world: &World, message: &DirectMessage) -> u64 {
+    let before = world.known.verified();
+    let _ = world.hear(message);
+    world.known.verified() - before
+}
+
+#[test]
+fn what_is_replayed_is_believed_again_without_verifying_anything_again() {
+    let world = World::new(Algorithm::Pbft);
+    let fresh = pbft(2, new_view(OURS, world.good_new_view()));
+    // Its own, four of VIEW-CHANGEs, four of the commit and four of the certificate.
+    assert_eq!(cost(&world, &fresh), 13);
+    for _ in 0..10 {
+        assert_eq!(cost(&world, &fresh), 0);
+        assert!(believed(&world.hear(&fresh)));
+    }
+    // The same proof under another's name.
+    assert_eq!(cost(&world, &pbft(3, world.good_view_change(OURS))), 0);
+    assert_eq!(cost(&world, &pbft(6, world.good_view_change(OURS))), 1);
+    let commit = DirectMessage::Commit(world.commit(OURS - 1, 4));
+    assert_eq!(cost(&world, &commit), 0);
+    assert!(believed(&world.hear(&commit)));
+}
+
+#[test]
+fn more_than_there_are_validators_is_refused_before_any_signature_is_looked_at() {
+    let world = World::new(Algorithm::Pbft);
+    let mut commit = world.commit(OURS - 1, 5);
+    commit.signatures.extend(commit.signatures.clone());
+    let mut prepared = certificate(&world, OURS, 2, 5);
+    prepared.prepares.extend(prepared.prepares.clone());
+    let long =
+        [view_change(OURS, Some(commit), None), view_change(OURS, Some(world.commit(OURS - 1, 5)), Some(prepared))];
+    for body in long {
+        let many = vec![statement(3, body.clone()); 3];
+        for body in [body, new_view(OURS, many.clone()), new_view(OURS, vec![many[0].clone(); 6])] {
+            let DirectMessage::Statement(mut unsigned) = pbft(2, body) else { panic!("it is one") };
+            unsigned.signature = Signature::new([0; 64]);
+            let message = DirectMessage::Statement(unsigned);
+            let heard = world.hear(&message);
+            assert!(heard.as_ref().is_err_and(|why| why.contains("more")), "{heard:?}");
+            assert_eq!(cost(&world, &message), 0);
+        }
+    }
+}
+
+#[test]
+fn who_makes_view_changes_up_does_not_have_what_is_in_them_verified() {
+    let world = World::new(Algorithm::Pbft);
+    let mut changes = world.good_new_view();
+    changes[2].signature = changes[1].signature;
+    // Its own and at most four of VIEW-CHANGEs; none of the commit and the certificate.
+    assert!(cost(&world, &pbft(2, new_view(OURS, changes))) <= 5);
 }
 
 #[test]
