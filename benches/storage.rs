@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use quorate::crypto::{Hash, PrivateKey, Signature, sha256};
+use quorate::disk::OsDisk;
 use quorate::ports::{Journal, Store};
 use quorate::storage::{Backend, Indexing};
 use quorate::types::abci::{Event, EventAttribute, ExecTxResult, FinalizeBlockResponse, TxResult};
@@ -159,7 +160,8 @@ fn heights(criterion: &mut Criterion) {
 
 fn journal(criterion: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let (mut wal, _) = quorate::wal::open(dir.path(), quorate::wal::Limits::default()).expect("opens");
+    let (mut wal, _) =
+        quorate::wal::open(Arc::new(OsDisk), dir.path(), quorate::wal::Limits::default(), time(1)).expect("opens");
     let vote = Vote {
         kind: VoteKind::Precommit,
         height: Height::FIRST,

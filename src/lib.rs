@@ -21,6 +21,7 @@ pub mod p2p;
 pub mod ports;
 
 pub mod abci;
+pub mod disk;
 pub mod privval;
 pub mod storage;
 pub mod wal;

@@ -1,8 +1,10 @@
 //! What the shell gives the replica and the RPC: journal, signer, store, application, and the node itself as its
 //! clients see it. Adapters implement these traits; nobody else names an adapter.
 
+mod disk;
 mod situation;
 
+pub use disk::{Disk, DiskFile, OpenMode, parent};
 pub use situation::{FetchView, KeyView, LeadView, Situation, ValidatorView};
 
 use crate::crypto::{Hash, PublicKey};

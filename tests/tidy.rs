@@ -33,6 +33,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("replica", &["types", "crypto", "consensus", "pipeline", "mempool", "evidence", "gossip", "sync", "light"]),
     ("ports", &["types", "crypto"]),
     ("abci", &["types", "codec", "ports"]),
+    // The real file system; journal and guard are given it.
+    ("disk", &["ports"]),
     ("storage", &["types", "crypto", "codec", "ports"]),
     ("wal", &["types", "codec", "ports"]),
     ("privval", &["types", "crypto", "codec", "ports"]),
@@ -62,6 +64,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "replica",
             "ports",
             "abci",
+            "disk",
             "storage",
             "wal",
             "privval",
@@ -73,8 +76,11 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     // It prints keys and identities, hence types and crypto. `evidence verify` judges by the rules of the machine, and
-    // reads a stopped home's store through its port.
-    ("cli", &["node", "forming", "config", "storage", "privval", "types", "crypto", "codec", "evidence", "ports"]),
+    // reads a stopped home's store through its port. It opens keys on the real disk.
+    (
+        "cli",
+        &["node", "forming", "config", "disk", "storage", "privval", "types", "crypto", "codec", "evidence", "ports"],
+    ),
     (
         "sim",
         &[

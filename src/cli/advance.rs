@@ -11,6 +11,7 @@ use super::CliError;
 use super::args::{AdvanceArgs, Common};
 use super::output::Output;
 use crate::config::{Config, HomeLock};
+use crate::disk::OsDisk;
 use crate::node::{self, HomeShows};
 use crate::privval::FileSigner;
 use crate::types::{Address, Height, SignPosition};
@@ -21,12 +22,12 @@ pub(super) fn run(common: &Common, args: &AdvanceArgs, out: &Output) -> Result<(
     home.create()?;
     let _lock = HomeLock::take(&home)?;
     let config = Config::load(&home, &common.overrides())?.0;
-    let own = Address::from(&FileSigner::public_key_of(&config.files.priv_validator_key)?);
+    let own = Address::from(&FileSigner::public_key_of(&OsDisk, &config.files.priv_validator_key)?);
     let shows = node::home_shows(&config, &own)
         .map_err(|error| CliError::failed(error, "see to the store and the journal first"))?;
     let to = target(args, &shows)?;
     let file = &config.files.priv_validator_state;
-    let before = FileSigner::advance(file, to)?;
+    let before = FileSigner::advance(&OsDisk, file, to)?;
     let after = before.map_or(to, |before| before.max(to));
     out.give(&text(&shows, before, after), &value(&shows, before, after));
     Ok(())

@@ -8,6 +8,7 @@ use super::output::{Output, Reader};
 use crate::config::atomic::{self, Access};
 use crate::config::{Config, ConfigError, Home, NodeKey, Template, load_genesis, write_genesis};
 use crate::crypto::PublicKey;
+use crate::disk::OsDisk;
 use crate::privval::FileSigner;
 use crate::types::{
     Address, Algorithm, ChainId, ConsensusParams, GenesisDoc, GenesisValidator, Height, NodeId, Power, Time,
@@ -84,7 +85,8 @@ pub(super) fn node_key(config: &Config) -> Result<(Step, NodeId), CliError> {
 pub(super) fn validator_key(config: &Config) -> Result<(Step, PublicKey), CliError> {
     let (path, state) = (config.files.priv_validator_key.clone(), &config.files.priv_validator_state);
     let made = !path.exists();
-    let key = if made { FileSigner::generate(&path, state)? } else { FileSigner::public_key_of(&path)? };
+    let key =
+        if made { FileSigner::generate(&OsDisk, &path, state)? } else { FileSigner::public_key_of(&OsDisk, &path)? };
     Ok((Step { made, path, note: format!("validator {}", Address::from(&key)) }, key))
 }
 

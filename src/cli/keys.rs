@@ -6,6 +6,7 @@ use super::error::Exit;
 use super::output::Output;
 use crate::config::{Config, NodeKey};
 use crate::crypto::{PrivateKey, PublicKey};
+use crate::disk::OsDisk;
 use crate::privval::FileSigner;
 use crate::types::Address;
 use base64::Engine as _;
@@ -30,7 +31,7 @@ pub(super) fn show_node_id(common: &Common, out: &Output) -> Result<(), CliError
 
 pub(super) fn show_validator(common: &Common, out: &Output) -> Result<(), CliError> {
     let config = load(common)?;
-    let key = FileSigner::public_key_of(&config.files.priv_validator_key)?;
+    let key = FileSigner::public_key_of(&OsDisk, &config.files.priv_validator_key)?;
     let json = public_key_json(&key);
     out.give(&json.to_string(), &json);
     Ok(())

@@ -4,6 +4,7 @@ use super::CliError;
 use super::args::{Common, ResetArgs};
 use super::output::Output;
 use crate::config::{Config, ConfigError, Home, HomeLock};
+use crate::disk::OsDisk;
 use crate::privval::FileSigner;
 use serde_json::json;
 use std::fs;
@@ -65,13 +66,13 @@ fn take(common: &Common) -> Result<(Config, HomeLock), CliError> {
 fn reset_signer(config: &Config) -> Result<&'static str, CliError> {
     let (key, state) = (&config.files.priv_validator_key, &config.files.priv_validator_state);
     if key.exists() {
-        FileSigner::reset(state)?;
+        FileSigner::reset(&OsDisk, state)?;
         return Ok("reset  ");
     }
     if state.exists() {
         fs::remove_file(state).map_err(|why| ConfigError::io("remove", state, why))?;
     }
-    FileSigner::generate(key, state)?;
+    FileSigner::generate(&OsDisk, key, state)?;
     Ok("made   ")
 }
 

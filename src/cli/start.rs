@@ -6,7 +6,9 @@ use super::log::{self, Precedence};
 use super::output::Output;
 use crate::config::{Config, Genesis, Home, HomeLock, NodeKey, Overrides, Warning, load_genesis};
 use crate::crypto::PublicKey;
+use crate::disk::OsDisk;
 use crate::privval::FileSigner;
+use std::sync::Arc;
 
 /// Everything a node needs to run, read, checked and locked. Nothing has been started.
 #[derive(Debug)]
@@ -45,8 +47,12 @@ pub(super) fn open_keys(
     lock: HomeLock,
 ) -> Result<StartPlan, CliError> {
     let node_key = NodeKey::load_or_generate(&config.files.node_key)?;
-    let signer = FileSigner::open_or_generate(&config.files.priv_validator_key, &config.files.priv_validator_state)?;
-    let validator = FileSigner::public_key_of(&config.files.priv_validator_key)?;
+    let signer = FileSigner::open_or_generate(
+        Arc::new(OsDisk),
+        &config.files.priv_validator_key,
+        &config.files.priv_validator_state,
+    )?;
+    let validator = FileSigner::public_key_of(&OsDisk, &config.files.priv_validator_key)?;
     Ok(StartPlan { config, warnings, node_key, genesis, signer, validator, lock })
 }
 

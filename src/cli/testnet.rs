@@ -13,6 +13,7 @@ use crate::config::atomic::{self, Access};
 use crate::config::write_genesis;
 use crate::config::{Config, ConfigError, Home, NodeKey, Overrides, Template, Value, check_file, read_text, set_keys};
 use crate::crypto::PublicKey;
+use crate::disk::OsDisk;
 use crate::privval::FileSigner;
 use crate::types::{Address, Algorithm, ChainId, ConsensusParams, GenesisDoc, GenesisValidator, Height, Power, Time};
 use bytes::Bytes;
@@ -244,7 +245,7 @@ fn make(args: &TestnetArgs, base: &Base, plans: Vec<Plan>) -> Result<Vec<Made>, 
         let config = load(&plan.home)?;
         plan.key.save(&config.files.node_key)?;
         let (key, state) = (&config.files.priv_validator_key, &config.files.priv_validator_state);
-        Ok(Made { validator: FileSigner::generate(key, state)?, plan })
+        Ok(Made { validator: FileSigner::generate(&OsDisk, key, state)?, plan })
     });
     made.collect()
 }

@@ -34,6 +34,7 @@ pub use sign_state::{DoppelgangerCheck, HomeShows, StaleSignState, home_shows};
 
 use crate::consensus::Timeouts;
 use crate::crypto::PublicKey;
+use crate::disk::OsDisk;
 use crate::events::Bus;
 use crate::evidence::{Facts, trusted_height};
 use crate::mempool::{Mempool, MempoolConfig, MempoolInput};
@@ -47,7 +48,7 @@ use crate::types::abci::InitChainResponse;
 use crate::types::{
     Address, ChainState, Evidence, GenesisDoc, Height, MedianRule, Power, SignedHeader, Time, ValidatorUpdate,
 };
-use crate::wal;
+use crate::wal::{self, Recovered, Wal};
 use driver::Driver;
 use heard::LastHeard;
 use inbox::Inbox;
@@ -56,9 +57,9 @@ use report::Report;
 use seen::Seen;
 use sign_state::Hearing;
 use status::SharedStatus;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use talk::Talk;
 use tokio::sync::{SetOnce, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -196,6 +197,11 @@ impl Running {
     }
 }
 
+/// Opens the journal in a directory of this machine's disk.
+fn open_journal(dir: &Path) -> Result<(Wal, Recovered), JournalError> {
+    wal::open(Arc::new(OsDisk), dir, wal::Limits::default(), Time::from(SystemTime::now()))
+}
+
 /// Starts a node, which runs until `stop`. Call it inside a tokio runtime with several threads.
 pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, NodeError> {
     let NodeOptions { genesis, genesis_json, store, wal_dir, signer, app, timeouts, .. } = options;
@@ -205,7 +211,7 @@ pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, N
         Some(state) => Arc::clone(state),
         None => Arc::new(expected_state(&genesis, signer.as_deref())?),
     };
-    let (journal, recovered) = wal::open(&wal_dir, wal::Limits::default())?;
+    let (journal, recovered) = open_journal(&wal_dir)?;
     sign_state::refuse_stale(signer.as_deref(), &*store, &recovered)?;
     let hearing = Hearing::of(options.network.as_ref(), &state, own.as_ref());
     let check = options.doppelganger_check;
@@ -233,7 +239,7 @@ pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, N
         network: network.clone(),
         heard,
         empty_blocks,
-        began: Time::from(std::time::SystemTime::now()),
+        began: Time::from(SystemTime::now()),
     });
     let driver = Driver {
         replica: Replica::new(settings, Arc::clone(&state), pipeline, empty_mempool(options.mempool, &state, &app)),

@@ -8,7 +8,7 @@ use crate::privval::{Shown, newest_shown};
 use crate::replica::{KeyCheck, KeyNews};
 use crate::storage::{self, Indexing};
 use crate::types::{Address, ChainState, Height, Power, SignPosition};
-use crate::wal::{self, Recovered};
+use crate::wal::Recovered;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -125,7 +125,7 @@ pub fn home_shows(config: &Config, own: &Address) -> Result<HomeShows, NodeError
     let backend = super::assemble::backend(config.storage.backend);
     let store = storage::open(backend, &config.storage.dir, Indexing::Off)?;
     let wal_dir = config.files.wal.parent().unwrap_or(Path::new("."));
-    let (_, journal) = wal::open(wal_dir, wal::Limits::default())?;
+    let (_, journal) = super::open_journal(wal_dir)?;
     let tip = store.tip();
     let records = journal.records_since(tip.next())?;
     let signed = newest_shown(&*store, &records, own, SignPosition::START)?;

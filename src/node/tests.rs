@@ -7,6 +7,7 @@ use super::*;
 use crate::abci::{KvStore, LocalApp};
 use crate::consensus::EmptyBlocks;
 use crate::crypto::{PrivateKey, sha256};
+use crate::disk::OsDisk;
 use crate::ports::{Delivery, Node, Subscription};
 use crate::privval::FileSigner;
 use crate::storage::{self, Backend, Indexing};
@@ -56,7 +57,8 @@ fn genesis(key: PublicKey) -> GenesisDoc {
 }
 
 fn options(dir: &Path, store: Arc<dyn Store>, app: LocalApp) -> NodeOptions {
-    let signer = FileSigner::open_or_generate(&dir.join("key.json"), &dir.join("state.json")).expect("a new key");
+    let signer = FileSigner::open_or_generate(Arc::new(OsDisk), &dir.join("key.json"), &dir.join("state.json"));
+    let signer = signer.expect("a new key");
     let genesis = genesis(signer.public_key());
     let metrics = Metrics::new("cometbft", &genesis.chain_id).expect("a legal name");
     let facts = NodeFacts {

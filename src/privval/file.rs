@@ -3,23 +3,24 @@
 use super::files::{self, KeyFileError};
 use super::guard::{self, Answer, LastSigned, SignedBytes};
 use crate::crypto::{PrivateKey, PublicKey, Signature};
-use crate::ports::{SignError, SignMemory, Signer, SignerFailed};
+use crate::ports::{Disk, DiskFile, SignError, SignMemory, Signer, SignerFailed};
 use crate::types::{
     ChainId, Proposal, SignPosition, SignStep, Statement, Time, UnsignedProposal, UnsignedStatement, UnsignedVote,
     Vote, VoteKind,
 };
-use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A key in `priv_validator_key.json` and what it signed last in `priv_validator_state.json`.
 #[derive(Debug)]
 pub struct FileSigner {
+    disk: Arc<dyn Disk>,
     key: PrivateKey,
     state_file: PathBuf,
     last: LastSigned,
     health: Health,
     /// Keeps every other process from signing with this state.
-    _lock: File,
+    _lock: Box<dyn DiskFile>,
 }
 
 /// Whether the state file is known to hold what was signed last.
@@ -32,63 +33,74 @@ enum Health {
 
 impl FileSigner {
     /// Opens key and state. A missing state file is refused: without it nobody knows what was signed.
-    pub fn open(key_file: &Path, state_file: &Path) -> Result<FileSigner, KeyFileError> {
-        let lock = files::lock_state(state_file)?;
-        let key = files::read_key(key_file)?;
-        let last = files::read_state(state_file)?;
-        Ok(FileSigner { key, state_file: state_file.to_owned(), last, health: Health::Good, _lock: lock })
+    pub fn open(disk: Arc<dyn Disk>, key_file: &Path, state_file: &Path) -> Result<FileSigner, KeyFileError> {
+        let lock = files::lock_state(&*disk, state_file)?;
+        let key = files::read_key(&*disk, key_file)?;
+        let last = files::read_state(&*disk, state_file)?;
+        Ok(FileSigner { disk, key, state_file: state_file.to_owned(), last, health: Health::Good, _lock: lock })
     }
 
     /// Opens key and state, making both when neither is there (as `init` and the first `start` do).
-    pub fn open_or_generate(key_file: &Path, state_file: &Path) -> Result<FileSigner, KeyFileError> {
-        if !key_file.exists() && !state_file.exists() {
-            FileSigner::generate(key_file, state_file)?;
+    pub fn open_or_generate(
+        disk: Arc<dyn Disk>,
+        key_file: &Path,
+        state_file: &Path,
+    ) -> Result<FileSigner, KeyFileError> {
+        if !files::exists(&*disk, key_file)? && !files::exists(&*disk, state_file)? {
+            FileSigner::generate(&*disk, key_file, state_file)?;
         }
-        FileSigner::open(key_file, state_file)
+        FileSigner::open(disk, key_file, state_file)
     }
 
     /// Makes a new key and a state that never signed. Overwrites nothing.
-    pub fn generate(key_file: &Path, state_file: &Path) -> Result<PublicKey, KeyFileError> {
+    pub fn generate(disk: &dyn Disk, key_file: &Path, state_file: &Path) -> Result<PublicKey, KeyFileError> {
         let seed = zeroize::Zeroizing::new(rand::random::<[u8; 32]>());
-        FileSigner::save_new(&PrivateKey::from_seed(&seed), key_file, state_file)
+        FileSigner::save_new(disk, &PrivateKey::from_seed(&seed), key_file, state_file)
     }
 
     /// Saves a given key with a state that never signed. Overwrites nothing.
-    pub fn save_new(key: &PrivateKey, key_file: &Path, state_file: &Path) -> Result<PublicKey, KeyFileError> {
-        if let Some(there) = [key_file, state_file].into_iter().find(|file| file.exists()) {
-            return Err(KeyFileError::Exists { file: there.to_owned() });
+    pub fn save_new(
+        disk: &dyn Disk,
+        key: &PrivateKey,
+        key_file: &Path,
+        state_file: &Path,
+    ) -> Result<PublicKey, KeyFileError> {
+        for file in [key_file, state_file] {
+            if files::exists(disk, file)? {
+                return Err(KeyFileError::Exists { file: file.to_owned() });
+            }
         }
-        let _lock = files::lock_state(state_file)?;
+        let _lock = files::lock_state(disk, state_file)?;
         // The state first: a crash in between leaves a state without a key, which signs nothing.
-        files::write_state(state_file, &LastSigned::NOTHING)?;
-        files::write_key(key_file, key)?;
+        files::write_state(disk, state_file, &LastSigned::NOTHING)?;
+        files::write_key(disk, key_file, key)?;
         Ok(key.public_key())
     }
 
     /// Forgets what was signed: for a chain that starts anew, never for one that goes on.
-    pub fn reset(state_file: &Path) -> Result<(), KeyFileError> {
-        let _lock = files::lock_state(state_file)?;
-        files::write_state(state_file, &LastSigned::NOTHING)
+    pub fn reset(disk: &dyn Disk, state_file: &Path) -> Result<(), KeyFileError> {
+        let _lock = files::lock_state(disk, state_file)?;
+        files::write_state(disk, state_file, &LastSigned::NOTHING)
     }
 
     /// Moves the state forward to `to`, or makes one that says so where there is none: whatever was signed at or below
     /// `to` is never signed again. Gives what the state said before, none when there was no state. Never goes back.
-    pub fn advance(state_file: &Path, to: SignPosition) -> Result<Option<SignPosition>, KeyFileError> {
-        let _lock = files::lock_state(state_file)?;
-        let before = match state_file.exists() {
-            true => Some(files::read_state(state_file)?.at),
+    pub fn advance(disk: &dyn Disk, state_file: &Path, to: SignPosition) -> Result<Option<SignPosition>, KeyFileError> {
+        let _lock = files::lock_state(disk, state_file)?;
+        let before = match files::exists(disk, state_file)? {
+            true => Some(files::read_state(disk, state_file)?.at),
             false => None,
         };
         if before.is_none_or(|before| before < to) {
             // Nobody knows what was signed there, so nothing is signed there again.
-            files::write_state(state_file, &LastSigned { at: to, signed: None })?;
+            files::write_state(disk, state_file, &LastSigned { at: to, signed: None })?;
         }
         Ok(before)
     }
 
     /// The public key of a key file, without opening it for signing: a running node may hold it.
-    pub fn public_key_of(key_file: &Path) -> Result<PublicKey, KeyFileError> {
-        Ok(files::read_key(key_file)?.public_key())
+    pub fn public_key_of(disk: &dyn Disk, key_file: &Path) -> Result<PublicKey, KeyFileError> {
+        Ok(files::read_key(disk, key_file)?.public_key())
     }
 
     /// Warns, in the log, when others can read a key file. Apart from [`FileSigner::open`], because keys are opened
@@ -133,7 +145,7 @@ impl FileSigner {
     /// Puts the new state on disk. Only when it is there may the signature leave (reference §6.7).
     fn remember(&mut self, last: LastSigned) -> Result<(), SignerFailed> {
         self.last = last;
-        files::write_state(&self.state_file, &self.last).map_err(|error| {
+        files::write_state(&*self.disk, &self.state_file, &self.last).map_err(|error| {
             self.health = Health::Broken;
             SignerFailed(error.to_string())
         })
@@ -187,5 +199,5 @@ impl Signer for FileSigner {
 }
 
 #[cfg(test)]
-#[path = "file_tests.rs"]
+#[path = "tests/file.rs"]
 mod tests;

@@ -2,13 +2,14 @@
 
 use super::guard::{LastSigned, SignedBytes};
 use crate::crypto::{PrivateKey, PublicKey, Signature};
+use crate::ports::{Disk, DiskFile, OpenMode, parent};
 use crate::types::{Address, Height, Round, SignPosition, SignStep};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::{self, TryLockError};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -108,9 +109,9 @@ impl Field<'_> {
 }
 
 /// Reads the private key. Address and public key beside it are for people; a wrong one means that files were mixed up.
-pub(super) fn read_key(file: &Path) -> Result<PrivateKey, KeyFileError> {
+pub(super) fn read_key(disk: &dyn Disk, file: &Path) -> Result<PrivateKey, KeyFileError> {
     let about = Field { file, remedy: RESTORE_KEY };
-    let text = read_small(file, RESTORE_KEY)?;
+    let text = read_small(disk, file, RESTORE_KEY)?;
     let json: KeyJson = serde_json::from_slice(&text)
         .map_err(|error| about.wrong("the file", "JSON with address, pub_key and priv_key", place_of(&error)))?;
     if json.priv_key.kind != PRIVATE_KEY_TYPE {
@@ -141,7 +142,7 @@ fn check_public_key(about: &Field<'_>, named: Option<TypedJson>, key: &PublicKey
 }
 
 /// Writes a new key file, readable by its owner only.
-pub(super) fn write_key(file: &Path, key: &PrivateKey) -> Result<(), KeyFileError> {
+pub(super) fn write_key(disk: &dyn Disk, file: &Path, key: &PrivateKey) -> Result<(), KeyFileError> {
     let public = key.public_key();
     let private = Zeroizing::new(BASE64.encode(key.to_bytes().as_slice()));
     let text = Zeroizing::new(format!(
@@ -152,13 +153,14 @@ pub(super) fn write_key(file: &Path, key: &PrivateKey) -> Result<(), KeyFileErro
         public = BASE64.encode(public.as_bytes()),
         private = private.as_str(),
     ));
-    write_atomic(file, text.as_bytes())
+    make_parent(disk, file)?;
+    write_atomic(disk, file, text.as_bytes())
 }
 
 /// Reads what was signed last.
-pub(super) fn read_state(file: &Path) -> Result<LastSigned, KeyFileError> {
+pub(super) fn read_state(disk: &dyn Disk, file: &Path) -> Result<LastSigned, KeyFileError> {
     let about = Field { file, remedy: RESTORE_STATE };
-    let text = read_small(file, RESTORE_STATE)?;
+    let text = read_small(disk, file, RESTORE_STATE)?;
     let json: StateJson = serde_json::from_slice(&text)
         .map_err(|error| about.wrong("the file", "JSON with height, round and step", place_of(&error)))?;
     let height = json.height.parse::<i64>().ok().and_then(|height| Height::try_from(height).ok());
@@ -181,8 +183,9 @@ fn read_signed(about: &Field<'_>, sign_bytes: &str, signature: &str) -> Result<S
     Ok(SignedBytes { sign_bytes, signature })
 }
 
-/// Replaces the state; when this returns, the new one survives a power cut.
-pub(super) fn write_state(file: &Path, last: &LastSigned) -> Result<(), KeyFileError> {
+/// Replaces the state; when this returns, the new one survives a power cut. Its directory is there: whoever writes holds
+/// the lock beside it.
+pub(super) fn write_state(disk: &dyn Disk, file: &Path, last: &LastSigned) -> Result<(), KeyFileError> {
     let json = StateJson {
         height: last.at.height.to_string(),
         round: last.at.round.as_i32(),
@@ -191,11 +194,11 @@ pub(super) fn write_state(file: &Path, last: &LastSigned) -> Result<(), KeyFileE
         signbytes: last.signed.as_ref().map(|signed| hex::encode_upper(&signed.sign_bytes)),
     };
     let text = serde_json::to_string_pretty(&json).expect("strings and numbers always make JSON");
-    write_atomic(file, text.as_bytes())
+    write_atomic(disk, file, text.as_bytes())
 }
 
 /// Takes the lock that lets one process use this state. Held as long as the file is open.
-pub(super) fn lock_state(state: &Path) -> Result<File, KeyFileError> {
+pub(super) fn lock_state(disk: &dyn Disk, state: &Path) -> Result<Box<dyn DiskFile>, KeyFileError> {
     let mut name = state.as_os_str().to_owned();
     name.push(".lock");
     let file = PathBuf::from(name);
@@ -203,18 +206,12 @@ pub(super) fn lock_state(state: &Path) -> Result<File, KeyFileError> {
         let file = file.clone();
         move |error| KeyFileError::Io { action, file, error, remedy: CHECK_DISK }
     };
-    make_parent(state)?;
-    let handle = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&file)
-        .map_err(io("open the lock"))?;
+    make_parent(disk, state)?;
+    let handle = disk.open(&file, OpenMode::ReadWrite).map_err(io("open the lock"))?;
     match handle.try_lock() {
         Ok(()) => Ok(handle),
-        Err(fs::TryLockError::WouldBlock) => Err(KeyFileError::InUse { file: state.to_owned() }),
-        Err(fs::TryLockError::Error(error)) => Err(io("lock")(error)),
+        Err(TryLockError::WouldBlock) => Err(KeyFileError::InUse { file: state.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(io("lock")(error)),
     }
 }
 
@@ -232,35 +229,44 @@ pub(super) fn warn_if_readable(file: &Path) {
 
 /// Temporary file in the same directory, fsync, rename, fsync of the directory: after a crash at any point the file is
 /// the old one or the new one, and after the return it is the new one. (CometBFT leaves out the last step.)
-fn write_atomic(file: &Path, content: &[u8]) -> Result<(), KeyFileError> {
-    make_parent(file)?;
+///
+/// One process at a time writes a file, the one that holds the lock, so the temporary file's name is always the same: a
+/// crash leaves at most one behind, and the next write removes it.
+fn write_atomic(disk: &dyn Disk, file: &Path, content: &[u8]) -> Result<(), KeyFileError> {
     let dir = parent(file);
-    let temporary = dir.join(format!("write-file-atomic-{:020}", rand::random::<u64>()));
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = dir.join(format!("write-file-atomic-{name}"));
     let io = |action, file: &Path| {
         let file = file.to_owned();
         move |error| KeyFileError::Io { action, file, error, remedy: CHECK_DISK }
     };
-    let written = write_new(&temporary, content)
+    let written = write_new(disk, &temporary, content)
         .map_err(io("write", &temporary))
-        .and_then(|()| fs::rename(&temporary, file).map_err(io("replace", file)));
+        .and_then(|()| disk.rename(&temporary, file).map_err(io("replace", file)));
     if let Err(error) = written {
-        if let Err(error) = fs::remove_file(&temporary) {
+        if let Err(error) = disk.remove(&temporary) {
             tracing::debug!(%error, file = %temporary.display(), "a temporary file stays behind");
         }
         return Err(error);
     }
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(io("make durable the directory of", file))
+    disk.sync_dir(dir).map_err(io("make durable the directory of", file))
 }
 
-fn write_new(file: &Path, content: &[u8]) -> io::Result<()> {
-    let mut handle = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
-    handle.write_all(content)?;
-    handle.sync_all()
+fn write_new(disk: &dyn Disk, file: &Path, content: &[u8]) -> io::Result<()> {
+    let made = match disk.open(file, OpenMode::CreateNew) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            disk.remove(file)?;
+            disk.open(file, OpenMode::CreateNew)
+        }
+        made => made,
+    }?;
+    made.write_all_at(content, 0)?;
+    made.sync_all()
 }
 
-fn make_parent(file: &Path) -> Result<(), KeyFileError> {
+fn make_parent(disk: &dyn Disk, file: &Path) -> Result<(), KeyFileError> {
     let dir = parent(file);
-    fs::create_dir_all(dir).map_err(|error| KeyFileError::Io {
+    disk.create_dirs(dir).map_err(|error| KeyFileError::Io {
         action: "make the directory",
         file: dir.to_owned(),
         error,
@@ -268,14 +274,18 @@ fn make_parent(file: &Path) -> Result<(), KeyFileError> {
     })
 }
 
-fn parent(file: &Path) -> &Path {
-    file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+/// Whether a file is there. A disk that cannot say is an error: a key taken for missing would be written over.
+pub(super) fn exists(disk: &dyn Disk, file: &Path) -> Result<bool, KeyFileError> {
+    let io = |error| KeyFileError::Io { action: "look for", file: file.to_owned(), error, remedy: CHECK_DISK };
+    disk.exists(file).map_err(io)
 }
 
-fn read_small(file: &Path, remedy: &'static str) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+fn read_small(disk: &dyn Disk, file: &Path, remedy: &'static str) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     let io = |error| KeyFileError::Io { action: "read", file: file.to_owned(), error, remedy };
-    let mut text = Zeroizing::new(Vec::with_capacity(4096));
-    File::open(file).map_err(io)?.take(FILE_BYTES_MAX).read_to_end(&mut text).map_err(io)?;
+    let handle = disk.open(file, OpenMode::Read).map_err(io)?;
+    let length = handle.length().map_err(io)?.min(FILE_BYTES_MAX);
+    let mut text = Zeroizing::new(vec![0; length as usize]);
+    handle.read_exact_at(&mut text, 0).map_err(io)?;
     Ok(text)
 }
 

@@ -81,16 +81,18 @@ impl Signer for TwoFaced {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::OsDisk;
     use crate::types::{Address, Round, Time};
+    use std::sync::Arc;
 
     #[test]
     fn it_signs_two_prevotes_that_both_verify_at_the_heights_named_and_nowhere_else() {
         let home = tempfile::tempdir().unwrap();
         let (key, state) = (home.path().join("key.json"), home.path().join("state.json"));
-        let signer = FileSigner::open_or_generate(&key, &state).unwrap();
+        let signer = FileSigner::open_or_generate(Arc::new(OsDisk), &key, &state).unwrap();
         let public = signer.public_key();
         drop(signer);
-        let open = || FileSigner::open(&key, &state).unwrap();
+        let open = || FileSigner::open(Arc::new(OsDisk), &key, &state).unwrap();
         assert!(TwoFaced::new(open(), "5, x").unwrap_err().to_string().contains("\"x\""));
         let mut signer = TwoFaced::new(open(), "5,9").unwrap();
         let chain = ChainId::try_from("two-faces").unwrap();

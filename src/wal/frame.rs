@@ -1,8 +1,7 @@
 //! One record on disk: u32 CRC-32C of the data, u32 length, data; both numbers big-endian (reference §6.6).
 
-use crate::ports::JournalError;
-use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use crate::ports::{Disk, DiskFile, JournalError, OpenMode};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 /// Most bytes of data in one record: CometBFT's largest consensus message (1 MiB) and 24 bytes for the time around it.
@@ -72,7 +71,7 @@ pub(super) enum Next {
 /// Reads the records of one file, one at a time.
 pub(super) struct FrameReader {
     path: PathBuf,
-    input: BufReader<File>,
+    input: BufReader<Cursor>,
     /// Where the next record begins.
     offset: u64,
     /// Length of the file when it was opened.
@@ -80,11 +79,12 @@ pub(super) struct FrameReader {
 }
 
 impl FrameReader {
-    pub(super) fn open(path: &Path) -> Result<FrameReader, JournalError> {
+    pub(super) fn open(disk: &dyn Disk, path: &Path) -> Result<FrameReader, JournalError> {
         let failed = |error| read_failed(path, 0, &error);
-        let file = File::open(path).map_err(failed)?;
-        let size = file.metadata().map_err(failed)?.len();
-        Ok(FrameReader { path: path.to_owned(), input: BufReader::with_capacity(READ_BYTES, file), offset: 0, size })
+        let file = disk.open(path, OpenMode::Read).map_err(failed)?;
+        let size = file.length().map_err(failed)?;
+        let input = BufReader::with_capacity(READ_BYTES, Cursor { file, at: 0 });
+        Ok(FrameReader { path: path.to_owned(), input, offset: 0, size })
     }
 
     /// Where the last good record ended.
@@ -129,11 +129,12 @@ impl FrameReader {
 
     /// True when nothing but zeros stands behind the last good record. For use after [`Next::Bad`].
     pub(super) fn only_zeros_follow(&mut self) -> Result<bool, JournalError> {
-        let failed = |path: &Path, offset, error| read_failed(path, offset, &error);
-        self.input.seek(SeekFrom::Start(self.offset)).map_err(|error| failed(&self.path, self.offset, error))?;
+        let file = &self.input.get_ref().file;
+        let mut at = self.offset;
         let mut chunk = vec![0; READ_BYTES];
         loop {
-            let count = self.input.read(&mut chunk).map_err(|error| failed(&self.path, self.offset, error))?;
+            let count = file.read_at(&mut chunk, at).map_err(|error| read_failed(&self.path, at, &error))?;
+            at += count as u64;
             if count == 0 {
                 return Ok(true);
             }
@@ -148,7 +149,21 @@ impl FrameReader {
     }
 }
 
-fn read_failed(path: &Path, offset: u64, error: &std::io::Error) -> JournalError {
+/// Reads a file from front to back.
+struct Cursor {
+    file: Box<dyn DiskFile>,
+    at: u64,
+}
+
+impl Read for Cursor {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+fn read_failed(path: &Path, offset: u64, error: &io::Error) -> JournalError {
     JournalError(format!(
         "cannot read the journal {} at byte {offset}: {error}. Check the disk and that the file belongs to this user, \
          then start again",

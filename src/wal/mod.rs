@@ -21,25 +21,32 @@ pub use frame::RECORD_BYTES_MAX;
 pub use writer::Wal;
 
 use crate::codec::journal;
-use crate::ports::JournalError;
-use crate::types::{Height, JournalMessage, JournalRecord};
+use crate::ports::{Disk, JournalError};
+use crate::types::{Height, JournalMessage, JournalRecord, Time};
 use frame::{FrameReader, Next};
 use segments::Segments;
+use std::num::NonZeroU64;
 use std::path::Path;
+use std::sync::Arc;
 
-/// How much is kept.
+/// Steps in which the head grows.
+const GROW_BYTES: NonZeroU64 = NonZeroU64::new(2 << 20).expect("not zero");
+
+/// How much is kept, and in what steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The head is rotated once its records fill this many bytes.
     pub head_bytes: u64,
     /// The oldest segments are removed while all of them together hold more bytes.
     pub total_bytes: u64,
+    /// The head grows by this many zero bytes at a time.
+    pub grow_bytes: NonZeroU64,
 }
 
 impl Default for Limits {
-    /// CometBFT's: 10 MiB and 1 GiB.
+    /// CometBFT's 10 MiB and 1 GiB, and steps of 2 MiB.
     fn default() -> Limits {
-        Limits { head_bytes: 10 << 20, total_bytes: 1 << 30 }
+        Limits { head_bytes: 10 << 20, total_bytes: 1 << 30, grow_bytes: GROW_BYTES }
     }
 }
 
@@ -64,11 +71,11 @@ pub struct Recovered {
 
 /// Opens the log in `dir` (files `wal`, `wal.000`, …), making it when there is none, and repairs a torn end.
 ///
-/// A new log begins with `EndHeight(0)`. Errors name the file, the byte and the remedy.
-pub fn open(dir: &Path, limits: Limits) -> Result<(Wal, Recovered), JournalError> {
-    let segments = Segments::open(dir)?;
+/// A new log begins with `EndHeight(0)`, written at `now`. Errors name the file, the byte and the remedy.
+pub fn open(disk: Arc<dyn Disk>, dir: &Path, limits: Limits, now: Time) -> Result<(Wal, Recovered), JournalError> {
+    let segments = Segments::open(disk, dir)?;
     let (end, repaired) = repair::repair_head(&segments)?;
-    let wal = Wal::start(segments.clone(), limits, end)?;
+    let wal = Wal::start(segments.clone(), limits, end, now)?;
     if let Some(Repaired { offset, dropped_bytes, why }) = &repaired {
         tracing::warn!(
             file = %segments.head().display(), offset, dropped_bytes, why,
@@ -100,7 +107,7 @@ impl Recovered {
         let mut newest_first = Vec::new();
         let (mut complete, mut has_standing) = (false, depth == Depth::HeightOnly);
         for path in self.segments.listed_again()?.newest_first() {
-            let mut found = Needed::read(&path, height)?;
+            let mut found = Needed::read(self.segments.disk(), &path, height)?;
             if complete {
                 // The height is gathered: of what is older only the standing counts.
                 found.keep_newest_standing();
@@ -137,9 +144,9 @@ struct Needed {
 }
 
 impl Needed {
-    fn read(path: &Path, height: Height) -> Result<Needed, JournalError> {
+    fn read(disk: &dyn Disk, path: &Path, height: Height) -> Result<Needed, JournalError> {
         let mut needed = Needed { records: Vec::new(), complete: false };
-        let mut reader = FrameReader::open(path)?;
+        let mut reader = FrameReader::open(disk, path)?;
         loop {
             let (offset, data) = match reader.next()? {
                 Next::Record { offset, data } => (offset, data),

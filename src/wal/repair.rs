@@ -12,9 +12,7 @@ use super::Repaired;
 use super::frame::{self, FrameReader, HEADER_BYTES, Next};
 use super::segments::{Segments, failed};
 use super::writer::GROUP_BYTES_MAX;
-use crate::ports::JournalError;
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use crate::ports::{Disk, JournalError, OpenMode};
 use std::path::Path;
 
 /// The unit a disk writes whole or not at all.
@@ -27,11 +25,11 @@ const FIRST_DATA_BYTE: u8 = 0x0a;
 
 /// Finds where the head's good records end and cuts off a torn end.
 pub(super) fn repair_head(segments: &Segments) -> Result<(u64, Option<Repaired>), JournalError> {
-    let path = segments.head();
-    if !path.exists() {
+    let (disk, path) = (segments.disk(), segments.head());
+    if !segments.has_head()? {
         return Ok((0, None)); // new, or a crash fell between renaming the old head and making this one
     }
-    let mut reader = FrameReader::open(&path)?;
+    let mut reader = FrameReader::open(disk, &path)?;
     let (offset, why) = loop {
         match reader.next()? {
             Next::Record { .. } => {}
@@ -42,11 +40,11 @@ pub(super) fn repair_head(segments: &Segments) -> Result<(u64, Option<Repaired>)
     if reader.only_zeros_follow()? {
         return Ok((offset, None));
     }
-    let tail = read_tail(&path, offset, reader.size())?;
+    let tail = read_tail(disk, &path, offset, reader.size())?;
     if !is_torn(&tail, offset) {
         return Err(damaged(&path, offset, &why));
     }
-    cut(&path, offset)?;
+    cut(disk, &path, offset)?;
     Ok((offset, Some(Repaired { offset, dropped_bytes: tail.len() as u64, why })))
 }
 
@@ -62,13 +60,13 @@ pub(super) fn damaged(path: &Path, offset: u64, why: &str) -> JournalError {
 }
 
 /// The bytes from `offset` to the last that is not zero.
-fn read_tail(path: &Path, offset: u64, size: u64) -> Result<Vec<u8>, JournalError> {
+fn read_tail(disk: &dyn Disk, path: &Path, offset: u64, size: u64) -> Result<Vec<u8>, JournalError> {
     let length = size - offset;
     if length > TAIL_BYTES_MAX {
         return Err(damaged(path, offset, &format!("{length} bytes of unknown content follow")));
     }
     let mut tail = vec![0; length as usize];
-    File::open(path)
+    disk.open(path, OpenMode::Read)
         .and_then(|file| file.read_exact_at(&mut tail, offset))
         .map_err(|error| failed(&format!("cannot read the journal {}", path.display()), &error))?;
     let used = tail.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
@@ -94,10 +92,8 @@ fn lost_sector(bytes: &[u8], offset: u64) -> bool {
     zeros(head) || rest.chunks_exact(SECTOR_BYTES as usize).any(zeros)
 }
 
-fn cut(path: &Path, offset: u64) -> Result<(), JournalError> {
-    OpenOptions::new()
-        .write(true)
-        .open(path)
+fn cut(disk: &dyn Disk, path: &Path, offset: u64) -> Result<(), JournalError> {
+    disk.open(path, OpenMode::ReadWrite)
         .and_then(|file| file.set_len(offset).and_then(|()| file.sync_all()))
         .map_err(|error| failed(&format!("cannot cut the torn end off the journal {}", path.display()), &error))
 }

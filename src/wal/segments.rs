@@ -1,9 +1,9 @@
 //! The files of the log: the head `wal` and the rotated `wal.000`, `wal.001`, …, oldest first, as CometBFT names them.
 
-use crate::ports::JournalError;
-use std::fs::{self, File};
+use crate::ports::{Disk, JournalError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Name of the head and stem of the rotated segments.
 const HEAD: &str = "wal";
@@ -11,6 +11,7 @@ const HEAD: &str = "wal";
 /// The files of one log, by number. Knows names and order, not contents.
 #[derive(Debug, Clone)]
 pub(super) struct Segments {
+    disk: Arc<dyn Disk>,
     dir: PathBuf,
     /// Numbers of the rotated segments, ascending. Gaps are possible at the old end only.
     rotated: Vec<u64>,
@@ -18,31 +19,36 @@ pub(super) struct Segments {
 
 impl Segments {
     /// Lists what is there; makes the directory when it is missing.
-    pub(super) fn open(dir: &Path) -> Result<Segments, JournalError> {
+    pub(super) fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<Segments, JournalError> {
         let failed = |what: &str| {
             let what = format!("cannot {what} the journal's directory {}", dir.display());
             move |error: io::Error| failed(&what, &error)
         };
-        if !dir.exists() {
-            fs::create_dir_all(dir).map_err(failed("make"))?;
-            sync_dir(dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
-        }
-        let mut rotated = Vec::new();
-        for entry in fs::read_dir(dir).map_err(failed("list"))? {
-            let name = entry.map_err(failed("list"))?.file_name();
-            rotated.extend(name.to_str().and_then(number_of));
-        }
+        disk.create_dirs(dir).map_err(failed("make"))?;
+        let names = disk.list(dir).map_err(failed("list"))?;
+        let mut rotated: Vec<u64> = names.iter().filter_map(|name| number_of(name)).collect();
         rotated.sort_unstable();
-        Ok(Segments { dir: dir.to_owned(), rotated })
+        Ok(Segments { disk, dir: dir.to_owned(), rotated })
     }
 
     /// The same log as it is now: it may have been rotated since.
     pub(super) fn listed_again(&self) -> Result<Segments, JournalError> {
-        Segments::open(&self.dir)
+        Segments::open(Arc::clone(&self.disk), &self.dir)
+    }
+
+    pub(super) fn disk(&self) -> &dyn Disk {
+        &*self.disk
     }
 
     pub(super) fn head(&self) -> PathBuf {
         self.dir.join(HEAD)
+    }
+
+    /// Whether there is a head. A disk that cannot say is an error: taken for empty, it would be written over.
+    pub(super) fn has_head(&self) -> Result<bool, JournalError> {
+        let head = self.head();
+        let failed = |error| failed(&format!("cannot look for the journal {}", head.display()), &error);
+        self.disk.exists(&head).map_err(failed)
     }
 
     pub(super) fn newest_first(&self) -> impl Iterator<Item = PathBuf> {
@@ -58,7 +64,8 @@ impl Segments {
     pub(super) fn rotate(&mut self) -> Result<(), JournalError> {
         let number = self.rotated.last().map_or(0, |last| last + 1);
         let to = self.path_of(number);
-        fs::rename(self.head(), &to)
+        self.disk
+            .rename(&self.head(), &to)
             .map_err(|error| failed(&format!("cannot rename the journal's head to {}", to.display()), &error))?;
         self.rotated.push(number);
         self.sync()
@@ -69,9 +76,10 @@ impl Segments {
         let mut sizes = Vec::with_capacity(self.rotated.len());
         for number in &self.rotated {
             let path = self.path_of(*number);
-            let size = fs::metadata(&path)
-                .map_err(|error| failed(&format!("cannot look at the journal file {}", path.display()), &error))?;
-            sizes.push(size.len());
+            let size = self.disk.length(&path);
+            sizes.push(
+                size.map_err(|error| failed(&format!("cannot look at the journal file {}", path.display()), &error))?,
+            );
         }
         let mut total: u64 = sizes.iter().sum();
         let mut removed = 0;
@@ -80,7 +88,8 @@ impl Segments {
                 break;
             }
             let path = self.path_of(self.rotated[removed]);
-            fs::remove_file(&path)
+            self.disk
+                .remove(&path)
                 .map_err(|error| failed(&format!("cannot remove the old journal file {}", path.display()), &error))?;
             total -= size;
             removed += 1;
@@ -91,7 +100,9 @@ impl Segments {
 
     /// Makes names durable: a file that was made or renamed may be gone after a power cut otherwise.
     pub(super) fn sync(&self) -> Result<(), JournalError> {
-        sync_dir(&self.dir)
+        self.disk
+            .sync_dir(&self.dir)
+            .map_err(|error| failed(&format!("cannot make the directory {} durable", self.dir.display()), &error))
     }
 
     fn path_of(&self, number: u64) -> PathBuf {
@@ -104,12 +115,6 @@ fn number_of(name: &str) -> Option<u64> {
     let digits = name.strip_prefix(HEAD)?.strip_prefix('.')?;
     let number = digits.len() >= 3 && digits.bytes().all(|byte| byte.is_ascii_digit());
     if number { digits.parse().ok() } else { None }
-}
-
-fn sync_dir(dir: &Path) -> Result<(), JournalError> {
-    File::open(dir)
-        .and_then(|handle| handle.sync_all())
-        .map_err(|error| failed(&format!("cannot make the directory {} durable", dir.display()), &error))
 }
 
 /// An error of the system about one of the log's files.

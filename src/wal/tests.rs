@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::crypto::Signature;
+use crate::disk::OsDisk;
 use crate::ports::Journal;
 use crate::types::{
     Address, BlockId, NodeId, PartSet, PartSetHeader, Proposal, Round, Source, Standing, Step, Time, TimerId,
@@ -100,7 +101,11 @@ impl Log {
     }
 
     fn open_with(&self, limits: Limits) -> (Wal, Recovered) {
-        open(&self.dir(), limits).expect("opens")
+        self.try_open(limits).expect("opens")
+    }
+
+    fn try_open(&self, limits: Limits) -> Result<(Wal, Recovered), JournalError> {
+        open(Arc::new(OsDisk), &self.dir(), limits, at(0))
     }
 
     /// Writes records in a run that ends cleanly.
@@ -193,7 +198,7 @@ fn a_flipped_bit_before_the_last_record_is_refused_with_place_and_remedy() {
         let mut bent = bytes.clone();
         bent[place] ^= 1 << (place % 8);
         fs::write(log.head(), bent).expect("written");
-        let error = open(&log.dir(), Limits::default()).expect_err("damage").to_string();
+        let error = log.try_open(Limits::default()).expect_err("damage").to_string();
         assert!(error.contains("is damaged at byte") && error.contains("mv "), "bit at {place}: {error}");
     }
 }
@@ -208,7 +213,7 @@ fn a_lost_sector_in_the_last_group_is_a_torn_end_and_the_same_far_from_the_end_i
         let mut bytes = fs::read(log.head()).expect("readable");
         bytes[1024..1536].fill(0); // inside the first part
         fs::write(log.head(), bytes).expect("written");
-        match open(&log.dir(), Limits::default()) {
+        match log.try_open(Limits::default()) {
             Ok((_wal, recovered)) => {
                 assert!(torn);
                 assert_eq!(recovered.records_since(Height::FIRST).expect("readable"), [step(1, 0)]);
@@ -230,7 +235,7 @@ fn a_length_from_a_bad_disk_sets_no_memory_aside() {
 #[test]
 fn full_heads_are_rotated_the_oldest_removed_and_a_height_is_gathered_across_segments() {
     let log = Log::new();
-    let limits = Limits { head_bytes: 1000, total_bytes: 10_000 };
+    let limits = Limits { head_bytes: 1000, total_bytes: 10_000, ..Limits::default() };
     let (mut wal, _) = log.open_with(limits);
     for height in 1..=40 {
         for round in 0..40 {
@@ -257,7 +262,7 @@ fn full_heads_are_rotated_the_oldest_removed_and_a_height_is_gathered_across_seg
 #[test]
 fn damage_in_an_older_segment_that_is_needed_is_refused() {
     let log = Log::new();
-    let limits = Limits { head_bytes: 500, total_bytes: 1 << 20 };
+    let limits = Limits { head_bytes: 500, ..Limits::default() };
     let (mut wal, _) = log.open_with(limits);
     for round in 0..60 {
         wal.append(at(1), &step(1, round)).expect("appended");
@@ -330,7 +335,7 @@ fn the_newest_standing_survives_ends_of_heights_and_rotation_at_every_point() {
                 for (at_record, record) in life.iter().enumerate() {
                     let rotates = at_record >= rotate_from && at_record % rotate_every == 0;
                     let head_bytes = if rotates { 1 } else { 1 << 20 };
-                    let (mut wal, _) = log.open_with(Limits { head_bytes, total_bytes: 1 << 30 });
+                    let (mut wal, _) = log.open_with(Limits { head_bytes, ..Limits::default() });
                     wal.append(at(1), record).expect("appended");
                     wal.sync().expect("synced");
                 }
@@ -354,7 +359,7 @@ fn the_newest_standing_survives_ends_of_heights_and_rotation_at_every_point() {
 #[test]
 fn a_log_without_standings_is_read_to_its_beginning_only_when_one_is_asked_for() {
     let log = Log::new();
-    let limits = Limits { head_bytes: 1, total_bytes: 1 << 20 };
+    let limits = Limits { head_bytes: 1, ..Limits::default() };
     let (mut wal, _) = log.open_with(limits);
     for height in 1..=5 {
         wal.append(at(1), &end(height)).expect("appended");

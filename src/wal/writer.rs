@@ -7,26 +7,20 @@
 use super::frame::{self, FRAME_BYTES_MAX, RECORD_BYTES_MAX};
 use super::segments::{Segments, failed};
 use super::{Limits, journal};
-use crate::ports::{Journal, JournalError};
+use crate::ports::{DiskFile, Journal, JournalError, OpenMode};
 use crate::types::{Height, JournalRecord, Time};
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::time::SystemTime;
 
 /// Most bytes gathered before they are written and synced without being asked: what one crash can tear.
 pub(super) const GROUP_BYTES_MAX: usize = 2 << 20;
 const _: () = assert!(FRAME_BYTES_MAX <= GROUP_BYTES_MAX, "any legal record fits a group");
-
-/// The head grows by this many zero bytes at a time.
-const GROW_BYTES: u64 = 2 << 20;
 
 /// The open log. Closing it (dropping) syncs what is buffered.
 #[derive(Debug)]
 pub struct Wal {
     segments: Segments,
     limits: Limits,
-    head: File,
+    head: Box<dyn DiskFile>,
     /// Where the head's records end.
     end: u64,
     /// The head's length: zeros stand from `end` to here.
@@ -46,8 +40,8 @@ enum Health {
 
 impl Wal {
     /// Takes up a log whose head holds good records up to `end` and zeros behind.
-    pub(super) fn start(segments: Segments, limits: Limits, end: u64) -> Result<Wal, JournalError> {
-        let made = !segments.head().exists();
+    pub(super) fn start(segments: Segments, limits: Limits, end: u64, now: Time) -> Result<Wal, JournalError> {
+        let made = !segments.has_head()?;
         let (head, allocated) = open_head(&segments)?;
         if made {
             segments.sync()?;
@@ -56,7 +50,7 @@ impl Wal {
         let begins = end == 0 && segments.is_first();
         let mut wal = Wal { segments, limits, head, end, allocated, buffer: Vec::new(), health: Health::Good };
         if begins {
-            wal.append(Time::from(SystemTime::now()), &JournalRecord::EndHeight(Height::ZERO))?;
+            wal.append(now, &JournalRecord::EndHeight(Height::ZERO))?;
             wal.sync()?;
         }
         Ok(wal)
@@ -77,8 +71,8 @@ impl Wal {
         let end = self.end + self.buffer.len() as u64;
         self.head.write_all_at(&self.buffer, self.end)?;
         if end > self.allocated {
-            let allocated = end.next_multiple_of(GROW_BYTES);
-            write_zeros(&self.head, end, allocated)?;
+            let allocated = end.next_multiple_of(self.limits.grow_bytes.get());
+            write_zeros(&*self.head, end, allocated)?;
             self.allocated = allocated;
         }
         self.head.sync_data()?;
@@ -151,15 +145,15 @@ impl Drop for Wal {
     }
 }
 
-fn open_head(segments: &Segments) -> Result<(File, u64), JournalError> {
+fn open_head(segments: &Segments) -> Result<(Box<dyn DiskFile>, u64), JournalError> {
     let path = segments.head();
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let opened = segments.disk().open(&path, OpenMode::ReadWrite);
     opened
-        .and_then(|file| file.metadata().map(|facts| (file, facts.len())))
+        .and_then(|file| file.length().map(|length| (file, length)))
         .map_err(|error| failed(&format!("cannot open the journal {}", path.display()), &error))
 }
 
-fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
+fn write_zeros(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
     static CHUNK: [u8; 64 << 10] = [0; 64 << 10];
     let mut at = from;
     while at < to {

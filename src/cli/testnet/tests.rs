@@ -3,6 +3,7 @@
 use crate::cli::tests::quorate;
 use crate::cli::{CliError, Exit};
 use crate::config::{Config, Home, NodeKey, Overrides, load_genesis};
+use crate::disk::OsDisk;
 use crate::privval::FileSigner;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -44,7 +45,7 @@ fn four_validators_and_a_follower_get_one_genesis_and_each_others_addresses() {
         assert!(config.p2p.persistent_peers.iter().all(|peer| peer.id != id));
         assert!(!config.p2p.addr_book_strict && config.p2p.allow_duplicate_ip);
         let genesis = load_genesis(&config.files.genesis, None).unwrap();
-        let address = FileSigner::public_key_of(&config.files.priv_validator_key).unwrap();
+        let address = FileSigner::public_key_of(&OsDisk, &config.files.priv_validator_key).unwrap();
         let power = genesis.doc.validators.iter().find(|member| member.public_key == address).map(|v| v.power.get());
         assert_eq!(power, (index < 4).then_some(1));
         documents.insert(genesis.json);

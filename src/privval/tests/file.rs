@@ -1,6 +1,7 @@
 //! The signer on real files: formats, the guard across restarts, and what happens when saving fails.
 
 use super::*;
+use crate::disk::OsDisk;
 use crate::types::{BlockId, Height, PartSetHeader, Round};
 use bytes::Bytes;
 use std::fs;
@@ -23,12 +24,12 @@ impl Home {
     /// With the key of seed 1, 1, 1, …
     fn with_key() -> Home {
         let home = Home::new();
-        FileSigner::save_new(&PrivateKey::from_seed(&[1; 32]), &home.key, &home.state).expect("a new key");
+        FileSigner::save_new(&OsDisk, &PrivateKey::from_seed(&[1; 32]), &home.key, &home.state).expect("a new key");
         home
     }
 
     fn open(&self) -> FileSigner {
-        FileSigner::open(&self.key, &self.state).expect("opens")
+        FileSigner::open(Arc::new(OsDisk), &self.key, &self.state).expect("opens")
     }
 }
 
@@ -173,7 +174,7 @@ fn no_signature_leaves_when_the_state_cannot_be_saved() {
 fn a_second_process_cannot_sign_with_the_same_state() {
     let home = Home::with_key();
     let first = home.open();
-    let second = FileSigner::open(&home.key, &home.state).expect_err("in use");
+    let second = FileSigner::open(Arc::new(OsDisk), &home.key, &home.state).expect_err("in use");
     assert!(second.to_string().contains("another process is using"), "{second}");
     drop(first);
     home.open();
@@ -182,15 +183,15 @@ fn a_second_process_cannot_sign_with_the_same_state() {
 #[test]
 fn a_new_key_overwrites_nothing_and_reset_forgets() {
     let home = Home::new();
-    let key = FileSigner::generate(&home.key, &home.state).expect("a new key");
-    assert!(matches!(FileSigner::generate(&home.key, &home.state), Err(KeyFileError::Exists { .. })));
+    let key = FileSigner::generate(&OsDisk, &home.key, &home.state).expect("a new key");
+    assert!(matches!(FileSigner::generate(&OsDisk, &home.key, &home.state), Err(KeyFileError::Exists { .. })));
     let mut signer = home.open();
     assert_eq!(signer.public_key(), key);
     signer.sign_vote(&chain(), vote(VoteKind::Prevote, None, 9)).expect("signed");
     assert_eq!(signer.last().height, Height::new(3));
-    assert!(matches!(FileSigner::reset(&home.state), Err(KeyFileError::InUse { .. })));
+    assert!(matches!(FileSigner::reset(&OsDisk, &home.state), Err(KeyFileError::InUse { .. })));
     drop(signer);
-    FileSigner::reset(&home.state).expect("reset");
+    FileSigner::reset(&OsDisk, &home.state).expect("reset");
     assert_eq!(home.open().last(), SignPosition::START);
 }
 
@@ -207,7 +208,7 @@ fn a_bad_file_is_refused_with_its_name_and_the_field() {
     for (text, complaint) in keys {
         let home = Home::with_key();
         fs::write(&home.key, text).expect("written");
-        let error = FileSigner::open(&home.key, &home.state).expect_err(complaint).to_string();
+        let error = FileSigner::open(Arc::new(OsDisk), &home.key, &home.state).expect_err(complaint).to_string();
         assert!(error.contains(complaint) && error.contains("priv_validator_key.json"), "{error}");
         assert!(!error.contains("AQEBAQ"), "the secret is not told: {error}");
     }
@@ -222,10 +223,13 @@ fn a_bad_file_is_refused_with_its_name_and_the_field() {
     for (text, complaint) in states {
         let home = Home::with_key();
         fs::write(&home.state, text).expect("written");
-        let error = FileSigner::open(&home.key, &home.state).expect_err(complaint).to_string();
+        let error = FileSigner::open(Arc::new(OsDisk), &home.key, &home.state).expect_err(complaint).to_string();
         assert!(error.contains(complaint) && error.contains("priv_validator_state.json"), "{error}");
     }
     let home = Home::with_key();
     fs::remove_file(&home.state).expect("removed");
-    assert!(FileSigner::open_or_generate(&home.key, &home.state).is_err(), "a lost state is not made anew");
+    assert!(
+        FileSigner::open_or_generate(Arc::new(OsDisk), &home.key, &home.state).is_err(),
+        "a lost state is not made anew"
+    );
 }
