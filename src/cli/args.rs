@@ -1,6 +1,7 @@
 //! What may be said on the command line. Names follow CometBFT; dashed commands have underscore spellings too.
 
 use crate::config::{ConfigError, Home, Key, Overrides};
+use crate::forming::RPC_ABOVE_P2P;
 use clap::{ArgAction, Args, FromArgMatches, Parser, Subcommand};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -30,7 +31,7 @@ pub(super) struct DevelopmentArgs {
     #[arg(long = "node-id", alias = "node_id", value_name = "NAME")]
     pub(super) node_id: Option<String>,
     /// Port peers call; clients call the port 1000 above
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = development_port)]
     pub(super) port: Option<u16>,
     /// Address to listen on, as the other nodes name it [default: 127.0.0.1]
     #[arg(long, value_name = "HOST")]
@@ -41,6 +42,17 @@ pub(super) struct DevelopmentArgs {
     /// How the nodes agree: raft, pbft or tendermint [default: what the home has, else CONSENSUS_ALGORITHM, else raft]
     #[arg(long, value_name = "NAME")]
     pub(super) algorithm: Option<String>,
+}
+
+/// A port that leaves room for the one above that serves clients.
+fn development_port(text: &str) -> Result<u16, String> {
+    let most = u16::MAX - RPC_ABOVE_P2P;
+    let port = text.parse().ok().filter(|port| (1..=most).contains(port));
+    port.ok_or_else(|| {
+        format!(
+            "a port is a number from 1 to {most}, because the port {RPC_ABOVE_P2P} above serves clients; as --port 8080"
+        )
+    })
 }
 
 impl DevelopmentArgs {

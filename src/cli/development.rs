@@ -49,7 +49,7 @@ pub(super) fn run(common: &Common, args: &DevelopmentArgs, out: &Output) -> Resu
     make_config(&wanted)?;
     let (config, warnings) = Config::load(&wanted.home, &overrides)?;
     let precedence = if common.sets_log_level() { Precedence::Flag } else { Precedence::Variable };
-    log::install(&config.log, precedence);
+    log::install(&config.log, precedence)?;
     runtime()?.block_on(async {
         if !config.files.genesis.exists() {
             let memory = remember(&wanted, &config, memory)?;
@@ -104,6 +104,13 @@ fn wanted(common: &Common, args: &DevelopmentArgs) -> Result<Wanted, CliError> {
         };
         usage(format!("flag --peers: {why}"), next)
     })?;
+    if !peers.is_empty() && members.all().len() == 1 {
+        let what = format!("flag --peers: {own} is this node's own address, and nobody else is named");
+        return Err(usage(
+            what,
+            format!("name the others, as --peers 127.0.0.1:8081; or, for a node alone: {EXAMPLE}"),
+        ));
+    }
     let algorithm = chosen(args.algorithm.as_deref(), |name| std::env::var(name).ok(), EXAMPLE)?;
     Ok(Wanted { home: home(common, &name)?, name, own, members, algorithm })
 }

@@ -44,12 +44,25 @@ pub(super) fn ask(address: &Address, method: &str) -> Result<Value, AskError> {
     }
 }
 
-/// Connects to the first address of the name that answers. A node that listens on every interface is asked on this one.
-fn connect(host_port: &str) -> io::Result<TcpStream> {
-    let reachable = match host_port.rsplit_once(':') {
+/// The start of a `curl` command for this address, up to the method's name; what follows ends with an apostrophe.
+pub(super) fn curl(address: &Address) -> String {
+    match address {
+        Address::Tcp(host_port) => format!("curl 'http://{}/", reachable(host_port)),
+        Address::Unix(path) => format!("curl --unix-socket {} 'http://localhost/", path.display()),
+    }
+}
+
+/// A node that listens on every interface is asked on this one.
+fn reachable(host_port: &str) -> String {
+    match host_port.rsplit_once(':') {
         Some(("" | "0.0.0.0" | "[::]", port)) => format!("127.0.0.1:{port}"),
         _ => host_port.to_owned(),
-    };
+    }
+}
+
+/// Connects to the first address of the name that answers.
+fn connect(host_port: &str) -> io::Result<TcpStream> {
+    let reachable = reachable(host_port);
     let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{reachable} has no address"));
     for address in reachable.to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
@@ -66,7 +79,9 @@ fn connect(host_port: &str) -> io::Result<TcpStream> {
 
 /// HTTP 1.0: the answer comes whole, without chunks, and ends with the connection.
 fn exchange(stream: &mut (impl Read + Write), host: &str, method: &str) -> Result<Value, AskError> {
-    write!(stream, "GET /{method} HTTP/1.0\r\nHost: {host}\r\nAccept: application/json\r\n\r\n").map_err(no_node)?;
+    // In one piece: a formatted write would be a packet for each word.
+    let request = format!("GET /{method} HTTP/1.0\r\nHost: {host}\r\nAccept: application/json\r\n\r\n");
+    stream.write_all(request.as_bytes()).map_err(no_node)?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).map_err(no_node)?;
     read_answer(&answer)

@@ -61,6 +61,6 @@ pub(super) fn run(common: &Common, flags: StartFlags, out: &Output) -> Result<()
     flags.add_to(&mut overrides);
     let plan = prepare(&common.home()?, &overrides)?;
     let precedence = if common.sets_log_level() { Precedence::Flag } else { Precedence::Variable };
-    log::install(&plan.config.log, precedence);
+    log::install(&plan.config.log, precedence)?;
     super::run::run(plan, out)
 }

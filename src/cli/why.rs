@@ -15,7 +15,7 @@ use super::CliError;
 use super::args::{Common, StatusArgs};
 use super::http::{AskError, ask};
 use super::output::{Output, Reader, human_seconds, plain, table};
-use super::status::{candidates, nobody_there};
+use super::status::{candidates, nobody_there, text};
 use crate::config::{Address, RunFile};
 use diagnosis::{Diagnosis, Looked, Verdict, diagnose};
 use serde_json::{Value, json};
@@ -45,10 +45,12 @@ pub(super) fn run(common: &Common, args: &StatusArgs, out: &Output) -> Result<()
     let mut failures = Vec::new();
     for candidate in candidates(common, args, &home, run_file.as_ref())? {
         match look(&candidate.address) {
-            Ok(answer) => return conclude(&answer, out),
+            Ok(mut answer) => {
+                answer.diagnosis.point_to(&candidate.address, &which_node(common, args));
+                return conclude(&answer, out);
+            }
             Err(AskError::Refused(why)) => {
-                let what = format!("the node at {} cannot say why: {why}", candidate.address);
-                return Err(CliError::failed(what, format!("quorate status --node {}", candidate.address)));
+                return Err(CliError::failed(why, format!("quorate status --node {}", candidate.address)));
             }
             Err(why) => failures.push((candidate, why)),
         }
@@ -56,16 +58,34 @@ pub(super) fn run(common: &Common, args: &StatusArgs, out: &Output) -> Result<()
     Err(nobody_there(&home, run_file.as_ref(), &failures, out))
 }
 
+/// The flags that lead the next command to the same node.
+fn which_node(common: &Common, args: &StatusArgs) -> String {
+    match (&args.node, common.home()) {
+        (Some(node), _) => format!(" --node {node}"),
+        (None, Ok(home)) if common.names_home() => format!(" --home {}", home.path().display()),
+        (None, _) => String::new(),
+    }
+}
+
 fn facts(address: &Address) -> Result<(Value, Facts), AskError> {
     let told = ask(address, "why").map_err(|why| match why {
         AskError::NoConnection(_) => why,
-        AskError::NoNode(why) | AskError::Refused(why) => {
-            AskError::Refused(format!("{why}; only nodes of Quorate know why, of this version or later"))
-        }
+        AskError::NoNode(_) | AskError::Refused(_) => without_the_route(address, why),
     })?;
     let facts = Facts::read(&told);
     let facts = facts.ok_or_else(|| AskError::NoNode("its answer to why is of another version".to_owned()))?;
     Ok((told, facts))
+}
+
+/// A node answers `status` in any case; what does not is none.
+fn without_the_route(address: &Address, why: AskError) -> AskError {
+    match ask(address, "status") {
+        Ok(status) if status.pointer("/node_info/version").is_some() => AskError::Refused(format!(
+            "the node at {address} does not know /why: it is CometBFT or an older quorate (version {})",
+            plain(&text(&status, "/node_info/version"), 40)
+        )),
+        _ => AskError::NoNode(why.to_string()),
+    }
 }
 
 fn look(address: &Address) -> Result<Answer, AskError> {

@@ -46,6 +46,17 @@ impl Direct {
             Direct::Part { .. } | Direct::Commit(_) => None,
         }
     }
+
+    /// The term or view its sender is in, as far as it shows.
+    pub fn sender_round(&self) -> Option<Round> {
+        match self {
+            Direct::Statement(statement) => statement.get().body.round(),
+            Direct::Outsider(statement) => statement.body.round(),
+            Direct::Proposal { proposal, .. } => Some(proposal.get().round),
+            Direct::Vote(vote) => Some(vote.get().round),
+            Direct::Part { .. } | Direct::Commit(_) => None,
+        }
+    }
 }
 
 impl From<Direct> for DirectMessage {

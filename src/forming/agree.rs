@@ -1,14 +1,18 @@
 //! The rules of agreement, without clock, network or disk: what was heard goes in, what to do comes out.
 
-use super::address::NodeAddress;
+use super::address::{MEMBERS_MAX, NodeAddress};
 use super::refusal::Refusal;
 use super::statement::Statement;
 use crate::codec::json::genesis;
 use crate::crypto::{Hash, sha256, sha256_many};
 use crate::types::{Address, ChainId, ConsensusParams, GenesisDoc, GenesisValidator, Height, Power};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+/// So many others who agree outvote a node that nobody agrees with.
+const OUTVOTING: usize = 2;
+/// Nodes asked besides the members: those that others list and this node does not.
+pub(super) const WITNESSES_MAX: usize = MEMBERS_MAX;
 /// Power of each validator: all are equal.
 const POWER: Power = Power::new(1);
 /// Hexadecimal digits of the chain's name, after `dev-`.
@@ -84,6 +88,10 @@ pub(super) struct Agreement {
     own: Statement,
     /// The newest of each other member; never more than the list has.
     heard: BTreeMap<NodeAddress, Statement>,
+    /// Members that answered and do not fit: they are waited for. Never one that is also in `heard`.
+    odd: BTreeMap<NodeAddress, Refusal>,
+    /// What those said whom others list and this node does not; they only show who is alone with its line.
+    witnesses: BTreeMap<NodeAddress, Statement>,
     /// What this home promised; never another once it is there.
     promise: Option<Network>,
     /// A member runs what we promised: proof that all did.
@@ -93,7 +101,14 @@ pub(super) struct Agreement {
 impl Agreement {
     /// `promise` is what this home wrote down before.
     pub(super) fn new(own: &Statement, promise: Option<Network>) -> Agreement {
-        Agreement { own: own.facts(), heard: BTreeMap::new(), promise, runs: false }
+        Agreement {
+            own: own.facts(),
+            heard: BTreeMap::new(),
+            odd: BTreeMap::new(),
+            witnesses: BTreeMap::new(),
+            promise,
+            runs: false,
+        }
     }
 
     /// What to tell whoever asks.
@@ -112,12 +127,110 @@ impl Agreement {
         self.promise = Some(network);
     }
 
-    /// Takes an answer of a listed address. A refusal ends the forming; nothing is lost by it.
+    /// Takes an answer of a member or a witness. Whoever does not fit is waited for: it may be started again with
+    /// another line. A refusal ends the forming of this node, which is the one to be corrected; nothing is lost by it.
     pub(super) fn hear(&mut self, from: &NodeAddress, said: Said) -> Result<(), Refusal> {
+        if !self.own.members.all().contains(from) {
+            self.hear_witness(from, said);
+        } else if let Err(refusal) = self.judge(from, said) {
+            if self.ends(&refusal) {
+                return Err(refusal);
+            }
+            self.heard.remove(from);
+            self.odd.insert(from.clone(), refusal);
+        } else {
+            self.odd.remove(from);
+        }
+        self.judge_twins_again();
+        self.outvoted().map_or(Ok(()), Err)
+    }
+
+    /// Nobody answers there any more: what it said last may be corrected meanwhile.
+    pub(super) fn fell_silent(&mut self, from: &NodeAddress) {
+        self.odd.remove(from);
+        self.witnesses.remove(from);
+        if self.odd.values().any(|refusal| refusal.is_twin_of(from)) {
+            self.heard.remove(from);
+        }
+        self.judge_twins_again();
+    }
+
+    /// Why this member does not fit, if it answered and does not.
+    pub(super) fn odd(&self, member: &NodeAddress) -> Option<&Refusal> {
+        self.odd.get(member)
+    }
+
+    /// Who could show which list is the odd one: listed by members whose list is another, and not by this node.
+    pub(super) fn witnesses(&self) -> BTreeSet<NodeAddress> {
+        let listed = self.odd.values().filter_map(Refusal::line).flat_map(|theirs| theirs.members.all());
+        listed.filter(|address| !self.own.members.all().contains(address)).take(WITNESSES_MAX).cloned().collect()
+    }
+
+    fn hear_witness(&mut self, from: &NodeAddress, said: Said) {
+        match said {
+            Said::Statement(theirs) if theirs.address == *from && self.witnesses().contains(from) => {
+                self.witnesses.insert(from.clone(), *theirs);
+            }
+            Said::Statement(_) | Said::Runs(_) => {
+                self.witnesses.remove(from);
+            }
+        }
+    }
+
+    fn judge(&mut self, from: &NodeAddress, said: Said) -> Result<(), Refusal> {
         match said {
             Said::Statement(statement) => self.hear_statement(from, *statement),
             Said::Runs(genesis) => self.hear_running(from, &genesis),
         }
+    }
+
+    /// One of two twins may have left, or have another name now.
+    fn judge_twins_again(&mut self) {
+        let twins: Vec<_> = self.odd.values().filter_map(Refusal::twin).cloned().collect();
+        for twin in twins {
+            let address = twin.address.clone();
+            if self.hear_statement(&address, twin).is_ok() {
+                self.odd.remove(&address);
+            }
+        }
+    }
+
+    /// Whether this node is the one that has to be started otherwise. Not because of one other: who of two is right
+    /// nobody knows, and both wait.
+    fn ends(&self, refusal: &Refusal) -> bool {
+        match refusal {
+            Refusal::OtherList { .. } | Refusal::OtherAlgorithm { .. } | Refusal::OtherAddress { .. } => false,
+            // The home that was made later is the one to change; a copied one is as old.
+            Refusal::Twins { one, other } => one.address == self.own.address && other.created <= self.own.created,
+            // Everybody in its genesis has agreed to it; a node that is alone in it was started without --peers.
+            Refusal::RunsAnother { validators, .. } => {
+                self.promise.is_some() || (self.heard.is_empty() && *validators >= OUTVOTING)
+            }
+            Refusal::Outvoted { .. }
+            | Refusal::Changed(_)
+            | Refusal::OtherGenesis(_)
+            | Refusal::SomethingElse { .. } => true,
+        }
+    }
+
+    /// Nobody agrees with this node's line, and several others agree on another.
+    fn outvoted(&self) -> Option<Refusal> {
+        if self.promise.is_some() || !self.heard.is_empty() {
+            return None;
+        }
+        let told: Vec<_> = self.odd.values().filter_map(Refusal::line).chain(self.witnesses.values()).collect();
+        let alike = |one: &Statement| -> Vec<Statement> {
+            told.iter().filter(|other| other.has_line_of(one)).map(|other| (*other).clone()).collect()
+        };
+        let theirs = told.iter().map(|one| alike(one)).max_by_key(Vec::len)?;
+        // Whom both lists name and nobody has heard yet may still agree with this node.
+        let undecided = |address: &&NodeAddress| {
+            let first = theirs.first();
+            first.is_some_and(|first| first.members.all().contains(address)) && !self.odd.contains_key(*address)
+        };
+        let ours = 1 + self.own.members.others(&self.own.address).filter(undecided).count();
+        (theirs.len() >= OUTVOTING && theirs.len() > ours)
+            .then(|| Refusal::Outvoted { theirs, ours: Box::new(self.own.clone()) })
     }
 
     fn hear_statement(&mut self, from: &NodeAddress, theirs: Statement) -> Result<(), Refusal> {
@@ -152,7 +265,11 @@ impl Agreement {
                 self.runs = true;
                 Ok(())
             }
-            _ => Err(Refusal::RunsAnother { who: from.clone(), chain: genesis.chain_id.clone() }),
+            _ => Err(Refusal::RunsAnother {
+                who: from.clone(),
+                chain: genesis.chain_id.clone(),
+                validators: genesis.validators.len(),
+            }),
         }
     }
 

@@ -50,7 +50,7 @@ enum Answer {
     Odd(String),
 }
 
-/// Asks one node until it was found to run its chain, or not to be a node. `knocked` ends a pause early.
+/// Asks one node until it was found not to be one. `knocked` ends a pause early.
 pub(super) async fn keep_asking(
     peer: NodeAddress,
     own: NodeAddress,
@@ -69,9 +69,10 @@ pub(super) async fn keep_asking(
                 tokio::time::sleep(NEWS_APART).await;
                 continue;
             }
+            // When its chain is another, it may be started again with another line.
             Answer::Runs(said) => {
-                tell(Heard::Said(said)).await;
-                return;
+                odd = 0;
+                Heard::Said(said)
             }
             Answer::Odd(why) if odd + 1 == ODD_ANSWERS_MAX => {
                 tell(Heard::SomethingElse(why)).await;

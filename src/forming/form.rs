@@ -1,7 +1,7 @@
 //! The exchange as a whole: ask everybody, answer everybody, write the promise, begin.
 
 use super::address::NodeAddress;
-use super::agree::{Agreement, Network, Step};
+use super::agree::{Agreement, Network, Step, WITNESSES_MAX};
 use super::answer::{Published, answer};
 use super::ask::{Heard, keep_asking};
 use super::memory::Memory;
@@ -60,10 +60,17 @@ struct Forming<'a> {
     told: BTreeSet<NodeAddress>,
     /// Why the silent ones are silent.
     silence: BTreeMap<NodeAddress, String>,
+    /// Who is asked besides the members, to find out whose line is the odd one.
+    witnesses: BTreeSet<NodeAddress>,
+    /// What was said about members that do not fit, so that it is said once.
+    complaints: BTreeMap<NodeAddress, String>,
     strangers: BTreeSet<String>,
     /// The last line of progress.
     progress: String,
     tell: &'a mut dyn FnMut(&str),
+    tasks: JoinSet<()>,
+    /// For the tasks.
+    events: mpsc::Sender<Event>,
 }
 
 /// Agrees with all members on the network. `memory` must be durable in `file`, where the promise goes, too; `door` is
@@ -98,19 +105,23 @@ pub async fn form(
         knocks,
         told: BTreeSet::new(),
         silence: BTreeMap::new(),
+        witnesses: BTreeSet::new(),
+        complaints: BTreeMap::new(),
         strangers: BTreeSet::new(),
         progress: String::new(),
         tell,
+        tasks,
+        events,
     };
     let outcome = forming.agree(&mut news).await;
     let to_tell: Vec<NodeAddress> = match &outcome {
         Ok(_) => forming.agreement.forming().cloned().collect(),
-        Err(FormingError::Refused(refusal)) => vec![refusal.about().clone()],
+        Err(FormingError::Refused(refusal)) => refusal.about().into_iter().cloned().collect(),
         Err(_) => Vec::new(),
     };
     // Whom we refuse should see why, and who waits for our promise should have it.
     let _ = tokio::time::timeout(FAREWELL, forming.until_told(&to_tell, &mut news)).await;
-    tasks.shutdown().await;
+    forming.tasks.shutdown().await;
     outcome
 }
 
@@ -140,10 +151,15 @@ impl Forming<'_> {
             Event::Heard { from, heard: Heard::Said(said) } => {
                 self.silence.remove(&from);
                 self.agreement.hear(&from, said)?;
+                self.complain(&from);
+                self.ask_witnesses();
             }
             Event::Heard { from, heard: Heard::Silence(why) } => {
+                self.agreement.fell_silent(&from);
                 self.silence.insert(from, why);
             }
+            // Only others list it: what is wrong there is their affair.
+            Event::Heard { from, heard: Heard::SomethingElse(_) } if self.witnesses.contains(&from) => {}
             Event::Heard { from: who, heard: Heard::SomethingElse(why) } => {
                 return Err(Refusal::SomethingElse { who, why }.into());
             }
@@ -152,6 +168,29 @@ impl Forming<'_> {
             Event::DoorBroke(why) => return Err(FormingError::Door(why)),
         }
         Ok(())
+    }
+
+    /// Says why a member does not fit, once, and that it is waited for.
+    fn complain(&mut self, about: &NodeAddress) {
+        let Some(refusal) = self.agreement.odd(about) else {
+            self.complaints.remove(about);
+            return;
+        };
+        let text = refusal.to_string().replace("\n  ", "; ");
+        if self.complaints.get(about) != Some(&text) {
+            (self.tell)(&format!("{text}. This node waits for it meanwhile"));
+            self.complaints.insert(about.clone(), text);
+        }
+    }
+
+    /// With one other line against ours, a third node shows whose is the odd one.
+    fn ask_witnesses(&mut self) {
+        for witness in self.agreement.witnesses() {
+            if self.witnesses.len() < WITNESSES_MAX && self.witnesses.insert(witness.clone()) {
+                let own = self.memory.own.address.clone();
+                self.tasks.spawn(keep_asking(witness, own, Arc::default(), self.events.clone()));
+            }
+        }
     }
 
     /// A listed node that asks is there: it is asked back at once. One that is not listed is named to the operator.
@@ -170,7 +209,7 @@ impl Forming<'_> {
     fn note_told(&mut self, from: &str, token: &str) {
         if *token == self.say.borrow().token
             && let Ok(address) = from.parse::<NodeAddress>()
-            && self.knocks.contains_key(&address)
+            && (self.knocks.contains_key(&address) || self.witnesses.contains(&address))
         {
             self.told.insert(address);
         }
@@ -188,9 +227,10 @@ impl Forming<'_> {
     }
 
     fn show_progress(&mut self, missing: &[NodeAddress]) {
-        let name = |address: &NodeAddress| match self.silence.get(address) {
-            Some(why) => format!("{address} ({why})"),
-            None => address.to_string(),
+        let name = |address: &NodeAddress| match (self.agreement.odd(address), self.silence.get(address)) {
+            (Some(refusal), _) => format!("{address} ({})", refusal.briefly()),
+            (None, Some(why)) => format!("{address} ({why})"),
+            (None, None) => address.to_string(),
         };
         let line = format!("waiting for {}", missing.iter().map(name).collect::<Vec<_>>().join(", "));
         if line != self.progress {

@@ -71,6 +71,11 @@ impl Statement {
         serde_json::to_vec(&Written::from(self)).expect("texts and a number always serialise")
     }
 
+    /// True when both were started with the same list and protocol.
+    pub(super) fn has_line_of(&self, other: &Statement) -> bool {
+        self.members == other.members && self.algorithm == other.algorithm
+    }
+
     /// The same without the promise: what all nodes must have heard alike.
     pub(super) fn facts(&self) -> Statement {
         Statement { agreed: None, ..self.clone() }

@@ -19,7 +19,8 @@ pub enum Incompatible {
     },
     /// Another chain.
     #[error(
-        "it is on chain {theirs:?}, this node on {ours:?}: give both the same genesis file or remove it from the peers"
+        "it is on chain {theirs:?}, this node on {ours:?}: give both the same genesis file, or remove it from \
+         p2p.persistent_peers"
     )]
     Chain {
         /// This node's.
@@ -28,7 +29,10 @@ pub enum Incompatible {
         theirs: ChainId,
     },
     /// Another protocol.
-    #[error("it runs {theirs}, this node {ours}: all nodes of a chain must run one protocol")]
+    #[error(
+        "it runs {theirs}, this node {ours}: all nodes of a chain must run one protocol; give both the same genesis file, \
+         or remove it from p2p.persistent_peers"
+    )]
     Algorithm {
         /// This node's.
         ours: Algorithm,

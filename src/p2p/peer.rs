@@ -230,10 +230,8 @@ fn end_of(error: HandshakeError) -> End {
     match error {
         HandshakeError::Unexpected { .. } => End::WrongNode(why),
         HandshakeError::Ourselves => End::Ourselves,
-        HandshakeError::Timeout(_)
-        | HandshakeError::Io { .. }
-        | HandshakeError::Closed(_)
-        | HandshakeError::Incompatible(_) => End::Lost(why),
+        HandshakeError::Timeout(_) | HandshakeError::Io { .. } | HandshakeError::Closed(_) => End::Lost(why),
+        HandshakeError::Incompatible(_) => End::Unfit(why),
         HandshakeError::Frame { .. }
         | HandshakeError::Malformed { .. }
         | HandshakeError::Secret(_)

@@ -37,9 +37,10 @@ use crate::pipeline::{CallId, Pipeline, PipelineError, PipelineInput, PipelineNo
 use crate::sync::{CommitCheck, Progress, Role, Sync, SyncInput};
 use crate::types::abci::{FinalizeBlockResponse, Request};
 use crate::types::{
-    Address, AppliedBlock, CandidateBlock, ChainState, Evidence, EvidenceChange, ExtendedCommit, Height, JournalRecord,
-    NodeId, PeerMessage, PeerRoundState, Round, SignRequest, TimerId,
+    Address, Algorithm, AppliedBlock, CandidateBlock, ChainState, Evidence, EvidenceChange, ExtendedCommit, Height,
+    JournalRecord, NodeId, PeerMessage, PeerRoundState, Round, SignRequest, TimerId,
 };
+use direct::PeerStanding;
 use listen::Listening;
 use machine::Machine;
 use reads::Reads;
@@ -310,8 +311,8 @@ pub struct Replica {
     mempool: Mempool,
     evidence: evidence::Pool,
     gossip: ConsensusGossip,
-    /// Who is connected, and the height each last said to decide; noted where replicas speak directly.
-    peers: BTreeMap<NodeId, Option<Height>>,
+    /// Who is connected, and where each last said to stand; noted where replicas speak directly.
+    peers: BTreeMap<NodeId, PeerStanding>,
     tx_gossip: TxGossip,
     evidence_gossip: EvidenceGossip,
     sync: Sync,
@@ -413,7 +414,12 @@ impl Replica {
 
     /// Where peers stand, as far as they said.
     pub fn peer_states(&self) -> Vec<PeerRoundState> {
-        self.gossip.peer_states()
+        match self.state.algorithm {
+            Algorithm::Tendermint => self.gossip.peer_states(),
+            Algorithm::Pbft | Algorithm::Raft => {
+                self.peers.iter().map(|(peer, standing)| standing.state(*peer)).collect()
+            }
+        }
     }
 
     /// How far fetching blocks is.

@@ -3,6 +3,7 @@
 //! A vote may leave without a further sync of the journal: whatever it rests on was durable before it was signed, and
 //! the signer remembers the vote itself before it gives the signature away (docs/CRASH_WINDOWS.md).
 
+use super::direct::PeerStanding;
 use super::machine::{Machine, Ordered};
 use super::{Effect, Now, Replica, Waker, Whose, Work};
 use crate::consensus::tendermint::Message;
@@ -44,7 +45,7 @@ impl Replica {
     pub(super) fn step_peer(&mut self, now: Now, peer: NodeId, input: PeerInput, out: &mut Vec<Effect>) {
         match input {
             PeerInput::Up => {
-                self.peers.insert(peer, None);
+                self.peers.insert(peer, PeerStanding::default());
                 self.listen_to_peer(now, out);
                 self.work.push_back(Work::Consensus(consensus::Input::PeerUp(peer)));
                 self.gossip(now, GossipInput::PeerUp(peer), out);

@@ -62,4 +62,13 @@ impl PbftStatement {
             | PbftStatement::Status { height, .. } => *height,
         }
     }
+
+    /// The view whoever states it is in.
+    pub fn view(&self) -> Round {
+        match self {
+            PbftStatement::ViewChange { view, .. }
+            | PbftStatement::NewView { view, .. }
+            | PbftStatement::Status { view, .. } => *view,
+        }
+    }
 }

@@ -106,4 +106,18 @@ impl RaftStatement {
             RaftStatement::TimeoutNow { .. } | RaftStatement::ReadIndex { .. } | RaftStatement::ReadAt { .. } => None,
         }
     }
+
+    /// The term of whoever states it, where it says so; the term of a pre-vote is nobody's yet.
+    pub fn term(&self) -> Option<Round> {
+        match self {
+            RaftStatement::RequestVote { election: Election::PreVote, .. }
+            | RaftStatement::ReadIndex { .. }
+            | RaftStatement::ReadAt { .. } => None,
+            RaftStatement::RequestVote { term, .. }
+            | RaftStatement::Ballot { term, .. }
+            | RaftStatement::Heartbeat { term, .. }
+            | RaftStatement::Following { term, .. }
+            | RaftStatement::TimeoutNow { term, .. } => Some(*term),
+        }
+    }
 }

@@ -25,6 +25,14 @@ impl StatementBody {
         }
     }
 
+    /// The term or view of whoever states it, where it says so.
+    pub fn round(&self) -> Option<Round> {
+        match self {
+            StatementBody::Raft(statement) => statement.term(),
+            StatementBody::Pbft(statement) => Some(statement.view()),
+        }
+    }
+
     /// The protocol it belongs to, which its sign bytes name.
     pub fn algorithm(&self) -> Algorithm {
         match self {

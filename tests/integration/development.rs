@@ -188,31 +188,52 @@ fn a_node_killed_while_the_network_forms_comes_back_and_the_network_forms() {
 }
 
 #[test]
-fn a_wrong_list_and_a_port_in_use_are_refused_with_the_remedy() {
+fn a_wrong_list_ends_its_own_node_alone_and_a_port_in_use_is_refused_with_the_remedy() {
     let terminals = Terminals::new(3, "raft");
     let ports = &terminals.ports;
-    let mut right = terminals.start(0);
-    right.wait_for("waiting for ");
+    let first = terminals.start(0);
+    first.wait_for("waiting for ");
     let mut wrong = terminals.start_with(1, &ports[..1]);
-    for node in [&mut right, &mut wrong] {
-        assert_eq!(node.end().code(), Some(1));
-    }
+    // Who of the two is right is open until the third is there.
+    first.wait_for("was given another list");
+    wrong.wait_for("was given another list");
+    let third = terminals.start(2);
+    assert_eq!(wrong.end().code(), Some(1));
     let mut all = ports.clone();
     all.retain(|port| *port != ports[1]);
     all.sort_unstable();
-    let remedy = format!("--peers 127.0.0.1:{} --peers 127.0.0.1:{}", all[0], all[1]);
-    for (node, who) in [(&right, "error: node-2 at"), (&wrong, "error: node-1 at")] {
-        let said = node.stderr();
-        assert!(said.contains(who) && said.contains("another list") && said.contains(&remedy), "{said}");
-    }
+    let remedy = format!("start this node with --peers 127.0.0.1:{} --peers 127.0.0.1:{}", all[0], all[1]);
+    let said = wrong.stderr();
+    assert!(said.contains("error: this node was given another list of nodes than") && said.contains(&remedy), "{said}");
     // With the right line it is as if nothing had happened.
+    let second = terminals.start(1);
+    for node in [&first, &second, &third] {
+        node.wait_for("ready  ");
+    }
+    drop((first, second, third));
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, ports[0])).unwrap();
     let mut node = terminals.start(0);
     assert_eq!(node.end().code(), Some(1));
-    assert!(node.stderr().contains("cannot listen on 127.0.0.1:") && node.stderr().contains("choose another --port"));
+    assert!(node.stderr().contains("127.0.0.1:") && node.stderr().contains("next: "), "{}", node.stderr());
     drop(taken);
-    let nodes: Vec<_> = (0..3).map(|node| terminals.start(node)).collect();
-    for node in &nodes {
+}
+
+#[test]
+fn a_wrong_protocol_ends_its_own_node_alone() {
+    let terminals = Terminals::new(3, "raft");
+    let first = terminals.start(0);
+    let other = Terminals { algorithm: "pbft", folder: tempfile::tempdir().unwrap(), ports: terminals.ports.clone() };
+    let mut wrong = other.start(1);
+    first.wait_for("was started with --algorithm pbft, this node with raft");
+    let third = terminals.start(2);
+    assert_eq!(wrong.end().code(), Some(1));
+    let said = wrong.stderr();
+    assert!(
+        said.contains("this node was started with --algorithm pbft") && said.contains("with --algorithm raft"),
+        "{said}"
+    );
+    let second = terminals.start(1);
+    for node in [&first, &second, &third] {
         node.wait_for("ready  ");
     }
 }

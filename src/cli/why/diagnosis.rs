@@ -1,6 +1,8 @@
 //! From what a node knows to why there is no new block. Pure: the same facts give the same findings, in the same order.
 
 use super::facts::{Facts, Key, Lead, Validator};
+use crate::cli::http::curl;
+use crate::config::Address;
 use serde::Serialize;
 
 /// Seconds after which a validator counts as silent: many elections and view changes long.
@@ -42,6 +44,23 @@ pub(super) struct Diagnosis {
     pub(super) verdict: Verdict,
     /// The most important first.
     pub(super) findings: Vec<Finding>,
+}
+
+/// Stands in a remedy for the start of a `curl` command that reaches the node.
+const CURL: &str = "{curl}";
+/// Commands of remedies that ask this same node.
+const ASKING: [&str; 3] = ["quorate net", "quorate status", "seconds: quorate why"];
+
+impl Diagnosis {
+    /// Makes the remedies commands for this node: at its address, and with the flags that named it.
+    pub(super) fn point_to(&mut self, address: &Address, which_node: &str) {
+        for finding in &mut self.findings {
+            finding.fix = finding.fix.replace(CURL, &curl(address));
+            for command in ASKING {
+                finding.fix = finding.fix.replace(command, &format!("{command}{which_node}"));
+            }
+        }
+    }
 }
 
 fn finding(what: impl Into<String>, why: impl Into<String>, fix: impl Into<String>) -> Finding {
@@ -148,7 +167,7 @@ fn coming(facts: &Facts) -> Finding {
 
 fn idle(facts: &Facts) -> Finding {
     let why = format!("no transaction waits, and without one no block is due; height {} is next", facts.height);
-    finding("nothing waits for a block", why, "curl 'http://127.0.0.1:26657/broadcast_tx_commit?tx=\"name=satoshi\"'")
+    finding("nothing waits for a block", why, format!("{CURL}broadcast_tx_commit?tx=\"name=satoshi\"'"))
 }
 
 fn unknown(facts: &Facts) -> Finding {
@@ -231,7 +250,7 @@ fn votes(facts: &Facts) -> Option<Finding> {
 fn asks_leader(facts: &Facts, leader: &str) -> Finding {
     let heard = facts.validators.iter().find(|one| one.address == leader).map_or("unknown".to_owned(), heard);
     let why = format!("acknowledgements go to the leader {leader} ({heard}): only it sees who is missing");
-    let fix = "on the leader's node: quorate why, or quorate why --node tcp://HOST:26657";
+    let fix = "on the leader's node: quorate why, or from here: quorate why --node tcp://HOST:PORT (its rpc.laddr)";
     finding(format!("the leader of term {} has not committed height {}", facts.round, facts.height), why, fix)
 }
 

@@ -1,9 +1,11 @@
 //! Situations, and what they are said to be.
 
-use super::diagnosis::{Looked, Verdict, diagnose};
+use super::diagnosis::{Diagnosis, Looked, Verdict, diagnose};
 use super::facts::{Facts, Fetching, Key, Lead, Validator};
-use super::{findings, screen};
+use super::{AskError, findings, look, screen};
+use crate::config::Address;
 use serde_json::{Value, json};
+use std::io::{Read as _, Write as _};
 
 fn name(index: usize) -> String {
     format!("{index:02}").repeat(20)
@@ -236,6 +238,53 @@ fn each_situation_is_recognised_and_those_who_are_missing_are_named() {
             assert!(text.contains(&word), "{what}: {word:?} in\n{text}");
         }
     }
+}
+
+#[test]
+fn commands_go_to_the_node_that_was_asked() {
+    let idle = || diagnose(&with(tendermint(), quiet), Looked::Once);
+    let fix = |mut diagnosis: Diagnosis, address: &str, flags: &str| {
+        diagnosis.point_to(&address.parse().unwrap(), flags);
+        diagnosis.findings.remove(0).fix
+    };
+    let query = "broadcast_tx_commit?tx=\"name=satoshi\"'";
+    for (address, start) in [
+        ("tcp://127.0.0.1:9080", "curl 'http://127.0.0.1:9080/"),
+        ("tcp://0.0.0.0:26657", "curl 'http://127.0.0.1:26657/"),
+        ("unix:///run/rpc.sock", "curl --unix-socket /run/rpc.sock 'http://localhost/"),
+    ] {
+        assert_eq!(fix(idle(), address, ""), format!("{start}{query}"));
+    }
+    let alone = diagnose(&with(tendermint(), |facts| facts.peers = 0), Looked::InVain);
+    assert_eq!(fix(alone, "tcp://127.0.0.1:9080", " --home /h"), "quorate net --home /h");
+}
+
+/// Answers every GET of a few as a server that has only `/status` would.
+fn older_node(status: &'static str) -> Address {
+    let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap()).parse().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().take(2) {
+            let mut stream = stream.unwrap();
+            let mut head = [0; 1024];
+            let read = stream.read(&mut head).unwrap();
+            let answer = if head[..read].starts_with(b"GET /status ") { status } else { "404 page not found\n" };
+            let code = if answer == status { "200 OK" } else { "404 Not Found" };
+            stream.write_all(format!("HTTP/1.0 {code}\r\n\r\n{answer}").as_bytes()).unwrap();
+        }
+    });
+    address
+}
+
+#[test]
+fn a_node_without_the_route_is_told_from_something_that_is_no_node() {
+    let address = older_node(r#"{"result":{"node_info":{"version":"0.38.25"}}}"#);
+    let Err(AskError::Refused(why)) = look(&address) else { panic!("it has no /why") };
+    assert_eq!(
+        why,
+        format!("the node at {address} does not know /why: it is CometBFT or an older quorate (version 0.38.25)")
+    );
+    assert!(matches!(look(&older_node("hello")), Err(AskError::NoNode(_))));
 }
 
 #[test]

@@ -216,6 +216,9 @@ impl Planner {
                 Level::Info => {
                     format!("{how} peer {id} at {address} is not there yet, it is called until it is: {why}")
                 }
+                Level::Warn if matches!(end, End::Unfit(_)) => {
+                    format!("{how} peer {id} at {address} is there and does not fit, it is called until it does: {why}")
+                }
                 Level::Warn | Level::Debug => format!("cannot connect to {how} peer {id} at {address}: {why}"),
             },
         ));

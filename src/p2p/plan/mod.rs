@@ -89,6 +89,8 @@ pub(super) enum End {
     Fault(String),
     /// Another node answered where this one was called.
     WrongNode(String),
+    /// It has nothing to say to us: another chain, another protocol.
+    Unfit(String),
     /// We answered where somebody else was called.
     Ourselves,
     /// We closed it; no fault of the peer.
@@ -99,7 +101,7 @@ impl End {
     /// The reason, for people.
     pub(super) fn why(&self) -> &str {
         match self {
-            End::Lost(why) | End::Fault(why) | End::WrongNode(why) | End::Closed(why) => why,
+            End::Lost(why) | End::Fault(why) | End::WrongNode(why) | End::Unfit(why) | End::Closed(why) => why,
             End::Ourselves => "this node called itself",
         }
     }

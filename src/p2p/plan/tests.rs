@@ -427,6 +427,18 @@ fn a_peer_that_is_starting_gets_one_calm_line_and_one_that_stays_away_a_warning_
 }
 
 #[test]
+fn a_peer_of_another_chain_is_a_warning_at_once_that_says_what_is_wrong_and_is_called_again() {
+    let mut world = World::new(|settings| settings.persistent_peers = vec![peer(1)]);
+    let (conn, ..) = world.next_call();
+    let why = "it runs raft, this node tendermint";
+    let said = world.said(Input::Ended { conn, end: End::Unfit(why.to_owned()) });
+    let [(Level::Warn, text)] = &said[..] else { panic!("{said:?}") };
+    assert!(text.contains("is there and does not fit") && text.ends_with(why), "{text}");
+    let (conn, ..) = world.next_call();
+    assert_eq!(world.said(Input::Ended { conn, end: End::Unfit(why.to_owned()) }), [], "each reason once");
+}
+
+#[test]
 fn another_node_at_the_address_of_a_peer_is_a_warning_at_once() {
     let mut world = World::new(|settings| settings.persistent_peers = vec![peer(1)]);
     let (conn, ..) = world.next_call();
