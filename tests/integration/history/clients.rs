@@ -255,7 +255,8 @@ fn commit(client: &mut Client, tx: &str) -> Result<u64, Failure> {
     Ok(height)
 }
 
-fn query(client: &mut Client, key: usize, consistency: &Json) -> Result<ReadAt, Failure> {
+/// Gets a key with the consistency asked for, the node's default for null.
+pub(crate) fn query(client: &mut Client, key: usize, consistency: &Json) -> Result<ReadAt, Failure> {
     let mut asked = json!({"data": hex::encode(format!("key{key}"))});
     if !consistency.is_null() {
         asked["consistency"] = consistency.clone();

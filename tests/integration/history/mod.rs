@@ -15,7 +15,7 @@ mod tests;
 
 pub(crate) use chain::{PutAt, ReadAt, follows};
 pub(crate) use check::{CONFIGURATIONS_MAX, Verdict, check};
-pub(crate) use clients::{Clients, Gets, Record};
+pub(crate) use clients::{Clients, Gets, Record, query};
 
 /// What a client wrote or read.
 pub(crate) type Value = u64;

@@ -5,8 +5,10 @@
 
 use super::link::Wire;
 use super::network::{Application, Net};
-use crate::integration::harness::PATIENCE;
-use crate::integration::history::{CONFIGURATIONS_MAX, Clients, Gets, Outcome, Record, Verdict, check, follows};
+use crate::integration::harness::{Failure, PATIENCE};
+use crate::integration::history::{
+    CONFIGURATIONS_MAX, Call, Clients, Gets, Outcome, Record, Verdict, check, follows, query,
+};
 use quorate::types::Algorithm;
 use rustix::process::Signal;
 use serde_json::json;
@@ -34,6 +36,37 @@ fn histories_under_pbft_are_linearizable_whatever_happens_to_a_node() {
 #[test]
 fn histories_under_raft_are_linearizable_whatever_happens_to_a_node() {
     story(Algorithm::Raft, 3, Gets::ByTheNode);
+}
+
+/// The checker is not blind to stale answers: without ReadIndex a node cut off from the others tells what was true once.
+#[test]
+fn under_raft_a_local_get_from_a_node_cut_off_is_a_violation_and_a_linearizable_one_is_refused() {
+    let mut net = Net::of(Algorithm::Raft, 3, 0, Application::BuiltIn);
+    net.start(0..3);
+    net.await_height([0], 1);
+    let leader = net.proposer(0);
+    let follower = (leader + 1) % 3;
+    net.await_height([follower], net.member(leader).commit_tx("key0=1"));
+    let others = [leader, (leader + 2) % 3];
+    net.between(&[follower], &others, Wire::Cut);
+    let height = net.member(leader).commit_tx("key0=2");
+
+    let mut client = net.member(follower).client();
+    let got = query(&mut client, 0, &json!("local")).unwrap();
+    let call = |client, invoked, outcome| Call { client, key: 0, invoked, outcome };
+    let calls = [
+        call(0, 0, Outcome::Put { value: 1, ended: 1 }),
+        call(0, 2, Outcome::Put { value: 2, ended: 3 }),
+        call(1, 4, Outcome::Got { value: got.value, ended: 5 }),
+    ];
+    assert_eq!(got.value, Some(1), "{got:?}");
+    assert!(matches!(check(&calls, CONFIGURATIONS_MAX), Verdict::Violation(_)), "no violation");
+
+    let refused = query(&mut client, 0, &json!("linearizable"));
+    assert!(matches!(refused, Err(Failure::Refused(_))), "{refused:?}");
+    net.between(&[follower], &others, Wire::Whole);
+    net.await_height([follower], height);
+    assert_eq!(query(&mut client, 0, &json!("linearizable")).unwrap().value, Some(2));
 }
 
 fn story(algorithm: Algorithm, nodes: usize, gets: Gets) {
