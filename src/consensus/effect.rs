@@ -2,7 +2,8 @@
 
 use super::{Protocol, ReadTicket, Tick};
 use crate::types::{
-    BlockId, CandidateBlock, ExtendedCommit, Height, NodeId, Round, SignRequest, Source, Step, TimerId, Vote,
+    BlockId, CandidateBlock, ExtendedCommit, Height, Misconduct, NodeId, Round, SignRequest, Source, Step, TimerId,
+    Vote,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -174,11 +175,7 @@ pub enum RoundNote {
     },
     /// A vote was counted.
     Vote(Vote),
-    /// A proposer signed a second proposal for one round. Not punishable on a CometBFT chain.
-    ConflictingProposal {
-        /// Height.
-        height: Height,
-        /// Round.
-        round: Round,
-    },
+    /// A validator provably broke a rule in a way that no block can carry as evidence. Told once for each occasion or more
+    /// often.
+    Misconduct(Box<Misconduct>),
 }

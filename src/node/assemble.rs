@@ -75,6 +75,7 @@ pub async fn assemble(
         genesis_json: genesis.json,
         store,
         wal_dir: config.files.wal.parent().unwrap_or(Path::new(".")).to_owned(),
+        misbehaviour_file: config.home.data().join("misbehaviour.jsonl"),
         signer: Some(signer),
         app: app_source(&config.application, config.abci_requests_in_flight),
         timeouts: timeouts(&config.consensus),

@@ -143,6 +143,7 @@ pub(super) struct Driver {
     pub(super) bus: Bus,
     pub(super) metrics: Metrics,
     pub(super) report: Report,
+    pub(super) misbehaviour: super::misbehaviour::Misbehaviour,
     pub(super) status: Arc<SharedStatus>,
     pub(super) facts: mpsc::Sender<Fact>,
     /// Peers.

@@ -3,7 +3,7 @@
 use super::driver::Driver;
 use super::talk::verify_beside;
 use super::{NodeError, sign_state};
-use crate::consensus::{Now, Signed};
+use crate::consensus::{Now, RoundNote, Signed};
 use crate::gossip::Decided;
 use crate::mempool::MempoolEffect;
 use crate::pipeline::{PipelineInput, StoredBlock};
@@ -28,7 +28,7 @@ impl Driver {
             }
             Effect::Sign(request) => {
                 self.sync_journal()?;
-                self.sign(request)?;
+                self.have_signed(request)?;
             }
             Effect::Tell { peer, message } => self.talk.tell(peer, &message),
             Effect::TellEach { peers, message } => self.talk.tell_each(&peers, &message),
@@ -65,10 +65,7 @@ impl Driver {
             }
             Effect::Index(applied) => self.indexer.index(applied),
             Effect::Prune { retain, state } => self.indexer.prune(retain, state),
-            Effect::Round(note) => {
-                self.report.round(&note, &self.metrics);
-                super::report::publish(&self.bus, &note);
-            }
+            Effect::Round(note) => self.tell_round(now, &note),
             Effect::Note(note) => tracing::warn!("{note}"),
             Effect::WaitForApp { why } => self.wait_for_app(&why),
             Effect::Key(news) => sign_state::act_on(news)?,
@@ -85,6 +82,14 @@ impl Driver {
         Ok(())
     }
 
+    fn tell_round(&mut self, now: Now, note: &RoundNote) {
+        if let RoundNote::Misconduct(misconduct) = note {
+            self.misbehaviour.note(now.wall, misconduct);
+        }
+        self.report.round(note, &self.metrics);
+        super::report::publish(&self.bus, note);
+    }
+
     /// The barrier: everything persisted so far becomes durable, once, before the first promise that needs it.
     fn sync_journal(&mut self) -> Result<(), NodeError> {
         if self.inner.journal_dirty {
@@ -95,7 +100,7 @@ impl Driver {
     }
 
     /// Has something signed. Votes and proposals may be refused; statements are not remembered, so they cannot be.
-    fn sign(&mut self, request: SignRequest) -> Result<(), NodeError> {
+    fn have_signed(&mut self, request: SignRequest) -> Result<(), NodeError> {
         let Some(signer) = &mut self.signer else { return Ok(()) };
         let chain_id = &self.genesis.chain_id;
         let signed = match request {

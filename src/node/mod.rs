@@ -13,6 +13,7 @@ mod handle;
 mod heard;
 mod inbox;
 mod indexer;
+mod misbehaviour;
 mod network;
 mod protocol;
 mod reads;
@@ -53,6 +54,7 @@ use driver::Driver;
 use heard::LastHeard;
 use inbox::Inbox;
 use indexer::Indexer;
+use misbehaviour::Misbehaviour;
 use report::Report;
 use seen::Seen;
 use sign_state::Hearing;
@@ -79,6 +81,8 @@ pub struct NodeOptions {
     pub store: Arc<dyn Store>,
     /// Directory of the journal.
     pub wal_dir: PathBuf,
+    /// Where provable misbehaviour is written down.
+    pub misbehaviour_file: PathBuf,
     /// Holder of the validator key.
     pub signer: Option<Box<dyn Signer>>,
     /// Where the application is.
@@ -252,6 +256,7 @@ pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, N
         store,
         bus,
         metrics: options.metrics.clone(),
+        misbehaviour: Misbehaviour::new(options.misbehaviour_file, state.chain_id.clone(), state.algorithm),
         report: Report::new(own, state.algorithm, options.facts.rpc_address),
         status,
         facts: facts.clone(),

@@ -148,9 +148,6 @@ impl Report {
             RoundNote::Timeout { timer } => {
                 tracing::debug!("height {} round {}: {} timed out", timer.height, timer.round, timer.step.name());
             }
-            RoundNote::ConflictingProposal { height, round } => {
-                tracing::warn!("height {height} round {round}: the proposer signed two proposals");
-            }
             _ => {}
         }
     }
@@ -247,7 +244,7 @@ pub(super) fn publish(bus: &Bus, note: &RoundNote) {
             _ => None, // the pause between two heights is nobody's failure
         },
         RoundNote::Vote(ref vote) => Some(Published::Vote(vote.clone())),
-        RoundNote::ConflictingProposal { .. } => None,
+        RoundNote::Misconduct(_) => None,
     };
     if let Some(published) = published {
         bus.publish(published);

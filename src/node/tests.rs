@@ -78,6 +78,7 @@ fn options(dir: &Path, store: Arc<dyn Store>, app: LocalApp) -> NodeOptions {
         genesis_json: b"{}".to_vec(),
         store,
         wal_dir: dir.join("wal"),
+        misbehaviour_file: dir.join("misbehaviour.jsonl"),
         signer: Some(Box::new(signer)),
         app: AppSource::Builtin(app, "kvstore"),
         timeouts: timeouts(),

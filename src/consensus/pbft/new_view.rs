@@ -3,8 +3,8 @@
 use super::certificate::{self, view_change};
 use super::{Pbft, Phase, primary_of, same_members};
 use crate::consensus::tally::ROUNDS_AHEAD_MAX;
-use crate::consensus::{Effects, Reaction, quorum};
-use crate::types::{BlockId, Height, PbftStatement, Power, Round, Source, Statement, StatementBody, Step};
+use crate::consensus::{Effect, Effects, Reaction, RoundNote, quorum};
+use crate::types::{BlockId, Height, Misconduct, PbftStatement, Power, Round, Source, Statement, StatementBody, Step};
 
 impl Pbft {
     /// The primary of the view asked for makes its NEW-VIEW as soon as VIEW-CHANGEs of more than two thirds are here.
@@ -69,6 +69,8 @@ impl Pbft {
                 if view == self.view {
                     self.fail_view(out);
                 }
+                let misconduct = Misconduct::wrong_new_view(statement, height, view);
+                out.push(Effect::Note(RoundNote::Misconduct(Box::new(misconduct))));
                 return Reaction::PeerFault(
                     wrong.err().unwrap_or("NEW-VIEW that does not follow from its VIEW-CHANGEs"),
                 );

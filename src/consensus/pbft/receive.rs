@@ -6,8 +6,8 @@ use crate::consensus::blocks::{PartTaken, Verdict};
 use crate::consensus::tally::Counted;
 use crate::consensus::{Accusation, BlockVerdict, Effect, Effects, Reaction, RoundNote};
 use crate::types::{
-    Address, BlockId, CommitSig, ExtendedCommit, Height, JournalMessage, JournalRecord, Part, Proposal, Round, Source,
-    Step, VOTE_EXTENSION_SENT_MAX, Vote, VoteKind,
+    Address, BlockId, CommitSig, ExtendedCommit, Height, JournalMessage, JournalRecord, Misconduct, Part, Proposal,
+    Round, Source, Step, VOTE_EXTENSION_SENT_MAX, Vote, VoteKind,
 };
 
 /// Votes of this many views below ours still count: a decision there is a decision. Older ones come as a commit.
@@ -44,10 +44,11 @@ impl Pbft {
         let state = &mut self.current;
         match state.proposals.get(&round) {
             Some(first) if first.block_id == proposal.block_id => return Reaction::Ignored("proposal seen before"),
-            Some(_) => {
+            Some(first) => {
                 // §4.2: only the first one for a view and sequence number is accepted.
-                out.push(Effect::Note(RoundNote::ConflictingProposal { height, round }));
                 if !state.conflicting.contains(&round) {
+                    let misconduct = Misconduct::two_proposals(by, first, &proposal);
+                    out.extend(misconduct.map(|it| Effect::Note(RoundNote::Misconduct(Box::new(it)))));
                     state.conflicting.push(round);
                 }
                 return Reaction::Ignored("a second proposal for this view");

@@ -6,8 +6,8 @@ use super::{Leader, Raft, Role, election};
 use crate::consensus::blocks::PartTaken;
 use crate::consensus::{Effect, Effects, Now, RECENT_BLOCKS_MAX, Reaction, RoundNote};
 use crate::types::{
-    Address, ExtendedCommit, Height, JournalMessage, JournalRecord, NodeId, Part, Proposal, RaftStatement, Round,
-    Source, Step,
+    Address, ExtendedCommit, Height, JournalMessage, JournalRecord, Misconduct, NodeId, Part, Proposal, RaftStatement,
+    Round, Source, Step,
 };
 
 /// A peer this many heights ahead is not just quicker: if nobody hands us its blocks soon, they must be fetched.
@@ -186,8 +186,9 @@ impl Raft {
                 self.repeat_ack(out);
                 return Reaction::Ignored("entry seen before");
             }
-            Some(_) => {
-                out.push(Effect::Note(RoundNote::ConflictingProposal { height, round }));
+            Some(first) => {
+                let misconduct = Misconduct::two_proposals(by, first, &proposal).map(Box::new);
+                out.extend(misconduct.map(|it| Effect::Note(RoundNote::Misconduct(it))));
                 return Reaction::Ignored("a second entry of one term");
             }
             None => {}

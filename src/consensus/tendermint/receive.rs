@@ -7,7 +7,7 @@ use crate::consensus::blocks::{PartTaken, Verdict};
 use crate::consensus::tally::Counted;
 use crate::consensus::{Accusation, BlockVerdict, Effect, Effects, Now, Reaction, RoundNote, Start};
 use crate::types::{
-    BlockId, Height, JournalMessage, JournalRecord, Part, Proposal, Round, Source, Step, TimerId,
+    BlockId, Height, JournalMessage, JournalRecord, Misconduct, Part, Proposal, Round, Source, Step, TimerId,
     VOTE_EXTENSION_SENT_MAX, Vote, VoteKind,
 };
 
@@ -26,8 +26,9 @@ impl Tendermint {
         if let Err(reaction) = self.of_this_height(proposal.height, out) {
             return reaction;
         }
+        let by = self.proposer(proposal.round).map(|proposer| proposer.address);
         let state = &mut self.current;
-        let (height, round) = (proposal.height, proposal.round);
+        let round = proposal.round;
         if round < state.round || round > state.round.next() {
             return Reaction::Ignored("proposal of another round");
         }
@@ -42,7 +43,8 @@ impl Tendermint {
             Some(first) if *first == proposal => return Reaction::Ignored("proposal seen before"),
             Some(first) if (first.block_id, first.pol_round) != (proposal.block_id, proposal.pol_round) => {
                 // Evidence of this kind cannot be put on a CometBFT chain; people should know.
-                out.push(Effect::Note(RoundNote::ConflictingProposal { height, round }));
+                let misconduct = by.and_then(|by| Misconduct::two_proposals(by, first, &proposal)).map(Box::new);
+                out.extend(misconduct.map(|it| Effect::Note(RoundNote::Misconduct(it))));
                 return Reaction::Ignored("a second proposal for this round");
             }
             Some(_) => return Reaction::Ignored("the same proposal, signed again"),

@@ -2,10 +2,10 @@
 
 use super::puppets::{address, block, commit_of, node_id, now_at, primary, proposal_of, set_of, sign, start, vote_of};
 use crate::consensus::pbft::Pbft;
-use crate::consensus::{BlockVerdict, Direct, Effect, Input, Protocol, Reaction, Start, Tick};
+use crate::consensus::{BlockVerdict, Direct, Effect, Input, Protocol, Reaction, RoundNote, Start, Tick};
 use crate::crypto::Verified;
 use crate::types::{
-    BlockId, CandidateBlock, Height, JournalRecord, PbftStatement, Round, SignRequest, Source, Statement,
+    BlockId, CandidateBlock, Height, JournalRecord, Misconduct, PbftStatement, Round, SignRequest, Source, Statement,
     StatementBody, ValidatorSet, VoteKind,
 };
 use std::collections::VecDeque;
@@ -24,6 +24,8 @@ pub(super) struct Story {
     said: Vec<String>,
     /// The statements that left, newest last.
     pub(super) stated: Vec<Statement>,
+    /// What was noted as provably wrong.
+    pub(super) misconduct: Vec<Misconduct>,
 }
 
 impl Story {
@@ -48,6 +50,7 @@ impl Story {
             to_sign: VecDeque::new(),
             said: Vec::new(),
             stated: Vec::new(),
+            misconduct: Vec::new(),
         };
         story.record(out);
         story
@@ -68,6 +71,7 @@ impl Story {
                     self.journal.push(record);
                 }
                 Effect::WakeAt(at) => self.wake_at = at,
+                Effect::Note(RoundNote::Misconduct(misconduct)) => self.misconduct.push(*misconduct),
                 Effect::Note(_) => {}
                 Effect::Sign(request) => {
                     self.said.push(format!("sign {}", request_words(&request)));

@@ -1,12 +1,13 @@
 //! View changes, claim by claim: §4.4 and §4.5, and why a view belongs to one validator set.
 
 use super::puppets::{
-    VIEW_TIMEOUT, address, block, certificate_of, commit_of, new_view_of, primary, set_of, start, view_change_of,
+    VIEW_TIMEOUT, address, block, certificate_of, commit_of, new_view_of, primary, proposal_of, set_of, start,
+    view_change_of,
 };
 use super::story::{Story, at};
 use crate::consensus::{BlockVerdict, Direct, EmptyBlocks, Input, Reaction};
 use crate::crypto::Verified;
-use crate::types::{Round, Statement};
+use crate::types::{DirectMessage, Misconduct, Round, Rule, Statement};
 use std::sync::Arc;
 
 fn changes(people: &[usize], view: u32) -> Vec<Statement> {
@@ -114,6 +115,9 @@ fn s4_4_backups_recompute_the_new_view_and_refuse_one_that_does_not_follow() {
         story.quietly();
         let reaction = story.state(new_view_of(leader, (1, 1), statements, chosen));
         assert!(matches!(reaction, Reaction::PeerFault(_)), "number {number}: {reaction:?}");
+        let wrong = &story.misconduct[0];
+        assert_eq!((wrong.rule, wrong.by, wrong.round), (Rule::NewViewFollows, address(leader), Round::new(1)));
+        assert!(matches!(&wrong.messages[..], [DirectMessage::Statement(it)] if it.by == address(leader)));
         // Only the primary can have signed it: its view is not waited for.
         assert_eq!(story.machine.round(), Round::new(2), "number {number}");
     }
@@ -204,6 +208,14 @@ fn s4_4_two_pre_prepares_of_one_view_start_a_view_change_at_once() {
     story.quietly();
     story.pre_prepare(0, &block(1, "B"));
     story.expect(&["sign view-change 1"]);
+    // Both are kept as proof, once however often they are told.
+    for tag in ["B", "C", "A"] {
+        story.pre_prepare(0, &block(1, tag));
+    }
+    let leader = address(primary(&story.set, 0));
+    let said = ["A", "B"].map(|tag| proposal_of(1, 0, block(1, tag).id()));
+    let proof = Misconduct::two_proposals(leader, &said[0], &said[1]).expect("two blocks in one view");
+    assert_eq!(story.misconduct, [proof]);
 }
 
 #[test]

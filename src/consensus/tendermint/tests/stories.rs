@@ -5,7 +5,8 @@ use crate::consensus::tendermint::Message;
 use crate::consensus::{EmptyBlocks, Input, Reaction, RoundNote, Tick};
 use crate::crypto::Verified;
 use crate::types::{
-    AbciParams, ConsensusParams, ExtendedCommit, Height, Round, Source, Step, Tx, VOTE_EXTENSION_SENT_MAX, VoteKind,
+    AbciParams, ConsensusParams, ExtendedCommit, Height, Round, Rule, Source, Step, Tx, VOTE_EXTENSION_SENT_MAX,
+    VoteKind,
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -294,7 +295,9 @@ fn an_equivocating_proposer_cannot_keep_us_from_the_block_the_others_prevoted() 
     story.signed();
     story.quietly();
     assert!(matches!(story.proposal(0, None, &a), Reaction::Ignored(_)));
-    assert!(story.notes.iter().any(|note| matches!(note, RoundNote::ConflictingProposal { .. })));
+    assert!(story.notes.iter().any(
+        |note| matches!(note, RoundNote::Misconduct(it) if it.rule == Rule::OneProposal && it.messages.len() == 2)
+    ));
     story.prevotes(&others, 0, Some(&a));
     story.expect(&["timer PrevoteWait 0 1000ms"]);
     story.parts(0, &a);
