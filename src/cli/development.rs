@@ -23,7 +23,7 @@ use std::time::SystemTime;
 use tokio::net::TcpListener;
 
 /// Directory of development homes below `~/.quorate`.
-const FOLDER: &str = "dev";
+pub(super) const FOLDER: &str = "dev";
 const REMARK: &str =
     "development only: no access control, keys unprotected in the home, nobody checked who the peers are";
 const EXAMPLE: &str = "quorate --node-id node-1 --port 8080";

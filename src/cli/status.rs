@@ -2,6 +2,7 @@
 
 use super::CliError;
 use super::args::{Common, StatusArgs};
+use super::development::FOLDER;
 use super::error::Exit;
 use super::http::{AskError, ask};
 use super::output::{Output, Reader, human_bytes, human_seconds, plain};
@@ -10,11 +11,14 @@ use crate::config::{Address, Config, Home, HomeLock, RunFile};
 use crate::types::Time;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
+use std::fs;
 use std::time::SystemTime;
 
 /// Where CometBFT's nodes serve RPC unless told otherwise.
 const DEFAULT_RPC: &str = "tcp://127.0.0.1:26657";
 
+/// Development homes looked into for a node that runs.
+const HOMES_LOOKED_AT_MAX: usize = 256;
 /// Longest line about who leads, in characters.
 const LEAD_SHOWN_MAX: usize = 200;
 
@@ -235,13 +239,38 @@ pub(super) fn nobody_there(
     }
     let crashed = run_file.map(|run| format!("process {} stopped without saying so; ", run.pid)).unwrap_or_default();
     let what = format!("no node runs on {shown}\n  why: {crashed}nothing answers at {asked}");
+    if let Some(development) = development_home(home) {
+        let shown = development.path().display();
+        return CliError::failed(format!("{what}; a development node runs on {shown}"), format!("add --home {shown}"));
+    }
     let next = if home.config_file().exists() { "start" } else { "init" };
     CliError::failed(what, format!("quorate {next} --home {shown}"))
+}
+
+/// A node of the form without a command that runs below this home.
+fn development_home(home: &Home) -> Option<Home> {
+    let entries = fs::read_dir(home.path().join(FOLDER)).ok()?;
+    let mut homes: Vec<_> = entries.take(HOMES_LOOKED_AT_MAX).flatten().map(|entry| entry.path()).collect();
+    homes.sort();
+    homes.into_iter().map(Home::new).find(HomeLock::is_taken)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_asks_for_a_node_where_only_a_development_node_runs_is_led_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path());
+        let out = Output::new(Reader::Person, Box::new(std::io::sink()));
+        let text = || nobody_there(&home, None, &[], &out).text;
+        assert!(text().ends_with(&format!("next: quorate init --home {}", home.path().display())));
+        let [_, second] = ["node-1", "node-2"].map(|name| Home::new(home.path().join(FOLDER).join(name)));
+        second.create().unwrap();
+        let _lock = HomeLock::take(&second).unwrap();
+        assert!(text().ends_with(&format!("next: add --home {}", second.path().display())), "{}", text());
+    }
 
     fn answers() -> Answers {
         Answers {

@@ -210,11 +210,11 @@ fn a_wrong_list_ends_its_own_node_alone_and_a_port_in_use_is_refused_with_the_re
     for node in [&first, &second, &third] {
         node.wait_for("ready  ");
     }
-    drop((first, second, third));
-    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, ports[0])).unwrap();
-    let mut node = terminals.start(0);
+    let alone = Terminals::new(1, "raft");
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, alone.ports[0])).unwrap();
+    let mut node = alone.start(0);
     assert_eq!(node.end().code(), Some(1));
-    assert!(node.stderr().contains("127.0.0.1:") && node.stderr().contains("next: "), "{}", node.stderr());
+    assert!(node.stderr().contains("cannot listen on 127.0.0.1:") && node.stderr().contains("choose another --port"));
     drop(taken);
 }
 
