@@ -21,4 +21,4 @@ pub use dice::Dice;
 pub use net::{Net, Packet};
 pub use plan::{Conduct, Fault, Level, Lie, Misfortune, NodeNr, NodePlan, Plan, Unsynced, Weather, Wishes};
 pub use trace::Trace;
-pub use watch::{AppCall, Checker, End, Outcome, Scene, Seen, Violation, Watch, What, Word};
+pub use watch::{AppCall, Checker, End, Outcome, Scene, Seen, Violation, Watch, What, Word, tx_bytes, tx_number};

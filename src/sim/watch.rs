@@ -130,7 +130,7 @@ pub enum What<'a> {
         /// Who decides the height after the next.
         next_validators: &'a Arc<ValidatorSet>,
     },
-    /// A client gave a transaction to this node.
+    /// A client gave a transaction to this node: its bytes are [`super::tx_bytes`] of its number.
     Submitted {
         /// Its number.
         tx: u64,
@@ -213,6 +213,17 @@ pub enum AppCall {
     Query,
     /// One of the snapshot calls.
     Snapshot,
+}
+
+/// The transaction with this number: text an application of keys and values takes, too.
+pub fn tx_bytes(number: u64) -> Bytes {
+    Bytes::from(format!("{number}=tx"))
+}
+
+/// The number of a transaction; none of one that has none. It stands before the first `=`.
+pub fn tx_number(bytes: &[u8]) -> Option<u64> {
+    let digits = bytes.split(|byte| *byte == b'=').next()?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// What does not change during a run.

@@ -1,0 +1,380 @@
+//! Certificates: every commit is of distinct members of the set of its height with enough power, each for that block, and
+//! the honest ones among them really signed that. The same for PBFT's prepared certificates and NEW-VIEWs, whose choice
+//! is computed anew (Castro and Liskov, OSDI '99, §4.4).
+
+use super::book::{Found, PerNode, Place, Sets, Share, Signatures, printed, whole};
+use crate::sim::{Checker, Scene, Seen, What, Word};
+use crate::types::{
+    Address, BlockId, CommitSig, ExtendedCommit, Height, PbftStatement, PreparedCertificate, Round, Statement,
+    StatementBody, ValidatorSet, VoteKind,
+};
+
+/// Who decides which height, and what each honest key signed.
+#[derive(Debug, Default)]
+pub struct Certificates {
+    sets: Sets,
+    signed: PerNode<Signatures>,
+    /// The commit that was found good last: the same one is said to everybody.
+    good: Option<ExtendedCommit>,
+}
+
+impl Checker for Certificates {
+    fn name(&self) -> &'static str {
+        "certificates"
+    }
+
+    fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
+        if !scene.is_honest(seen.node) {
+            return Ok(());
+        }
+        match seen.what {
+            What::Began { .. } => self.sets.see(scene, seen),
+            What::Signed(Word::Statement(statement)) => return self.statement(scene, statement),
+            What::Signed(word) => {
+                if let Some((place, print)) = printed(&word) {
+                    self.signed.of(seen.node).push(place, print);
+                }
+            }
+            What::Decided { block, commit } => {
+                if commit.block_id != block.id() {
+                    return Err(format!("a block was decided by the commit of another one, {:?}", commit.block_id));
+                }
+                return self.commit(scene, commit);
+            }
+            What::Said { word: Word::Commit(commit), .. } | What::Heard { word: Word::Commit(commit), .. } => {
+                return self.commit(scene, commit);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Certificates {
+    fn commit(&mut self, scene: &Scene, commit: &ExtendedCommit) -> Result<(), String> {
+        let at = (commit.height, commit.round);
+        if self.good.as_ref().is_some_and(|good| (good.height, good.round) == at && good == commit) {
+            return Ok(());
+        }
+        let Some(set) = self.sets.at(scene, commit.height) else { return Ok(()) };
+        let members = set.members();
+        if commit.signatures.len() != members.len() {
+            return Err(format!("a commit of {} entries for {} members", commit.signatures.len(), members.len()));
+        }
+        let mut power = 0;
+        for (member, entry) in members.iter().zip(&commit.signatures) {
+            let (part, block) = match &entry.sig {
+                CommitSig::Absent => continue,
+                CommitSig::Commit(part) => (part, Some(commit.block_id)),
+                CommitSig::Nil(part) => (part, None),
+            };
+            if part.validator_address != member.address {
+                return Err(format!("a commit with {} in the place of {}", part.validator_address, member.address));
+            }
+            let place = Place { height: commit.height, round: commit.round, step: 3 };
+            self.vouch(scene, &member.address, place, block)?;
+            power += if block.is_some() { member.power.get() } else { 0 };
+        }
+        let whole = whole(set);
+        if !Share::of(scene.plan.algorithm).is_in(power, whole) {
+            return Err(format!("height {} is committed by {power} of {whole}", commit.height));
+        }
+        self.good = Some(commit.clone());
+        Ok(())
+    }
+
+    /// An honest key that stands in a certificate signed what it stands for.
+    fn vouch(&self, scene: &Scene, by: &Address, place: Place, block: Option<BlockId>) -> Result<(), String> {
+        let Some(author) = scene.node_of(by).filter(|author| scene.is_honest(*author)) else { return Ok(()) };
+        match self.signed.get(author).map_or(Found::Nothing, |signed| signed.at(place)) {
+            Found::This(print) if print.block == block => Ok(()),
+            Found::Forgotten => Ok(()),
+            Found::This(_) | Found::Nothing => {
+                Err(format!("a certificate claims that node {} signed {block:?} at {place:?}", author.0))
+            }
+        }
+    }
+
+    /// What an honest replica of PBFT states with proofs in it.
+    fn statement(&mut self, scene: &Scene, statement: &Statement) -> Result<(), String> {
+        let StatementBody::Pbft(body) = &statement.body else { return Ok(()) };
+        match &**body {
+            PbftStatement::ViewChange { view, height, checkpoint, prepared } => {
+                let change = Change { height: *height, view: *view, checkpoint, prepared };
+                self.change(scene, &change, *height)
+            }
+            PbftStatement::NewView { view, height, view_changes, chosen } => {
+                self.new_view(scene, (*view, *height), view_changes, *chosen)
+            }
+            PbftStatement::Status { .. } => Ok(()),
+        }
+    }
+
+    /// §4.3, §4.4: at its height a VIEW-CHANGE proves the stable checkpoint, and what it says was prepared.
+    fn change(&mut self, scene: &Scene, change: &Change<'_>, height: Height) -> Result<(), String> {
+        if change.height < height {
+            return Ok(());
+        }
+        match change.checkpoint {
+            Some(commit) if commit.height.next() == height => self.commit(scene, commit)?,
+            None if height == scene.initial_height => {}
+            _ => return Err(format!("a VIEW-CHANGE at height {height} without the commit of the height before")),
+        }
+        change.prepared.as_ref().map_or(Ok(()), |prepared| self.prepared(scene, prepared, change))
+    }
+
+    /// §4.2, the predicate prepared.
+    fn prepared(&self, scene: &Scene, prepared: &PreparedCertificate, change: &Change<'_>) -> Result<(), String> {
+        let PreparedCertificate { height, view, block_id, prepares } = prepared;
+        if *height != change.height || *view >= change.view {
+            return Err(format!("prepared at {height} in view {view}, in a VIEW-CHANGE for {:?}", change.view));
+        }
+        let Some(set) = self.sets.at(scene, *height) else { return Ok(()) };
+        let mut power = 0;
+        for (nr, vote) in prepares.iter().enumerate() {
+            let at = (vote.kind, vote.height, vote.round, vote.block_id);
+            if at != (VoteKind::Prevote, *height, *view, Some(*block_id)) {
+                return Err(format!("a prepared certificate with a vote for something else: {vote:?}"));
+            }
+            if prepares[..nr].iter().any(|other| other.validator_address == vote.validator_address) {
+                return Err(format!("a prepared certificate that counts {} twice", vote.validator_address));
+            }
+            power += power_of_member(set, &vote.validator_address)?;
+            let place = Place { height: *height, round: *view, step: 2 };
+            self.vouch(scene, &vote.validator_address, place, vote.block_id)?;
+        }
+        if !Share::TwoThirds.is_in(power, whole(set)) {
+            return Err(format!("a prepared certificate of {power} of {}", whole(set)));
+        }
+        Ok(())
+    }
+
+    /// §4.4: a NEW-VIEW follows from VIEW-CHANGEs of more than two thirds, and chooses what was prepared in the highest
+    /// view, if anything was.
+    fn new_view(
+        &mut self,
+        scene: &Scene,
+        (view, height): (Round, Height),
+        statements: &[Statement],
+        chosen: Option<BlockId>,
+    ) -> Result<(), String> {
+        let Some(set) = self.sets.at(scene, height).cloned() else { return Ok(()) };
+        let (mut power, mut highest, mut at_height) = (0, None, false);
+        for (nr, statement) in statements.iter().enumerate() {
+            let Some(change) = opened(statement).filter(|change| change.view == view) else {
+                return Err(format!("a NEW-VIEW for {view} with {statement:?}"));
+            };
+            if statements[..nr].iter().any(|other| other.by == statement.by) {
+                return Err(format!("a NEW-VIEW that counts {} twice", statement.by));
+            }
+            if change.height > height {
+                return Err(format!("a NEW-VIEW at height {height} with a VIEW-CHANGE at {}", change.height));
+            }
+            power += power_of_member(&set, &statement.by)?;
+            at_height |= change.height == height;
+            self.change(scene, &change, height)?;
+            if let (true, Some(prepared)) = (change.height == height, change.prepared)
+                && highest.is_none_or(|(best, _)| best < prepared.view)
+            {
+                highest = Some((prepared.view, prepared.block_id));
+            }
+        }
+        if !at_height || !Share::TwoThirds.is_in(power, whole(&set)) {
+            return Err(format!("a NEW-VIEW on VIEW-CHANGEs of {power} of {}", whole(&set)));
+        }
+        if chosen != highest.map(|(_, block)| block) {
+            return Err(format!("a NEW-VIEW that chooses {chosen:?}, and {highest:?} was prepared"));
+        }
+        Ok(())
+    }
+}
+
+/// A VIEW-CHANGE, opened.
+struct Change<'a> {
+    height: Height,
+    view: Round,
+    checkpoint: &'a Option<ExtendedCommit>,
+    prepared: &'a Option<PreparedCertificate>,
+}
+
+fn opened(statement: &Statement) -> Option<Change<'_>> {
+    let StatementBody::Pbft(body) = &statement.body else { return None };
+    match &**body {
+        PbftStatement::ViewChange { view, height, checkpoint, prepared } => {
+            Some(Change { height: *height, view: *view, checkpoint, prepared })
+        }
+        _ => None,
+    }
+}
+
+fn power_of_member(set: &ValidatorSet, address: &Address) -> Result<u64, String> {
+    let member = set.members().iter().find(|member| member.address == *address);
+    member.map(|member| member.power.get()).ok_or_else(|| format!("a certificate with {address}, who is no member"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::story::{Stage, block, commit, pbft, precommit, prevote};
+    use super::*;
+    use crate::sim::NodeNr;
+    use crate::types::Algorithm;
+
+    fn stage(algorithm: Algorithm) -> Stage<Certificates> {
+        let mut stage = Stage::of(algorithm, 4, Certificates::default());
+        stage.begin(0, 1);
+        stage
+    }
+
+    /// These nodes precommit block `a` at height 1 in round 0.
+    fn committed(algorithm: Algorithm, nodes: &[u8]) -> (Stage<Certificates>, ExtendedCommit) {
+        let mut stage = stage(algorithm);
+        let scene = stage.scene.clone();
+        let id = block(1, "a").id();
+        nodes.iter().for_each(|node| stage.signs(*node, &precommit(&scene, *node, (1, 0), Some(id))));
+        let commit = commit(&scene, 1, 0, id, nodes);
+        (stage, commit)
+    }
+
+    fn heard(commit: &ExtendedCommit) -> What<'_> {
+        What::Heard { from: NodeNr(1), word: Word::Commit(commit) }
+    }
+
+    #[test]
+    fn three_of_four_are_a_commit_in_all_protocols_and_two_in_none() {
+        for algorithm in Algorithm::ALL {
+            let (mut stage, commit) = committed(algorithm, &[0, 1, 2]);
+            stage.fine(0, What::Decided { block: &block(1, "a"), commit: &commit });
+            let (mut stage, commit) = committed(algorithm, &[0, 1]);
+            assert!(stage.wrong(0, heard(&commit)).contains("2 of 4"));
+        }
+    }
+
+    #[test]
+    fn half_of_the_power_and_one_are_enough_for_raft_alone() {
+        for algorithm in Algorithm::ALL {
+            let mut stage = Stage::of(algorithm, 5, Certificates::default());
+            stage.begin(0, 1);
+            let (scene, id) = (stage.scene.clone(), block(1, "a").id());
+            [0, 1, 2].iter().for_each(|node| stage.signs(*node, &precommit(&scene, *node, (1, 0), Some(id))));
+            let commit = commit(&scene, 1, 0, id, &[0, 1, 2]);
+            assert_eq!(stage.see(0, heard(&commit)).is_ok(), algorithm == Algorithm::Raft);
+        }
+    }
+
+    #[test]
+    fn a_commit_with_a_vote_nobody_gave_is_caught() {
+        let (mut stage, _) = committed(Algorithm::Tendermint, &[0, 1]);
+        let commit = commit(&stage.scene, 1, 0, block(1, "a").id(), &[0, 1, 2]);
+        assert!(stage.wrong(0, heard(&commit)).contains("node 2 signed"));
+    }
+
+    #[test]
+    fn votes_for_another_block_and_for_another_round_do_not_count() {
+        let (mut stage, _) = committed(Algorithm::Tendermint, &[0, 1, 2]);
+        let other = commit(&stage.scene, 1, 0, block(1, "b").id(), &[0, 1, 2]);
+        stage.wrong(0, heard(&other));
+        let later = commit(&stage.scene, 1, 1, block(1, "a").id(), &[0, 1, 2]);
+        stage.wrong(0, heard(&later));
+    }
+
+    #[test]
+    fn nil_votes_do_not_count_and_members_stand_in_their_places() {
+        let (mut stage, mut commit) = committed(Algorithm::Tendermint, &[0, 1, 2]);
+        let signed = commit.signatures.iter_mut().find(|entry| entry.sig.signed().is_some()).expect("one");
+        let part = signed.sig.signed().expect("it is").clone();
+        signed.sig = CommitSig::Nil(part);
+        stage.wrong(0, heard(&commit));
+        let (mut stage, mut commit) = committed(Algorithm::Tendermint, &[0, 1, 2]);
+        commit.signatures.swap(0, 1);
+        commit.signatures.swap(2, 3);
+        stage.wrong(0, heard(&commit));
+        commit.signatures.pop();
+        assert!(stage.wrong(0, heard(&commit)).contains("entries"));
+    }
+
+    #[test]
+    fn a_block_decided_by_the_commit_of_another_is_caught() {
+        let (mut stage, commit) = committed(Algorithm::Tendermint, &[0, 1, 2]);
+        stage.wrong(0, What::Decided { block: &block(1, "b"), commit: &commit });
+    }
+
+    fn prepared(scene: &Scene, view: u32, tag: &str, nodes: &[u8]) -> PreparedCertificate {
+        let block_id = block(1, tag).id();
+        let prepares = nodes.iter().map(|node| prevote(scene, *node, (1, view), Some(block_id))).collect();
+        PreparedCertificate { height: Height::new(1), view: Round::new(view), block_id, prepares }
+    }
+
+    fn change(scene: &Scene, node: u8, view: u32, prepared: Option<PreparedCertificate>) -> Statement {
+        let (view, height) = (Round::new(view), Height::new(1));
+        pbft(scene, node, PbftStatement::ViewChange { view, height, checkpoint: None, prepared })
+    }
+
+    /// Nodes 0 to 2 prepared block `a` in view 0, and 0 to 2 block `b` in view 1.
+    fn pbft_stage() -> Stage<Certificates> {
+        let mut stage = stage(Algorithm::Pbft);
+        let scene = stage.scene.clone();
+        for (view, tag) in [(0, "a"), (1, "b")] {
+            let id = block(1, tag).id();
+            (0..3).for_each(|node| stage.signs(node, &prevote(&scene, node, (1, view), Some(id))));
+        }
+        stage
+    }
+
+    #[test]
+    fn a_view_change_with_a_certificate_is_fine_and_broken_certificates_are_caught() {
+        let mut stage = pbft_stage();
+        let scene = stage.scene.clone();
+        let good = prepared(&scene, 0, "a", &[0, 1, 2]);
+        stage.fine(0, What::Signed(Word::Statement(&change(&scene, 0, 1, Some(good.clone())))));
+        let few = prepared(&scene, 0, "a", &[0, 1]);
+        let twice = prepared(&scene, 0, "a", &[0, 1, 1]);
+        let forged = prepared(&scene, 0, "a", &[0, 1, 3]);
+        let mut mixed = good.clone();
+        mixed.prepares[1].round = Round::new(1);
+        for bad in [few, twice, forged, mixed] {
+            stage.wrong(0, What::Signed(Word::Statement(&change(&scene, 0, 1, Some(bad)))));
+        }
+        let not_below = change(&scene, 0, 0, Some(good));
+        stage.wrong(0, What::Signed(Word::Statement(&not_below)));
+    }
+
+    fn new_view(scene: &Scene, view_changes: Vec<Statement>, chosen: Option<&str>) -> Statement {
+        let chosen = chosen.map(|tag| block(1, tag).id());
+        let (view, height) = (Round::new(2), Height::new(1));
+        pbft(scene, 2, PbftStatement::NewView { view, height, view_changes, chosen })
+    }
+
+    #[test]
+    fn a_new_view_chooses_what_was_prepared_in_the_highest_view() {
+        let mut stage = pbft_stage();
+        let scene = stage.scene.clone();
+        let older = change(&scene, 0, 2, Some(prepared(&scene, 0, "a", &[0, 1, 2])));
+        let newer = change(&scene, 1, 2, Some(prepared(&scene, 1, "b", &[0, 1, 2])));
+        let nothing = change(&scene, 3, 2, None);
+        let all = vec![newer, older, nothing.clone()];
+        stage.fine(2, What::Signed(Word::Statement(&new_view(&scene, all.clone(), Some("b")))));
+        for chosen in [Some("a"), None] {
+            let why = stage.wrong(2, What::Signed(Word::Statement(&new_view(&scene, all.clone(), chosen))));
+            assert!(why.contains("chooses"), "{why}");
+        }
+        let few = all[..2].to_vec();
+        assert!(stage.wrong(2, What::Signed(Word::Statement(&new_view(&scene, few, Some("b"))))).contains("2 of 4"));
+        let twice = vec![nothing.clone(), nothing.clone(), nothing];
+        assert!(stage.wrong(2, What::Signed(Word::Statement(&new_view(&scene, twice, None)))).contains("twice"));
+    }
+
+    #[test]
+    fn a_view_change_above_the_first_height_needs_the_commit_below_it() {
+        let mut stage = pbft_stage();
+        let scene = stage.scene.clone();
+        let leaves = |checkpoint| {
+            let (view, height) = (Round::new(2), Height::new(2));
+            pbft(&scene, 0, PbftStatement::ViewChange { view, height, checkpoint, prepared: None })
+        };
+        let id = block(1, "b").id();
+        (0..3).for_each(|node| stage.signs(node, &precommit(&scene, node, (1, 1), Some(id))));
+        stage.fine(0, What::Signed(Word::Statement(&leaves(Some(commit(&scene, 1, 1, id, &[0, 1, 2]))))));
+        stage.wrong(0, What::Signed(Word::Statement(&leaves(None))));
+        stage.wrong(0, What::Signed(Word::Statement(&leaves(Some(commit(&scene, 1, 1, id, &[0, 1]))))));
+    }
+}

@@ -1,0 +1,307 @@
+//! One signature: an honest key never signs two different things for one height, round and step, over all lives, and
+//! never goes back; what is heard of it was signed by it; its terms and views only go up, and in each it gives one vote.
+
+use super::book::{Found, PerNode, Print, Signatures, printed};
+use crate::sim::{Checker, NodeNr, Scene, Seen, What, Word};
+use crate::types::{Address, Election, Height, PbftStatement, RaftStatement, Round, Statement, StatementBody, Vote};
+
+/// What each key signed.
+#[derive(Debug, Default)]
+pub struct OneSignature {
+    nodes: PerNode<Key>,
+}
+
+#[derive(Debug, Default)]
+struct Key {
+    life: u32,
+    signatures: Signatures,
+    /// The highest term or view it stated. Nothing below it is signed any more.
+    standing: Round,
+    /// Raft: the newest term it voted in, and for whom (§5.2).
+    voted: Option<(Round, Address)>,
+    /// PBFT: its newest NEW-VIEW. A primary that lost one in a crash may make another one (docs/protocol/pbft.md).
+    new_view: Option<(u32, Round, Height)>,
+}
+
+impl Checker for OneSignature {
+    fn name(&self) -> &'static str {
+        "one_signature"
+    }
+
+    fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
+        if !scene.is_honest(seen.node) {
+            return Ok(());
+        }
+        match seen.what {
+            What::Signed(Word::Statement(statement)) => self.nodes.of(seen.node).state(statement),
+            What::Signed(word) => self.nodes.of(seen.node).sign(&word),
+            What::Said { word: Word::Vote(vote), .. } => self.trace(scene, vote),
+            What::Heard { word: Word::Vote(vote), .. } => self.trace(scene, vote),
+            What::Said { word, .. } => self.said(seen.node, &word),
+            What::Started { life } => {
+                self.nodes.of(seen.node).life = life;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl OneSignature {
+    /// A vote on the wire that is said to be an honest node's: it signed it, and nothing else at that place. Whoever
+    /// says it; relays do not lie about what is signed, and liars cannot.
+    fn trace(&self, scene: &Scene, vote: &Vote) -> Result<(), String> {
+        let Some(author) = scene.node_of(&vote.validator_address).filter(|author| scene.is_honest(*author)) else {
+            return Ok(());
+        };
+        let Some((place, print)) = printed(&Word::Vote(vote)) else { return Ok(()) };
+        self.compare(author, self.nodes.get(author).map_or(Found::Nothing, |key| key.signatures.at(place)), print, vote)
+    }
+
+    fn compare(&self, author: NodeNr, found: Found, print: Print, vote: &Vote) -> Result<(), String> {
+        match found {
+            Found::This(signed) if signed != print => {
+                Err(format!("node {} signed {signed:?}, and on the wire is {vote:?}", author.0))
+            }
+            Found::Nothing => Err(format!("on the wire is a vote that node {} never signed: {vote:?}", author.0)),
+            Found::This(_) | Found::Forgotten => Ok(()),
+        }
+    }
+
+    /// A proposal said by one who signed one there is that one. Tendermint's relays say those of others, too.
+    fn said(&self, node: NodeNr, word: &Word<'_>) -> Result<(), String> {
+        let Some((place, print)) = printed(word) else { return Ok(()) };
+        match self.nodes.get(node).map(|key| key.signatures.at(place)) {
+            Some(Found::This(signed)) if signed != print => Err(format!("it signed {signed:?}, and says {word:?}")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Key {
+    /// A signature of the guarded kind.
+    fn sign(&mut self, word: &Word<'_>) -> Result<(), String> {
+        let Some((place, print)) = printed(word) else { return Ok(()) };
+        if place.round < self.standing {
+            return Err(format!("it left for term or view {}, and signs {word:?}", self.standing));
+        }
+        match self.signatures.last() {
+            Some((last, _)) if place < *last => {
+                return Err(format!("it signed at {last:?} before, and signs {word:?}"));
+            }
+            Some((last, signed)) if place == *last => {
+                let again = *signed == print;
+                return if again { Ok(()) } else { Err(format!("it signed {signed:?} before, and signs {word:?}")) };
+            }
+            _ => {}
+        }
+        self.signatures.push(place, print);
+        Ok(())
+    }
+
+    fn state(&mut self, statement: &Statement) -> Result<(), String> {
+        let standing = match &statement.body {
+            StatementBody::Raft(body) => self.state_raft(statement.by, body)?,
+            StatementBody::Pbft(body) => Some(self.state_pbft(body)?),
+        };
+        if let Some(standing) = standing {
+            if standing < self.standing {
+                return Err(format!("it was in term or view {} before, and states {statement:?}", self.standing));
+            }
+            self.standing = standing;
+        }
+        Ok(())
+    }
+
+    /// The term the statement shows its author in; none for a pre-vote, which changes none, and for reads.
+    fn state_raft(&mut self, own: Address, body: &RaftStatement) -> Result<Option<Round>, String> {
+        match *body {
+            RaftStatement::RequestVote { election: Election::PreVote, .. } => Ok(None),
+            RaftStatement::RequestVote { term, .. } => {
+                self.vote(term, own)?;
+                Ok(Some(term))
+            }
+            RaftStatement::Ballot { term, asked, election, candidate, granted, .. } => {
+                if granted && election != Election::PreVote {
+                    self.vote(asked, candidate)?;
+                }
+                Ok(Some(term))
+            }
+            RaftStatement::Heartbeat { term, .. }
+            | RaftStatement::Following { term, .. }
+            | RaftStatement::TimeoutNow { term, .. } => Ok(Some(term)),
+            RaftStatement::ReadIndex { .. } | RaftStatement::ReadAt { .. } => Ok(None),
+        }
+    }
+
+    /// §5.2: one vote a term.
+    fn vote(&mut self, term: Round, candidate: Address) -> Result<(), String> {
+        match self.voted {
+            Some((last, _)) if term < last => Err(format!("it votes in term {term}, and voted in {last} before")),
+            Some((last, first)) if term == last && first != candidate => {
+                Err(format!("in term {term} it votes for {candidate}, and voted for {first} before"))
+            }
+            _ => {
+                self.voted = Some((term, candidate));
+                Ok(())
+            }
+        }
+    }
+
+    fn state_pbft(&mut self, body: &PbftStatement) -> Result<Round, String> {
+        match *body {
+            PbftStatement::NewView { view, height, .. } => {
+                let made = (self.life, view, height);
+                if self.new_view.replace(made) == Some(made) {
+                    return Err(format!("it makes a second NEW-VIEW for view {view} at height {height}"));
+                }
+                Ok(view)
+            }
+            PbftStatement::ViewChange { view, .. } | PbftStatement::Status { view, .. } => Ok(view),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::story::{Stage, block, pbft, precommit, prevote, proposal, raft};
+    use super::*;
+    use crate::types::{Algorithm, LogPosition};
+
+    fn stage(algorithm: Algorithm) -> Stage<OneSignature> {
+        Stage::of(algorithm, 4, OneSignature::default())
+    }
+
+    fn id(tag: &str) -> crate::types::BlockId {
+        block(1, tag).id()
+    }
+
+    fn said(word: Word<'_>) -> What<'_> {
+        What::Said { to: NodeNr(1), word }
+    }
+
+    #[test]
+    fn one_vote_a_step_said_and_signed_again_after_a_crash_is_fine() {
+        let mut stage = stage(Algorithm::Tendermint);
+        let scene = stage.scene.clone();
+        let first = prevote(&scene, 0, (1, 0), Some(id("a")));
+        stage.signs(0, &first);
+        stage.fine(0, said(Word::Vote(&first)));
+        stage.fine(0, What::Started { life: 1 });
+        stage.signs(0, &first);
+        stage.signs(0, &precommit(&scene, 0, (1, 0), None));
+        stage.signs(0, &prevote(&scene, 0, (1, 1), Some(id("b"))));
+        stage.hears_vote(1, 0, &first);
+    }
+
+    #[test]
+    fn two_votes_in_one_step_are_caught_at_the_signer_also_across_a_crash() {
+        let mut stage = stage(Algorithm::Tendermint);
+        let scene = stage.scene.clone();
+        stage.signs(0, &prevote(&scene, 0, (1, 0), Some(id("a"))));
+        stage.fine(0, What::Started { life: 1 });
+        stage.wrong(0, What::Signed(Word::Vote(&prevote(&scene, 0, (1, 0), None))));
+    }
+
+    #[test]
+    fn the_same_vote_with_another_time_or_a_signature_below_the_last_is_caught() {
+        let mut stage = stage(Algorithm::Tendermint);
+        let scene = stage.scene.clone();
+        let mut vote = precommit(&scene, 0, (1, 1), None);
+        stage.signs(0, &vote);
+        vote.timestamp = vote.timestamp.plus(std::time::Duration::from_secs(1));
+        stage.wrong(0, What::Signed(Word::Vote(&vote)));
+        stage.wrong(0, What::Signed(Word::Vote(&prevote(&scene, 0, (1, 1), None))));
+    }
+
+    #[test]
+    fn two_votes_in_one_step_are_caught_on_the_wire_and_so_is_one_never_signed() {
+        let mut stage = stage(Algorithm::Pbft);
+        let scene = stage.scene.clone();
+        let (one, other) = (prevote(&scene, 0, (1, 0), Some(id("a"))), prevote(&scene, 0, (1, 0), Some(id("b"))));
+        stage.signs(0, &one);
+        assert!(stage.wrong(0, said(Word::Vote(&other))).contains("on the wire"));
+        assert!(stage.wrong(2, What::Heard { from: NodeNr(0), word: Word::Vote(&other) }).contains("on the wire"));
+        let never = prevote(&scene, 3, (1, 0), Some(id("a")));
+        assert!(stage.wrong(2, What::Heard { from: NodeNr(3), word: Word::Vote(&never) }).contains("never signed"));
+    }
+
+    #[test]
+    fn another_proposal_said_than_signed_is_caught() {
+        let mut stage = stage(Algorithm::Pbft);
+        stage.proposes(0, &proposal(0, 1, 0, id("a"), None));
+        let other = proposal(0, 1, 0, id("b"), None);
+        stage.wrong(0, said(Word::Proposal { by: None, proposal: &other }));
+        let of_another = proposal(1, 1, 1, id("b"), None);
+        stage.fine(0, said(Word::Proposal { by: None, proposal: &of_another }));
+    }
+
+    #[test]
+    fn liars_may_sign_what_they_like() {
+        let mut stage = stage(Algorithm::Tendermint).with_liar(3);
+        let scene = stage.scene.clone();
+        stage.signs(3, &prevote(&scene, 3, (1, 0), Some(id("a"))));
+        stage.signs(3, &prevote(&scene, 3, (1, 0), None));
+    }
+
+    fn ballot(scene: &Scene, election: Election, asked: u32, candidate: u8) -> Statement {
+        let (asked, candidate) = (Round::new(asked), scene.addresses[usize::from(candidate)]);
+        let height = Height::new(1);
+        raft(scene, 0, RaftStatement::Ballot { term: asked, asked, election, candidate, granted: true, height })
+    }
+
+    #[test]
+    fn one_vote_a_term_is_fine_and_pre_votes_do_not_count() {
+        let mut stage = stage(Algorithm::Raft);
+        let scene = stage.scene.clone();
+        for (election, term, candidate) in [
+            (Election::PreVote, 1, 1),
+            (Election::PreVote, 1, 2),
+            (Election::Vote, 1, 1),
+            (Election::Vote, 1, 1),
+            (Election::Handover, 2, 2),
+        ] {
+            stage.fine(0, What::Signed(Word::Statement(&ballot(&scene, election, term, candidate))));
+        }
+    }
+
+    #[test]
+    fn two_votes_in_one_term_are_caught_also_when_the_first_was_for_itself() {
+        let mut stage = stage(Algorithm::Raft);
+        let scene = stage.scene.clone();
+        stage.fine(0, What::Signed(Word::Statement(&ballot(&scene, Election::Vote, 1, 1))));
+        stage.wrong(0, What::Signed(Word::Statement(&ballot(&scene, Election::Vote, 1, 2))));
+        let last = LogPosition { height: Height::new(1), entry: None };
+        let stands = RaftStatement::RequestVote { term: Round::new(2), election: Election::Vote, last };
+        stage.fine(0, What::Signed(Word::Statement(&raft(&scene, 0, stands))));
+        stage.fine(0, What::Started { life: 1 });
+        stage.wrong(0, What::Signed(Word::Statement(&ballot(&scene, Election::Handover, 2, 1))));
+    }
+
+    #[test]
+    fn a_term_that_goes_back_is_caught() {
+        let mut stage = stage(Algorithm::Raft);
+        let scene = stage.scene.clone();
+        let beat = |term| RaftStatement::Heartbeat { term: Round::new(term), height: Height::new(1), beat: 1 };
+        stage.fine(0, What::Signed(Word::Statement(&raft(&scene, 0, beat(3)))));
+        stage.wrong(0, What::Signed(Word::Statement(&raft(&scene, 0, beat(2)))));
+        stage.wrong(0, What::Signed(Word::Vote(&precommit(&scene, 0, (1, 2), None))));
+        stage.signs(0, &precommit(&scene, 0, (1, 3), None));
+    }
+
+    #[test]
+    fn a_vote_below_a_view_it_left_and_a_second_new_view_are_caught() {
+        let mut stage = stage(Algorithm::Pbft);
+        let scene = stage.scene.clone();
+        let (view, height) = (Round::new(1), Height::new(1));
+        let leaves = PbftStatement::ViewChange { view, height, checkpoint: None, prepared: None };
+        stage.fine(0, What::Signed(Word::Statement(&pbft(&scene, 0, leaves))));
+        assert!(stage.wrong(0, What::Signed(Word::Vote(&prevote(&scene, 0, (1, 0), None)))).contains("it left"));
+        let made = PbftStatement::NewView { view, height, view_changes: Vec::new(), chosen: None };
+        let made = pbft(&scene, 0, made);
+        stage.fine(0, What::Signed(Word::Statement(&made)));
+        assert!(stage.wrong(0, What::Signed(Word::Statement(&made))).contains("second NEW-VIEW"));
+        stage.fine(0, What::Started { life: 1 });
+        stage.fine(0, What::Signed(Word::Statement(&made)));
+    }
+}
