@@ -59,7 +59,7 @@ fn the_application_may_come_late() {
 
     let _app = App::start(&home);
     node.process.wait_for("ready  ");
-    client.ask("broadcast_tx_commit", &json!({"tx": base64("in=time")}));
+    client.commit("in=time");
     assert_eq!(client.get("/readyz").0, 200);
     node.stop();
 }
@@ -70,7 +70,7 @@ fn an_application_that_lost_its_data_is_told_everything_again() {
     let app = App::start(&home);
     let node = Node::start(&home);
     for n in 0..5 {
-        node.client().ask("broadcast_tx_commit", &json!({"tx": base64(format!("key{n}={n}"))}));
+        node.client().commit(format!("key{n}={n}"));
     }
     // While the node runs.
     app.kill();
@@ -80,7 +80,7 @@ fn an_application_that_lost_its_data_is_told_everything_again() {
     node.process.wait_for_after(mark, "replaying blocks 1 to ");
     node.process.wait_for_after(mark, "ready  ");
     let client = &mut node.client();
-    client.ask("broadcast_tx_commit", &json!({"tx": base64("after=wipe")}));
+    client.commit("after=wipe");
     assert_eq!(value_of(client, "key0").unwrap(), "0");
     assert_same_hash(client, "one=more");
     node.stop();
@@ -102,7 +102,7 @@ fn an_application_ahead_of_the_node_is_refused_with_what_to_do_and_no_loop() {
     let home = Home::new();
     let app = App::start(&home);
     let node = Node::start(&home);
-    node.client().ask("broadcast_tx_commit", &json!({"tx": base64("ahead=yes")}));
+    node.client().commit("ahead=yes");
     node.stop();
     assert!(home.run(&["unsafe-reset-all"]).status.success());
 

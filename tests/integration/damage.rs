@@ -1,6 +1,6 @@
 //! Files that are torn, flipped or from another day: what a crash leaves is repaired, everything else is refused.
 
-use super::harness::{App, Home, Node, assert_linked, assert_same_hash, base64, number, value_of};
+use super::harness::{App, Home, Node, assert_linked, assert_same_hash, value_of};
 use serde_json::json;
 use std::fs;
 
@@ -18,8 +18,7 @@ fn used_home() -> (Home, App) {
     let node = Node::start(&home);
     let mut height = 0;
     for n in 0..TXS {
-        let answer = node.client().ask("broadcast_tx_commit", &json!({"tx": base64(format!("key{n}={n}"))}));
-        height = number(&answer["height"]);
+        height = node.client().commit(format!("key{n}={n}"));
     }
     node.process.wait_for(&format!("height {:<10}", height + 1));
     node.kill();

@@ -1,7 +1,6 @@
 //! The lines of the README without a command: one node, three terminals, wrong lists, crashes while a network forms.
 
-use super::harness::{Client, Process, base64, number, quorate, run, value_of};
-use serde_json::json;
+use super::harness::{Client, Process, quorate, run, value_of};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -70,9 +69,7 @@ impl Terminals {
 
     /// Sends a transaction to a node, which then has applied its block.
     fn commit(&self, node: usize, key: &str) {
-        let tx = json!({"tx": base64(format!("{key}=1"))});
-        let answer = self.client(node).ask("broadcast_tx_commit", &tx);
-        assert!(number(&answer["height"]) > 0, "{answer}");
+        self.client(node).commit(format!("{key}=1"));
     }
 
     /// Every node decides, and has what the ones before it decided.
@@ -142,8 +139,7 @@ fn a_node_alone_needs_one_line_and_keeps_its_home_below_the_users_own() {
         "{card}"
     );
     let rpc = format!("127.0.0.1:{}", port.parse::<u16>().unwrap() + 1000);
-    let committed = Client::new(&rpc).ask("broadcast_tx_commit", &json!({"tx": base64("name=satoshi")}));
-    assert!(number(&committed["height"]) > 0);
+    Client::new(&rpc).commit("name=satoshi");
     // The home is in use, and it is this node's: a second one with the name is refused.
     let second = run(&mut line(&[]));
     let said = String::from_utf8(second.stderr).unwrap();

@@ -44,7 +44,7 @@ fn story(node: &Node) {
     let sent = client.ask("broadcast_tx_async", &json!({"tx": base64("async=yes")}));
     assert_eq!(sent["code"], json!(0));
     // What waited before it is in a block not later than this one.
-    client.ask("broadcast_tx_commit", &json!({"tx": base64("after=async")}));
+    client.commit("after=async");
     assert_eq!(value_of(client, "async").unwrap(), "yes");
     assert_eq!(value_of(client, "name").unwrap(), "alice");
 
@@ -124,7 +124,7 @@ fn a_stopped_node_goes_on_at_the_next_height() {
         let node = Node::start(&home);
         node.process.wait_for(&format!("at height {tip_before}, deciding {},", tip_before + 1));
         let client = &mut node.client();
-        client.ask("broadcast_tx_commit", &json!({"tx": base64(format!("turn{turn}=yes"))}));
+        client.commit(format!("turn{turn}=yes"));
         for earlier in 0..=turn {
             assert_eq!(value_of(client, &format!("turn{earlier}")).unwrap(), "yes");
         }

@@ -14,7 +14,7 @@ fn used_home() -> (Home, App) {
     let app = App::start(&home);
     let node = Node::start(&home);
     for n in 0..3 {
-        node.client().ask("broadcast_tx_commit", &json!({"tx": base64(format!("key{n}={n}"))}));
+        node.client().commit(format!("key{n}={n}"));
     }
     node.stop();
     (home, app)
@@ -64,7 +64,7 @@ fn a_sign_state_older_than_the_blocks_is_refused_and_advanced_without_a_double_s
     let backup = fs::read(home.file(STATE)).unwrap();
     for (what, happens, words) in ACCIDENTS {
         let node = Node::start(&home);
-        node.client().ask("broadcast_tx_commit", &json!({"tx": base64(format!("since={what}"))}));
+        node.client().commit(format!("since={what}"));
         node.stop();
         let signed = height(&home);
         happens(&home, &backup);
@@ -80,7 +80,7 @@ fn a_sign_state_older_than_the_blocks_is_refused_and_advanced_without_a_double_s
         assert_eq!(height(&home), signed, "{what}: exactly what was signed");
         let node = Node::start(&home);
         let client = &mut node.client();
-        client.ask("broadcast_tx_commit", &json!({"tx": base64(format!("after={what}"))}));
+        client.commit(format!("after={what}"));
         assert_eq!(value_of(client, "after").unwrap(), *what);
         assert_linked(client);
         node.stop();

@@ -56,16 +56,12 @@ fn a_validator_joins_two_heights_later_is_absent_and_leaves_again() {
 
 /// Sends the change and gives the height of the block it is in.
 fn change_power(client: &mut Client, power: u64) -> u64 {
-    let tx = format!("val=ed25519!{}!{power}", base64(SILENT_KEY));
-    let answer = client.ask("broadcast_tx_commit", &json!({"tx": base64(tx)}));
-    assert_eq!(answer["tx_result"]["code"], json!(0), "{answer}");
-    number(&answer["height"])
+    client.commit(format!("val=ed25519!{}!{power}", base64(SILENT_KEY)))
 }
 
 /// Makes some blocks, and gives the height of the last.
 fn commit_blocks(client: &mut Client, name: &str) -> u64 {
-    let mut commit = |n| client.ask("broadcast_tx_commit", &json!({"tx": base64(format!("{name}{n}=yes"))}));
-    (0..BLOCKS_AFTER).map(|n| number(&commit(n)["height"])).last().unwrap()
+    (0..BLOCKS_AFTER).map(|n| client.commit(format!("{name}{n}=yes"))).last().unwrap()
 }
 
 /// Address and power of everybody who decides a height.

@@ -26,7 +26,8 @@ pub(crate) fn value_of(client: &mut Client, key: &str) -> Option<String> {
     (response["log"] == json!("exists")).then(|| from_base64(&response["value"]))
 }
 
-fn from_base64(value: &Value) -> String {
+/// Text that JSON has as base64.
+pub(crate) fn from_base64(value: &Value) -> String {
     String::from_utf8(STANDARD.decode(value.as_str().unwrap()).unwrap()).unwrap()
 }
 
@@ -62,8 +63,7 @@ pub(crate) fn assert_linked(client: &mut Client) -> (u64, u64) {
 pub(crate) fn assert_same_hash(client: &mut Client, tx: &str) {
     let info = client.ask("abci_info", &json!({}))["response"].take();
     let app_height = number(&info["last_block_height"]);
-    let committed = client.ask("broadcast_tx_commit", &json!({"tx": base64(tx)}));
-    assert!(number(&committed["height"]) > app_height);
+    assert!(client.commit(tx) > app_height);
     let header = client.ask("header", &json!({"height": (app_height + 1).to_string()}))["header"].take();
     let app_hash = STANDARD.decode(info["last_block_app_hash"].as_str().unwrap()).unwrap();
     assert_eq!(

@@ -1,6 +1,6 @@
 //! A small HTTP client: one kept-alive connection, GET, POST, and JSON-RPC over both.
 
-use super::PATIENCE;
+use super::{PATIENCE, base64, number};
 use serde_json::{Value, json};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -65,6 +65,21 @@ impl Client {
     /// The `result` of a JSON-RPC call that must not fail.
     pub(crate) fn ask(&mut self, method: &str, params: &Value) -> Value {
         self.call(method, params).unwrap_or_else(|failure| panic!("{method} {params}: {failure:?}"))
+    }
+
+    /// Sends a transaction, waits for its block and gives the height.
+    pub(crate) fn try_commit(&mut self, tx: impl AsRef<[u8]>) -> Result<u64, Failure> {
+        let answer = self.call("broadcast_tx_commit", &json!({"tx": base64(tx)}))?;
+        let height = number(&answer["height"]);
+        if height == 0 || answer["tx_result"]["code"] != json!(0) {
+            return Err(Failure::Refused(answer.to_string()));
+        }
+        Ok(height)
+    }
+
+    /// The same for a transaction that must be committed.
+    pub(crate) fn commit(&mut self, tx: impl AsRef<[u8]>) -> u64 {
+        self.try_commit(tx).unwrap_or_else(|failure| panic!("not committed: {failure:?}"))
     }
 
     /// Several calls in one batch; results in order.

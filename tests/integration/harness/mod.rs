@@ -6,7 +6,7 @@ mod load;
 mod process;
 mod world;
 
-pub(crate) use chain::{assert_linked, assert_same_hash, base64, number, tx_hash, value_of};
+pub(crate) use chain::{assert_linked, assert_same_hash, base64, from_base64, number, tx_hash, value_of};
 pub(crate) use http::{Client, Failure};
 pub(crate) use load::{Load, assert_kept};
 pub(crate) use process::Process;

@@ -3,7 +3,7 @@
 use super::chain::put_tx;
 use super::generate::Random;
 use super::{Call, Moment, Outcome, PutAt, ReadAt, Value};
-use crate::integration::harness::{Client, Failure, base64, number};
+use crate::integration::harness::{Client, Failure, from_base64, number};
 use serde_json::{Value as Json, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -210,7 +210,7 @@ impl<'a> Person<'a> {
 
     fn put(&mut self, client: &mut Client, key: usize) -> Result<(), Failure> {
         let (value, invoked) = (self.new_value(), self.shared.now());
-        let answer = commit(client, &put_tx(key, value));
+        let answer = client.try_commit(put_tx(key, value));
         let ended = self.shared.now();
         match answer {
             Ok(height) => {
@@ -232,7 +232,7 @@ impl<'a> Person<'a> {
             Gets::ByTheNode => query(client, key, &json!("linearizable"))?,
             Gets::BehindATransaction => {
                 let mark = self.new_value();
-                let height = commit(client, &format!("mark{}={mark}", self.number))?;
+                let height = client.try_commit(format!("mark{}={mark}", self.number))?;
                 let read = query(client, key, &Json::Null)?;
                 assert!(read.height >= height, "{read:?} is behind height {height}, which its node had committed");
                 read
@@ -245,16 +245,6 @@ impl<'a> Person<'a> {
     }
 }
 
-/// Sends a transaction, waits for its block and gives the height.
-fn commit(client: &mut Client, tx: &str) -> Result<u64, Failure> {
-    let answer = client.call("broadcast_tx_commit", &json!({"tx": base64(tx)}))?;
-    let height = number(&answer["height"]);
-    if height == 0 || answer["tx_result"]["code"] != json!(0) {
-        return Err(Failure::Refused(answer.to_string()));
-    }
-    Ok(height)
-}
-
 /// Gets a key with the consistency asked for, the node's default for null.
 pub(crate) fn query(client: &mut Client, key: usize, consistency: &Json) -> Result<ReadAt, Failure> {
     let mut asked = json!({"data": hex::encode(format!("key{key}"))});
@@ -262,12 +252,6 @@ pub(crate) fn query(client: &mut Client, key: usize, consistency: &Json) -> Resu
         asked["consistency"] = consistency.clone();
     }
     let response = client.call("abci_query", &asked)?["response"].take();
-    let value = (response["log"] == json!("exists")).then(|| value_of(&response["value"]));
+    let value = (response["log"] == json!("exists")).then(|| from_base64(&response["value"]).parse().unwrap());
     Ok(ReadAt { key, height: number(&response["height"]), value })
-}
-
-fn value_of(base64: &Json) -> Value {
-    use ::base64::Engine as _;
-    let bytes = ::base64::engine::general_purpose::STANDARD.decode(base64.as_str().unwrap()).unwrap();
-    std::str::from_utf8(&bytes).unwrap().parse().unwrap()
 }

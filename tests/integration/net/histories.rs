@@ -5,7 +5,7 @@
 
 use super::link::Wire;
 use super::network::{Application, Net};
-use crate::integration::harness::{Failure, PATIENCE};
+use crate::integration::harness::{Failure, PATIENCE, from_base64};
 use crate::integration::history::{
     CONFIGURATIONS_MAX, Call, Clients, Gets, Outcome, Record, Verdict, check, follows, query,
 };
@@ -83,6 +83,9 @@ fn story(algorithm: Algorithm, nodes: usize, gets: Gets) {
     let mut world = World { net, clients, nodes };
     world.must_go_on("everybody is well");
     for turn in 0..turns {
+        if turn > 0 && turn.is_multiple_of(TURNS) {
+            println!("{algorithm}: {turn} of {turns} disturbances");
+        }
         world.disturb(turn);
     }
     let World { net, clients, .. } = world;
@@ -188,15 +191,10 @@ fn judge(algorithm: Algorithm, net: &Net, tip: u64, record: &Record) {
 
 /// The transactions of every block, from the first on.
 fn blocks(net: &Net, tip: u64) -> Vec<Vec<String>> {
-    use base64::Engine as _;
-    let text = |tx: &serde_json::Value| {
-        let bytes = base64::engine::general_purpose::STANDARD.decode(tx.as_str().unwrap()).unwrap();
-        String::from_utf8(bytes).unwrap()
-    };
     let mut client = net.member(0).client();
     let mut block = |height: u64| {
         let block = client.ask("block", &json!({"height": height.to_string()}))["block"].take();
-        block["data"]["txs"].as_array().unwrap().iter().map(text).collect()
+        block["data"]["txs"].as_array().unwrap().iter().map(from_base64).collect()
     };
     (1..=tip).map(&mut block).collect()
 }

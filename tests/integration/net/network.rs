@@ -1,7 +1,7 @@
 //! A network of real nodes on this machine, every pair joined by a [`Link`].
 
 use super::link::{Link, Wire, runtime};
-use crate::integration::harness::{App, Client, PATIENCE, Process, assert_linked, base64, number, quorate, run};
+use crate::integration::harness::{App, Client, PATIENCE, Process, assert_linked, number, quorate, run};
 use futures_util::{SinkExt as _, StreamExt as _};
 use quorate::types::Algorithm;
 use rustix::process::Signal;
@@ -275,9 +275,7 @@ impl Member {
 
     /// Sends a transaction and gives the height of its block.
     pub(super) fn commit_tx(&self, tx: &str) -> u64 {
-        let answer = self.client().ask("broadcast_tx_commit", &json!({"tx": base64(tx)}));
-        assert_eq!(answer["tx_result"]["code"], json!(0), "{answer}");
-        number(&answer["height"])
+        self.client().commit(tx)
     }
 
     /// Waits until a commit this node has, of a height above this one, carries the vote of another node.
