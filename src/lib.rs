@@ -17,6 +17,7 @@ pub mod pipeline;
 pub mod replica;
 pub mod sync;
 
+pub mod executor;
 pub mod p2p;
 pub mod ports;
 

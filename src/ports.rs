@@ -35,6 +35,13 @@ pub trait Journal: Send {
 
     /// Makes everything appended so far durable. After an error the node must stop: what is on disk is unknown.
     fn sync(&mut self) -> Result<(), JournalError>;
+
+    /// What was synced about `height`, in the order written, and late votes of the height before: all that is needed to
+    /// take it up again.
+    fn records_since(&self, height: Height) -> Result<Vec<JournalRecord>, JournalError>;
+
+    /// The same for a chain of Raft or PBFT, with the newest [`JournalRecord::Standing`] however old it is.
+    fn records_with_standing(&self, height: Height) -> Result<Vec<JournalRecord>, JournalError>;
 }
 
 // ----------------------------------------------------------------------------------------------------- signer

@@ -32,6 +32,23 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("light", &["types", "crypto"]),
     ("replica", &["types", "crypto", "consensus", "pipeline", "mempool", "evidence", "gossip", "sync", "light"]),
     ("ports", &["types", "crypto"]),
+    // The replica's hands on journal, store and key, over their ports: the node and the simulator run the same ones.
+    (
+        "executor",
+        &[
+            "types",
+            "crypto",
+            "codec",
+            "consensus",
+            "pipeline",
+            "mempool",
+            "evidence",
+            "gossip",
+            "sync",
+            "replica",
+            "ports",
+        ],
+    ),
     ("abci", &["types", "codec", "ports"]),
     // The real file system; journal and guard are given it.
     ("disk", &["ports"]),
@@ -62,6 +79,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "sync",
             "light",
             "replica",
+            "executor",
             "ports",
             "abci",
             "disk",

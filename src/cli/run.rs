@@ -74,7 +74,7 @@ fn two_faced(signer: crate::privval::FileSigner) -> Result<crate::privval::TwoFa
     use crate::privval::{HEIGHTS_VARIABLE, TwoFaced};
     let heights = std::env::var(HEIGHTS_VARIABLE).unwrap_or_default();
     tracing::warn!(heights, "this build signs twice on purpose, at the heights {HEIGHTS_VARIABLE} names");
-    TwoFaced::new(signer, &heights).map_err(NodeError::Signer)
+    TwoFaced::new(signer, &heights).map_err(|error| node::ExecuteError::Signer(error).into())
 }
 
 /// Without the file `status` has to be told where the node is; that is no reason not to run.

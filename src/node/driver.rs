@@ -15,14 +15,14 @@ use crate::consensus::View;
 use crate::consensus::{Now, ReadMode, Tick};
 use crate::crypto::Hash;
 use crate::events::Bus;
+use crate::executor::{Executor, evidence_facts};
 use crate::mempool::{BatchId, MempoolInput, Origin, RequestId};
 use crate::metrics::Metrics;
 use crate::pipeline::{CallId, PipelineInput};
-use crate::ports::{AppError, Connection, Journal, MempoolError, MempoolView, Signer, Store};
+use crate::ports::{AppError, Connection, MempoolError, MempoolView, Store};
 use crate::replica::{Effect, Input, PeerInput, Replica};
 use crate::types::abci::{CheckTxResponse, InfoResponse, Request, Response};
-use crate::types::{ChainState, Evidence, GenesisDoc, Height, PeerRoundState, Time, Tx};
-use crate::wal::Recovered;
+use crate::types::{ChainState, Evidence, Height, PeerRoundState, Time, Tx};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -133,11 +133,7 @@ pub(super) struct Pumps {
 /// Everything the loop owns.
 pub(super) struct Driver {
     pub(super) replica: Replica,
-    pub(super) genesis: Arc<GenesisDoc>,
-    pub(super) genesis_json: Vec<u8>,
-    pub(super) journal: Box<dyn Journal>,
-    pub(super) recovered: Recovered,
-    pub(super) signer: Option<Box<dyn Signer>>,
+    pub(super) executor: Executor,
     pub(super) store: Arc<dyn Store>,
     pub(super) indexer: Indexer,
     pub(super) bus: Bus,
@@ -166,8 +162,6 @@ pub(super) struct Inner {
     pub(super) generation: u64,
     /// CheckTx batches on their way.
     pub(super) checking: BTreeSet<BatchId>,
-    /// Records were appended that are not durable yet.
-    pub(super) journal_dirty: bool,
     pub(super) waiting: Waiting,
     /// Empty between steps; kept for its memory.
     effects: Vec<Effect>,
@@ -219,10 +213,7 @@ impl Driver {
     /// Stops in order: what was promised is durable already, the rest may be lost.
     fn finish(mut self) -> Result<(), NodeError> {
         self.indexer.finish();
-        if self.inner.journal_dirty {
-            self.journal.sync()?;
-        }
-        Ok(())
+        Ok(self.executor.sync()?)
     }
 
     pub(super) fn now(&self) -> Now {
@@ -398,7 +389,7 @@ impl Driver {
             Command::Evidence { evidence, reply } => {
                 let request = self.inner.waiting.next_id();
                 self.inner.waiting.evidence.insert(request, reply);
-                let facts = super::evidence_facts(&*self.store, &evidence)?;
+                let facts = evidence_facts(&*self.store, &evidence)?;
                 self.step(Input::Evidence { request, evidence, facts })
             }
         }

@@ -1,8 +1,8 @@
 //! The asynchronous driver around the replica: tasks, wiring, start and stop.
 //!
 //! Reading order: this file → `assemble` (from the configuration) → `network` (its part about peers) → `driver` (the
-//! loop) → `effects` (what each order does) → `app_link` (the application) → `inbox`, `seen` and `talk` (peers) →
-//! `serve_blocks`, `fetch` (old blocks) → `handle`, `reads` (clients) → `indexer`, `timers`, `status`, `report`.
+//! loop) → `effects` (what each order does that the executor hands back) → `app_link` (the application) → `inbox` and
+//! `talk` (peers) → `fetch` (old blocks) → `handle`, `reads` (clients) → `indexer`, `timers`, `status`, `report`.
 
 mod app_link;
 mod assemble;
@@ -18,8 +18,6 @@ mod network;
 mod protocol;
 mod reads;
 mod report;
-mod seen;
-mod serve_blocks;
 mod sign_state;
 mod status;
 mod talk;
@@ -28,36 +26,31 @@ mod traffic;
 mod verify;
 mod why;
 
+pub use crate::executor::{DoppelgangerCheck, ExecuteError};
 pub use app_link::AppSource;
 pub use assemble::assemble;
 pub use handle::Handle;
-pub use sign_state::{DoppelgangerCheck, HomeShows, StaleSignState, home_shows};
+pub use sign_state::{HomeShows, home_shows};
 
 use crate::consensus::Timeouts;
-use crate::crypto::PublicKey;
 use crate::disk::OsDisk;
 use crate::events::Bus;
-use crate::evidence::{Facts, trusted_height};
-use crate::mempool::{Mempool, MempoolConfig, MempoolInput};
+use crate::executor::{Beginning, Executor, Owed, Reception};
+use crate::mempool::MempoolConfig;
 use crate::metrics::Metrics;
 use crate::p2p::{self, NetworkOptions};
-use crate::pipeline::{Pipeline, build, recover};
-use crate::ports::{JournalError, NodeFacts, Signer, SignerFailed, Store, StoreError};
-use crate::replica::{Elsewhere, Input, Replica, Settings, listen_for};
+use crate::ports::{JournalError, NodeFacts, Signer, Store, StoreError};
+use crate::replica::{Elsewhere, Input};
 use crate::rpc::{self, RpcConfig};
-use crate::types::abci::InitChainResponse;
-use crate::types::{
-    Address, ChainState, Evidence, GenesisDoc, Height, MedianRule, Power, SignedHeader, Time, ValidatorUpdate,
-};
+use crate::types::{Address, GenesisDoc, Time};
 use crate::wal::{self, Recovered, Wal};
 use driver::Driver;
+use fetch::BlockReader;
 use heard::LastHeard;
 use inbox::Inbox;
 use indexer::Indexer;
 use misbehaviour::Misbehaviour;
 use report::Report;
-use seen::Seen;
-use sign_state::Hearing;
 use status::SharedStatus;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -116,18 +109,15 @@ impl std::fmt::Debug for NodeOptions {
 /// Why a node stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
+    /// Journal, store or key.
+    #[error(transparent)]
+    Execute(#[from] ExecuteError),
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The signer.
-    #[error("{0}. The node stops: going on could sign twice")]
-    Signer(#[from] SignerFailed),
-    /// The sign state.
-    #[error(transparent)]
-    StaleSignState(#[from] StaleSignState),
     /// The own key.
     #[error(
         "refused to sign: {0}. The node stops before it signs anything else\n  next: stop the other node. If you are sure \
@@ -137,17 +127,6 @@ pub enum NodeError {
     /// The genesis document and the store.
     #[error("{0}")]
     Genesis(String),
-    /// A stored block.
-    #[error(
-        "block {height} in the store is damaged: {why}. Restore the data directory from a copy, or run \
-         'quorate unsafe-reset-all' and synchronise again"
-    )]
-    Damaged {
-        /// Which.
-        height: Height,
-        /// What is wrong with it.
-        why: String,
-    },
     /// A socket cannot be opened.
     #[error("{0}")]
     Listen(String),
@@ -157,12 +136,6 @@ pub enum NodeError {
     /// Our own mistake.
     #[error("a part of the node failed: {0}. This is a bug; its log lines say where")]
     Bug(String),
-}
-
-impl NodeError {
-    fn damaged(height: Height, why: &dyn std::fmt::Display) -> NodeError {
-        NodeError::Damaged { height, why: why.to_string() }
-    }
 }
 
 /// A node that runs.
@@ -210,21 +183,22 @@ fn open_journal(dir: &Path) -> Result<(Wal, Recovered), JournalError> {
 pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, NodeError> {
     let NodeOptions { genesis, genesis_json, store, wal_dir, signer, app, timeouts, .. } = options;
     let own = signer.as_ref().map(|signer| Address::from(&signer.public_key()));
-    let stored = stored_state(&*store, &genesis)?;
-    let state = match &stored {
-        Some(state) => Arc::clone(state),
-        None => Arc::new(expected_state(&genesis, signer.as_deref())?),
-    };
-    let (journal, recovered) = open_journal(&wal_dir)?;
-    sign_state::refuse_stale(signer.as_deref(), &*store, &recovered)?;
-    let hearing = Hearing::of(options.network.as_ref(), &state, own.as_ref());
-    let check = options.doppelganger_check;
-    let longest = listen_for(state.algorithm, &timeouts);
-    let key_check = sign_state::key_check(signer.as_deref(), &*store, longest, check, hearing);
+    let (journal, _) = open_journal(&wal_dir)?;
+    let executor = Executor::new((Arc::new(genesis), genesis_json), Box::new(journal), signer, Arc::clone(&store));
+    let standing = executor.standing()?;
+    let state = Arc::clone(&standing.state);
     let empty_blocks = timeouts.empty_blocks;
-    let settings = Settings { own, timeouts, block_time_tolerance: options.block_time_tolerance, key_check };
-    let genesis = Arc::new(genesis);
-    let pipeline = Pipeline::new(Arc::clone(&genesis), stored, own, MedianRule::CommitAndNil);
+    let replica = executor.begin(
+        standing,
+        Beginning {
+            timeouts,
+            block_time_tolerance: options.block_time_tolerance,
+            doppelganger_check: options.doppelganger_check,
+            hearing: sign_state::hearing(options.network.as_ref(), &state, own.as_ref()),
+            mempool: options.mempool,
+            app: app.to_string(),
+        },
+    );
     let status = Arc::new(SharedStatus::new(Arc::clone(&state), &app.to_string()));
     let (facts, facts_in) = mpsc::channel(driver::FACTS_WAITING_MAX);
     let heard = Arc::new(LastHeard::default());
@@ -246,12 +220,8 @@ pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, N
         began: Time::from(SystemTime::now()),
     });
     let driver = Driver {
-        replica: Replica::new(settings, Arc::clone(&state), pipeline, empty_mempool(options.mempool, &state, &app)),
-        genesis,
-        genesis_json,
-        journal: Box::new(journal),
-        recovered,
-        signer,
+        replica,
+        executor,
         indexer: Indexer::start(Arc::clone(&store))?,
         store,
         bus,
@@ -286,34 +256,29 @@ fn open_network(
     let (facts, facts_in) = mpsc::channel(inbox::PEER_FACTS_MAX);
     let (signers, signers_now) = watch::channel(None);
     let traffic = Arc::new(Traffic::new(metrics.clone()));
-    let fetcher = Arc::new(fetch::Fetcher::new());
+    let owed = Arc::new(Owed::default());
     let inbox = Arc::new(Inbox {
         facts,
         store: Arc::clone(store),
-        // Without a network nobody asks.
-        max_tx_bytes: options.as_ref().map_or(0, |options| options.settings.max_tx_bytes),
+        // Without a network nobody sends any.
+        reception: Reception::new(
+            Arc::clone(&owed),
+            options.as_ref().map_or(0, |options| options.settings.max_tx_bytes),
+        ),
         signers: signers_now,
         network: SetOnce::new(),
-        seen: Seen::default(),
         verifier: verify::Verifier::default(),
         heard: Arc::clone(heard),
         traffic: Arc::clone(&traffic),
-        fetcher: Arc::clone(&fetcher),
+        owed: Arc::clone(&owed),
+        reader: BlockReader::new(),
     });
     let network = options.map(|options| p2p::start(options, Arc::clone(&inbox), stop.clone()));
     if let Some(network) = &network {
         // Set once, here: nothing else can have set it.
         let _ = inbox.network.set(network.clone());
     }
-    (network.clone(), Talk::new(network, signers, fetcher, traffic), facts_in)
-}
-
-/// A mempool that knows that nobody can be asked yet.
-fn empty_mempool(config: MempoolConfig, state: &ChainState, app: &AppSource) -> Mempool {
-    let mut mempool = Mempool::new(config, build::tx_limits(state));
-    let why = format!("the node is waiting for its application at {app}");
-    mempool.step(MempoolInput::AppDown { why }, &mut Vec::new());
-    mempool
+    (network.clone(), Talk::new(network, signers, owed, traffic), facts_in)
 }
 
 /// Starts the servers; the future ends when both did.
@@ -353,52 +318,6 @@ fn spawn_driver(
         })
         .map_err(NodeError::Thread)?;
     Ok(outcome)
-}
-
-/// The state in the store, if it belongs to this genesis.
-fn stored_state(store: &dyn Store, genesis: &GenesisDoc) -> Result<Option<Arc<ChainState>>, NodeError> {
-    let Some(state) = store.state()? else { return Ok(None) };
-    if state.chain_id != genesis.chain_id {
-        return Err(NodeError::Genesis(format!(
-            "the store holds chain {}, the genesis file is of chain {}. Use the genesis file this home began with, or \
-             another --home",
-            state.chain_id, genesis.chain_id
-        )));
-    }
-    Ok(Some(Arc::new(state)))
-}
-
-/// The state to show until InitChain makes the real one. Where genesis leaves the validators to the application, it
-/// names only ourselves.
-fn expected_state(genesis: &GenesisDoc, signer: Option<&dyn Signer>) -> Result<ChainState, NodeError> {
-    let mut answer = InitChainResponse::default();
-    if genesis.validators.is_empty() {
-        let public_key = signer.map_or(PublicKey::new([0; PublicKey::LEN]), Signer::public_key);
-        answer.validators.push(ValidatorUpdate { public_key, power: Power::new(1) });
-    }
-    recover::first_state(genesis, &answer, 0).map_err(|error| NodeError::Genesis(error.to_string()))
-}
-
-/// What the store knows about the height of an offence; none when it has no block there.
-fn evidence_facts(store: &dyn Store, evidence: &Evidence) -> Result<Option<Facts>, StoreError> {
-    let height = evidence.height();
-    let (Some(meta), Some(validators)) = (store.block_meta(height)?, store.validators(height)?) else {
-        return Ok(None);
-    };
-    let trusted = match trusted_height(evidence) {
-        Some(height) => signed_header(store, height.min(store.tip()))?,
-        None => None,
-    };
-    Ok(Some(Facts { block_time: meta.header.time, validators: Arc::new(validators), trusted }))
-}
-
-fn signed_header(store: &dyn Store, height: Height) -> Result<Option<SignedHeader>, StoreError> {
-    let Some(meta) = store.block_meta(height)? else { return Ok(None) };
-    let commit = match store.commit(height)? {
-        Some(commit) => Some(commit),
-        None => store.seen_commit(height)?,
-    };
-    Ok(commit.map(|commit| SignedHeader { header: meta.header, commit }))
 }
 
 #[cfg(test)]

@@ -1,101 +1,23 @@
-//! Before signing: is the sign state as new as what this home shows to have been signed?
+//! The sign state of a node: whom its key could be heard from, and what a stopped home shows about it.
 
 use super::NodeError;
 use crate::config::Config;
+use crate::executor::{Hearing, Shown, newest_shown};
 use crate::p2p::NetworkOptions;
-use crate::ports::{Signer, Store};
-use crate::privval::{Shown, newest_shown};
-use crate::replica::{KeyCheck, KeyNews};
+use crate::replica::KeyNews;
 use crate::storage::{self, Indexing};
 use crate::types::{Address, ChainState, Height, Power, SignPosition};
-use crate::wal::Recovered;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
-/// The sign state is older than what the key signed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "refused to sign: {} says that the last signature of this key is {last}, but {shown}: the file is too old, and going \
-     on could sign twice\n  next: put back the newest {}. If it is lost, stop every other node with this key, then: \
-     quorate advance-sign-state",
-    file.display(), file.file_name().unwrap_or(file.as_os_str()).display()
-)]
-pub struct StaleSignState {
-    /// The state file.
-    pub file: PathBuf,
-    /// The last signature it knows.
-    pub last: SignPosition,
-    /// What shows that there was a later one.
-    pub shown: Shown,
-}
-
-/// Refuses a signer whose state is older than what blocks and journal show its key to have signed. Asked at the start,
-/// and again whenever consensus takes up the chain: blocks fetched meanwhile may show more.
-pub(super) fn refuse_stale(
-    signer: Option<&dyn Signer>,
-    store: &dyn Store,
-    journal: &Recovered,
-) -> Result<(), NodeError> {
-    let Some(signer) = signer else { return Ok(()) };
-    let Some(memory) = signer.memory() else { return Ok(()) };
-    let records = journal.records_since(store.tip().next())?;
-    let own = Address::from(&signer.public_key());
-    match newest_shown(store, &records, &own, memory.last)? {
-        None => Ok(()),
-        Some(shown) => Err(StaleSignState { file: memory.file, last: memory.last, shown }.into()),
+/// Whether a validator of this network could hear its own key used elsewhere.
+pub(super) fn hearing(network: Option<&NetworkOptions>, state: &ChainState, own: Option<&Address>) -> Hearing {
+    let Some(network) = network else { return Hearing::Nobody };
+    let settings = &network.settings;
+    let alone = state.validators.members().iter().all(|member| Some(&member.address) == own);
+    match alone && settings.persistent_peers.is_empty() && settings.seeds.is_empty() {
+        true => Hearing::Nobody,
+        false => Hearing::Others,
     }
-}
-
-/// Whether a validator that rejoins listens for its own key before it signs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DoppelgangerCheck {
-    /// It does.
-    OnRejoin,
-    /// It signs at once.
-    Skipped,
-}
-
-/// Whether anybody could be heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hearing {
-    /// Other validators, or peers an operator named.
-    Others,
-    /// A validator that decides alone and knows of no peer.
-    Nobody,
-}
-
-impl Hearing {
-    pub(super) fn of(network: Option<&NetworkOptions>, state: &ChainState, own: Option<&Address>) -> Hearing {
-        let Some(network) = network else { return Hearing::Nobody };
-        let settings = &network.settings;
-        let alone = state.validators.members().iter().all(|member| Some(&member.address) == own);
-        match alone && settings.persistent_peers.is_empty() && settings.seeds.is_empty() {
-            true => Hearing::Nobody,
-            false => Hearing::Others,
-        }
-    }
-}
-
-/// How a validator looks for its own key elsewhere. One that signed before, or whose home has blocks, rejoins: another
-/// node may have its key meanwhile. What that costs is said, and what to do who cannot wait.
-pub(super) fn key_check(
-    signer: Option<&dyn Signer>,
-    store: &dyn Store,
-    longest: Duration,
-    check: DoppelgangerCheck,
-    hearing: Hearing,
-) -> KeyCheck {
-    let memory = signer.and_then(Signer::memory);
-    let (Some(memory), DoppelgangerCheck::OnRejoin) = (memory, check) else { return KeyCheck::Skipped };
-    let rejoins = store.tip() > Height::ZERO || memory.last > SignPosition::START;
-    if !rejoins || hearing == Hearing::Nobody {
-        return KeyCheck::WhileSigning(memory.last);
-    }
-    tracing::info!(
-        "this validator rejoins: it listens for its own key up to {longest:?} before it signs. With \
-         --skip-doppelganger-check it signs at once"
-    );
-    KeyCheck::BeforeSigning(memory.last)
 }
 
 /// What listening for the own key found.

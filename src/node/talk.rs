@@ -1,8 +1,9 @@
 //! What the driver says to peers, and who they are.
 
-use super::fetch::{self, Fetcher};
+use super::fetch;
 use super::traffic::Traffic;
 use crate::consensus::Tick;
+use crate::executor::Owed;
 use crate::p2p::{Fault, Network, NotSent};
 use crate::replica::{Input, Waker, Whose};
 use crate::sync::{CommitCheck, SyncInput};
@@ -19,7 +20,7 @@ pub(super) struct Talk {
     /// Whose signatures count now, for the inbox.
     signers: watch::Sender<Option<Whose>>,
     /// Who owes us blocks, for the inbox.
-    fetcher: Arc<Fetcher>,
+    owed: Arc<Owed>,
     /// Who wants to be woken when.
     wakers: BTreeMap<Waker, Tick>,
     traffic: Arc<Traffic>,
@@ -29,10 +30,10 @@ impl Talk {
     pub(super) fn new(
         network: Option<Network>,
         signers: watch::Sender<Option<Whose>>,
-        fetcher: Arc<Fetcher>,
+        owed: Arc<Owed>,
         traffic: Arc<Traffic>,
     ) -> Talk {
-        Talk { network, peers: BTreeSet::new(), signers, fetcher, wakers: BTreeMap::new(), traffic }
+        Talk { network, peers: BTreeSet::new(), signers, owed, wakers: BTreeMap::new(), traffic }
     }
 
     pub(super) fn joined(&mut self, peer: NodeId) {
@@ -48,10 +49,10 @@ impl Talk {
     pub(super) fn tell(&self, peer: NodeId, message: &PeerMessage) {
         let asks = matches!(message, PeerMessage::Blocksync(BlocksyncMessage::BlockRequest(_)));
         if asks {
-            self.fetcher.asked(peer); // before it can answer
+            self.owed.asked(peer); // before it can answer
         }
         if !self.send(peer, message, message.encode()) && asks {
-            self.fetcher.answered(peer);
+            self.owed.answered(peer);
         }
     }
 

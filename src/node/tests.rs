@@ -6,14 +6,14 @@ mod barrier;
 use super::*;
 use crate::abci::{KvStore, LocalApp};
 use crate::consensus::EmptyBlocks;
-use crate::crypto::{PrivateKey, sha256};
+use crate::crypto::{PrivateKey, PublicKey, sha256};
 use crate::disk::OsDisk;
 use crate::ports::{Delivery, Node, Subscription};
 use crate::privval::FileSigner;
 use crate::storage::{self, Backend, Indexing};
 use crate::types::{
-    BlockId, ChainId, ConsensusParams, DuplicateVoteEvidence, GenesisValidator, NodeId, PartSetHeader, Published,
-    Round, Tx, UnsignedVote, Vote, VoteKind,
+    BlockId, ChainId, ConsensusParams, DuplicateVoteEvidence, Evidence, GenesisValidator, Height, NodeId,
+    PartSetHeader, Power, Published, Round, Tx, UnsignedVote, Vote, VoteKind,
 };
 use base64::Engine as _;
 use bytes::Bytes;

@@ -93,34 +93,34 @@ impl Recovered {
     /// backwards from the newest segment and stops at the first that holds the end of an earlier height. Sees what was
     /// appended and synced since the log was opened: consensus may stop and begin again while the node runs.
     pub fn records_since(&self, height: Height) -> Result<Vec<JournalRecord>, JournalError> {
-        self.gather(height, Depth::HeightOnly)
+        gather(&self.segments, height, Depth::HeightOnly)
     }
 
     /// The same for a chain of Raft or PBFT. Its newest [`JournalRecord::Standing`] is always among them, first if it is
     /// older than all of them: terms and views go across heights, and what was promised in one must not be forgotten
     /// because the height ended. Reads on to the beginning of the log if it must.
     pub fn records_with_standing(&self, height: Height) -> Result<Vec<JournalRecord>, JournalError> {
-        self.gather(height, Depth::ToNewestStanding)
+        gather(&self.segments, height, Depth::ToNewestStanding)
     }
+}
 
-    fn gather(&self, height: Height, depth: Depth) -> Result<Vec<JournalRecord>, JournalError> {
-        let mut newest_first = Vec::new();
-        let (mut complete, mut has_standing) = (false, depth == Depth::HeightOnly);
-        for path in self.segments.listed_again()?.newest_first() {
-            let mut found = Needed::read(self.segments.disk(), &path, height)?;
-            if complete {
-                // The height is gathered: of what is older only the standing counts.
-                found.keep_newest_standing();
-            }
-            complete |= found.complete;
-            has_standing |= found.records.iter().any(is_standing);
-            newest_first.push(found.records);
-            if complete && has_standing {
-                break;
-            }
+fn gather(segments: &Segments, height: Height, depth: Depth) -> Result<Vec<JournalRecord>, JournalError> {
+    let mut newest_first = Vec::new();
+    let (mut complete, mut has_standing) = (false, depth == Depth::HeightOnly);
+    for path in segments.listed_again()?.newest_first() {
+        let mut found = Needed::read(segments.disk(), &path, height)?;
+        if complete {
+            // The height is gathered: of what is older only the standing counts.
+            found.keep_newest_standing();
         }
-        Ok(newest_first.into_iter().rev().flatten().collect())
+        complete |= found.complete;
+        has_standing |= found.records.iter().any(is_standing);
+        newest_first.push(found.records);
+        if complete && has_standing {
+            break;
+        }
     }
+    Ok(newest_first.into_iter().rev().flatten().collect())
 }
 
 /// How far back to read.

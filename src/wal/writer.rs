@@ -6,7 +6,7 @@
 
 use super::frame::{self, FRAME_BYTES_MAX, RECORD_BYTES_MAX};
 use super::segments::{Segments, failed};
-use super::{Limits, journal};
+use super::{Depth, Limits, gather, journal};
 use crate::ports::{DiskFile, Journal, JournalError, OpenMode};
 use crate::types::{Height, JournalRecord, Time};
 use std::io;
@@ -129,6 +129,14 @@ impl Journal for Wal {
         }
         self.health = Health::Good;
         Ok(())
+    }
+
+    fn records_since(&self, height: Height) -> Result<Vec<JournalRecord>, JournalError> {
+        gather(&self.segments, height, Depth::HeightOnly)
+    }
+
+    fn records_with_standing(&self, height: Height) -> Result<Vec<JournalRecord>, JournalError> {
+        gather(&self.segments, height, Depth::ToNewestStanding)
     }
 }
 

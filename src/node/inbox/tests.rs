@@ -1,11 +1,11 @@
 //! What becomes of a peer's message before the replica hears of it.
 
 use super::*;
-use crate::gossip::Signers;
+use crate::gossip::{Heard, Signers};
 use crate::metrics::Metrics;
 use crate::storage::{Backend, Indexing, open};
 use crate::types::tests::{Signers as Keys, block_id, chain_id, time};
-use crate::types::{DuplicateVoteEvidence, Height, Round, Vote, VoteKind};
+use crate::types::{ConsensusMessage, DuplicateVoteEvidence, Height, Round, Vote, VoteKind};
 use std::path::Path;
 
 /// A protobuf field nobody reads: number 15, a number.
@@ -24,17 +24,18 @@ impl World {
         let (facts, taken) = mpsc::channel(room);
         let keys = Keys::new(1, &[10, 10, 10, 10]);
         let (signers, now) = watch::channel(Some(signers(&keys)));
+        let owed = Arc::new(Owed::default());
         let inbox = Inbox {
             facts,
             store: open(Backend::Memory, Path::new(""), Indexing::Off).expect("memory is there"),
-            max_tx_bytes: 1 << 20,
+            reception: Reception::new(Arc::clone(&owed), 1 << 20),
+            verifier: Verifier::default(),
             signers: now,
             network: SetOnce::new(),
-            seen: Seen::default(),
-            verifier: Verifier::default(),
             heard: Arc::default(),
             traffic: Arc::new(Traffic::new(Metrics::new("quorate", &chain_id()).expect("good names"))),
-            fetcher: Arc::new(Fetcher::new()),
+            owed,
+            reader: BlockReader::new(),
         };
         World { keys, inbox, facts: taken, signers }
     }
@@ -183,8 +184,20 @@ fn a_large_block_is_expected_only_from_whom_it_was_asked_of() {
     let world = World::new(1);
     let expects = |channel| world.inbox.expects_large(id(1), channel);
     assert!(!expects(Channel::Blocksync) && expects(Channel::Mempool));
-    world.inbox.fetcher.asked(id(1));
+    world.inbox.owed.asked(id(1));
     assert!(expects(Channel::Blocksync));
-    world.inbox.fetcher.answered(id(1));
+    world.inbox.owed.answered(id(1));
     assert!(!expects(Channel::Blocksync));
+}
+
+#[tokio::test]
+async fn a_block_nobody_asked_for_is_not_even_read() {
+    let world = World::new(1);
+    let unreadable = BlocksyncMessage::BlockResponse { block: Bytes::from_static(b"x"), extended_commit: None };
+    let unreadable = PeerMessage::Blocksync(unreadable).encode();
+    let send = || world.message(1, Channel::Blocksync, unreadable.clone());
+    assert!(send().await.is_err_and(|why| why.0.contains("not asked")));
+    world.inbox.owed.asked(id(1));
+    assert!(send().await.is_err_and(|why| why.0.contains("cannot be read")), "now it is read");
+    assert!(send().await.is_err_and(|why| why.0.contains("not asked")), "one was asked for");
 }

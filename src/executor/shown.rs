@@ -2,7 +2,7 @@
 //!
 //! The state file must never be older than that. A file from a backup, from a copied home, or reset on a chain that goes
 //! on lets the guard grant what was granted before, with other content: a double sign. So the node compares before it
-//! signs (`node::sign_state`), and does not sign behind what is shown here.
+//! signs (`executor::sign_state`), and does not sign behind what is shown here.
 //!
 //! What is shown is a lower bound: the data may be as old as the file, and then only the network knows better. That is
 //! what listening for one's own key is for (`replica::listen`).

@@ -3,7 +3,7 @@
 use crate::crypto::{Hash, sha256};
 use crate::gossip::Signers;
 use crate::types::{Height, Round, Vote, VoteKind};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Votes remembered: those of a height with as many validators as CometBFT allows would be more, and verified again.
@@ -21,7 +21,7 @@ pub(super) struct Seen(Mutex<Votes>);
 struct Votes {
     of: Option<Arc<Signers>>,
     /// What a validator said; none when he said different things.
-    votes: HashMap<Place, Option<Hash>>,
+    votes: BTreeMap<Place, Option<Hash>>,
 }
 
 /// What an honest validator votes once in.
@@ -54,7 +54,7 @@ impl Seen {
     pub(super) fn insert(&self, signers: &Arc<Signers>, name: VoteName) {
         let mut seen = self.lock();
         if seen.of.as_ref().is_none_or(|of| !Arc::ptr_eq(of, signers)) {
-            *seen = Votes { of: Some(Arc::clone(signers)), votes: HashMap::new() };
+            *seen = Votes { of: Some(Arc::clone(signers)), votes: BTreeMap::new() };
         }
         let has_room = seen.votes.len() < VOTES_MAX;
         match seen.votes.get_mut(&name.place) {

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 ///
 /// # Errors
 /// When the store cannot be read: then nothing is said.
-pub(super) fn answer(store: &dyn Store, message: &BlocksyncMessage) -> Result<Option<BlocksyncMessage>, StoreError> {
+pub fn answer(store: &dyn Store, message: &BlocksyncMessage) -> Result<Option<BlocksyncMessage>, StoreError> {
     match message {
         BlocksyncMessage::StatusRequest => Ok(Some(status(store))),
         BlocksyncMessage::BlockRequest(height) => {
@@ -26,7 +26,7 @@ pub(super) fn answer(store: &dyn Store, message: &BlocksyncMessage) -> Result<Op
 }
 
 /// Which blocks this node has. Also said to every new peer unasked, as CometBFT does.
-pub(super) fn status(store: &dyn Store) -> BlocksyncMessage {
+pub fn status(store: &dyn Store) -> BlocksyncMessage {
     // The base first: both only grow, and a base read after a prune must not lie above a tip read before.
     let base = store.base();
     BlocksyncMessage::StatusResponse { base, height: store.tip().max(base) }

@@ -139,7 +139,7 @@ fn a_check_says_which_of_the_two_lied() {
     let mut other_height = true_commit.clone();
     other_height.height = Height::new(5);
 
-    let verdict = |block, commit: &Commit| check(&chain_id(), &check_of(block, commit.clone(), None));
+    let verdict = |block, commit: &Commit| check_commit(&chain_id(), &check_of(block, commit.clone(), None));
     assert_eq!(verdict(&good, &true_commit), Ok(()));
     assert!(matches!(verdict(&made_up, &true_commit), Err(CheckFault::Block(_))));
     for bad in [&one_bad, &minority, &for_made_up, &other_height] {
@@ -158,39 +158,26 @@ fn every_single_signature_counts() {
     let good = Arc::new(CandidateBlock::new(block(4, Some(commit_below()), b"true")));
     let extended = signers().extended_commit(Height::new(4), good.id(), b"said");
     let alone = check_of(&good, extended.to_commit(), Some(extended.clone()));
-    assert_eq!(check(&chain_id(), &alone), Ok(()));
+    assert_eq!(check_commit(&chain_id(), &alone), Ok(()));
     let with_successor = check_of(&good, commit(&good), Some(extended.clone()));
-    assert_eq!(check(&chain_id(), &with_successor), Ok(()));
+    assert_eq!(check_commit(&chain_id(), &with_successor), Ok(()));
     for position in 0..4 {
         let mut forged = commit(&good);
         let CommitSig::Commit(part) = &mut forged.signatures[position] else { panic!("signed") };
         part.signature = Signature::new([1; 64]);
-        let outcome = check(&chain_id(), &check_of(&good, forged, Some(extended.clone())));
+        let outcome = check_commit(&chain_id(), &check_of(&good, forged, Some(extended.clone())));
         assert!(matches!(outcome, Err(CheckFault::Commit(_))), "{outcome:?}");
 
         let mut forged = extended.clone();
         forged.signatures[position].extension_signature = Some(Signature::new([1; 64]));
-        let outcome = check(&chain_id(), &check_of(&good, commit(&good), Some(forged)));
+        let outcome = check_commit(&chain_id(), &check_of(&good, commit(&good), Some(forged)));
         assert!(matches!(outcome, Err(CheckFault::Extensions(_))), "{outcome:?}");
 
         let mut missing = extended.clone();
         missing.signatures[position].extension_signature = None;
-        let outcome = check(&chain_id(), &check_of(&good, commit(&good), Some(missing)));
+        let outcome = check_commit(&chain_id(), &check_of(&good, commit(&good), Some(missing)));
         assert!(matches!(outcome, Err(CheckFault::Extensions(_))), "{outcome:?}");
     }
-}
-
-#[tokio::test]
-async fn outcomes_come_in_the_order_of_the_checks() {
-    let good = Arc::new(CandidateBlock::new(block(4, Some(commit_below()), b"true")));
-    let mut bad = commit(&good);
-    bad.round = Round::new(1);
-    let checks: Vec<CommitCheck> =
-        (0..33).map(|i| check_of(&good, if i % 7 == 3 { bad.clone() } else { commit(&good) }, None)).collect();
-    let outcomes = verify(chain_id(), checks).await;
-    let failed: Vec<usize> = (0..outcomes.len()).filter(|i| outcomes[*i].is_err()).collect();
-    assert_eq!((outcomes.len(), failed), (33, vec![3, 10, 17, 24, 31]));
-    assert!(verify(chain_id(), Vec::new()).await.is_empty());
 }
 
 #[test]
@@ -202,19 +189,15 @@ fn parts_of_a_read_block_prove_themselves() {
     assert_eq!((chunks.len() as u32, merkle::root(&chunks)), (total, root));
 }
 
-#[tokio::test]
-async fn a_block_nobody_asked_for_is_not_even_read() {
+#[test]
+fn each_block_asked_for_is_owed_once_and_a_new_connection_owes_nothing() {
     let (one, other) = (NodeId::new(Address::new([1; 20])), NodeId::new(Address::new([2; 20])));
-    let fetcher = Fetcher::new();
-    let encoded = block(1, None, b"tx").encode();
-    let send = |peer| fetcher.read(peer, encoded.len() + 4, encoded.clone(), None);
-    fetcher.asked(one);
-    fetcher.asked(one);
-    assert!(send(other).await.is_err_and(|why| why.contains("not asked")));
-    assert!(send(one).await.is_ok());
-    assert!(fetcher.answered(one) && !fetcher.answered(one), "two were asked for");
-    assert!(send(one).await.is_err());
-    fetcher.asked(one);
-    fetcher.gone(one);
-    assert!(send(one).await.is_err(), "a new connection owes nothing");
+    let owed = Owed::default();
+    owed.asked(one);
+    owed.asked(one);
+    assert!(!owed.answered(other), "it was not asked");
+    assert!(owed.answered(one) && owed.answered(one) && !owed.answered(one), "two were asked for");
+    owed.asked(one);
+    owed.gone(one);
+    assert!(!owed.answered(one) && !owed.owes(&one), "a new connection owes nothing");
 }
