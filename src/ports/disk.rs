@@ -46,16 +46,20 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// Makes a directory and those above it that are missing. Each new one is durable when this returns; nothing is
-    /// synced when it is there already.
+    /// Makes a directory and those above it that are missing; all of them are durable when this returns.
     fn create_dirs(&self, dir: &Path) -> io::Result<()> {
-        if dir.as_os_str().is_empty() || self.exists(dir)? {
-            return Ok(());
-        }
         let above = parent(dir);
-        self.create_dirs(above)?;
-        self.create_dir(dir)?;
-        self.sync_dir(above)
+        if !self.exists(dir)? {
+            self.create_dirs(above)?;
+            self.create_dir(dir)?;
+            return self.sync_dir(above);
+        }
+        // It may have been made a moment ago, by a process that was killed before it synced.
+        match self.sync_dir(above) {
+            // Then it was made by somebody else, long before.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            synced => synced,
+        }
     }
 }
 

@@ -35,18 +35,22 @@ impl FileSigner {
     /// Opens key and state. A missing state file is refused: without it nobody knows what was signed.
     pub fn open(disk: Arc<dyn Disk>, key_file: &Path, state_file: &Path) -> Result<FileSigner, KeyFileError> {
         let lock = files::lock_state(&*disk, state_file)?;
+        // What a killed process wrote reads well before it is durable; what is answered from it must not be lost.
+        files::make_durable(&*disk, key_file)?;
+        files::make_durable(&*disk, state_file)?;
         let key = files::read_key(&*disk, key_file)?;
         let last = files::read_state(&*disk, state_file)?;
         Ok(FileSigner { disk, key, state_file: state_file.to_owned(), last, health: Health::Good, _lock: lock })
     }
 
-    /// Opens key and state, making both when neither is there (as `init` and the first `start` do).
+    /// Opens key and state, making both when there is no key and nothing was ever signed (as `init` and the first `start`
+    /// do).
     pub fn open_or_generate(
         disk: Arc<dyn Disk>,
         key_file: &Path,
         state_file: &Path,
     ) -> Result<FileSigner, KeyFileError> {
-        if !files::exists(&*disk, key_file)? && !files::exists(&*disk, state_file)? {
+        if !files::exists(&*disk, key_file)? && never_signed(&*disk, state_file)? {
             FileSigner::generate(&*disk, key_file, state_file)?;
         }
         FileSigner::open(disk, key_file, state_file)
@@ -58,17 +62,19 @@ impl FileSigner {
         FileSigner::save_new(disk, &PrivateKey::from_seed(&seed), key_file, state_file)
     }
 
-    /// Saves a given key with a state that never signed. Overwrites nothing.
+    /// Saves a given key with a state that never signed. Overwrites nothing but a state that never signed: a crash between
+    /// writing the two leaves such a state alone.
     pub fn save_new(
         disk: &dyn Disk,
         key: &PrivateKey,
         key_file: &Path,
         state_file: &Path,
     ) -> Result<PublicKey, KeyFileError> {
-        for file in [key_file, state_file] {
-            if files::exists(disk, file)? {
-                return Err(KeyFileError::Exists { file: file.to_owned() });
-            }
+        if files::exists(disk, key_file)? {
+            return Err(KeyFileError::Exists { file: key_file.to_owned() });
+        }
+        if !never_signed(disk, state_file)? {
+            return Err(KeyFileError::Exists { file: state_file.to_owned() });
         }
         let _lock = files::lock_state(disk, state_file)?;
         // The state first: a crash in between leaves a state without a key, which signs nothing.
@@ -156,6 +162,12 @@ impl FileSigner {
     fn sign_extension(&self, chain_id: &ChainId, vote: &UnsignedVote) -> Option<Signature> {
         vote.extension.as_ref().map(|_| self.key.sign(&vote.extension_sign_bytes(chain_id)))
     }
+}
+
+/// True when there is no state, or one that says that nothing was signed. One that cannot be read says nothing.
+fn never_signed(disk: &dyn Disk, state_file: &Path) -> Result<bool, KeyFileError> {
+    let signed = || files::read_state(disk, state_file).map_or(true, |last| last != LastSigned::NOTHING);
+    Ok(!files::exists(disk, state_file)? || !signed())
 }
 
 impl Signer for FileSigner {

@@ -274,6 +274,20 @@ fn make_parent(disk: &dyn Disk, file: &Path) -> Result<(), KeyFileError> {
     })
 }
 
+/// Makes sure that a file survives a power cut as it is; does nothing when it is not there.
+pub(super) fn make_durable(disk: &dyn Disk, file: &Path) -> Result<(), KeyFileError> {
+    let io = |error| KeyFileError::Io { action: "make durable", file: file.to_owned(), error, remedy: CHECK_DISK };
+    if !exists(disk, file)? {
+        return Ok(());
+    }
+    disk.open(file, OpenMode::Read).and_then(|handle| handle.sync_all()).map_err(io)?;
+    match disk.sync_dir(parent(file)) {
+        // A directory we may not open is not one we made names in.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced.map_err(io),
+    }
+}
+
 /// Whether a file is there. A disk that cannot say is an error: a key taken for missing would be written over.
 pub(super) fn exists(disk: &dyn Disk, file: &Path) -> Result<bool, KeyFileError> {
     let io = |error| KeyFileError::Io { action: "look for", file: file.to_owned(), error, remedy: CHECK_DISK };

@@ -5,12 +5,13 @@
 //! what happens as [`Seen`] to the same checkers, which never look into a machine: what was signed, said, heard, made
 //! durable, decided and applied is all there is to judge.
 //!
-//! Reading order: this file → `dice` → `plan` → `watch` → `trace` → `coverage` → `net` → `check/` → `bare/` → `whole/`.
+//! Reading order: this file → `dice` → `plan` → `watch` → `trace` → `coverage` → `net` → `disk/` → `check/` → `bare/` → `whole/`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 pub mod check;
 mod coverage;
 mod dice;
+pub mod disk;
 mod net;
 mod plan;
 mod trace;

@@ -18,22 +18,32 @@ pub(super) struct Segments {
 }
 
 impl Segments {
-    /// Lists what is there; makes the directory when it is missing.
+    /// Lists what is there; makes the directory when it is missing. The names found are durable from here on: a process
+    /// that was killed may have made or renamed files and not synced them, and what is read from them is acted on.
     pub(super) fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<Segments, JournalError> {
-        let failed = |what: &str| {
-            let what = format!("cannot {what} the journal's directory {}", dir.display());
-            move |error: io::Error| failed(&what, &error)
-        };
-        disk.create_dirs(dir).map_err(failed("make"))?;
-        let names = disk.list(dir).map_err(failed("list"))?;
-        let mut rotated: Vec<u64> = names.iter().filter_map(|name| number_of(name)).collect();
-        rotated.sort_unstable();
-        Ok(Segments { disk, dir: dir.to_owned(), rotated })
+        disk.create_dirs(dir)
+            .map_err(|error| failed(&format!("cannot make the journal's directory {}", dir.display()), &error))?;
+        let mut segments = Segments { disk, dir: dir.to_owned(), rotated: Vec::new() };
+        segments.sync()?;
+        segments.list()?;
+        Ok(segments)
     }
 
     /// The same log as it is now: it may have been rotated since.
     pub(super) fn listed_again(&self) -> Result<Segments, JournalError> {
-        Segments::open(Arc::clone(&self.disk), &self.dir)
+        let mut segments = self.clone();
+        segments.list()?;
+        Ok(segments)
+    }
+
+    fn list(&mut self) -> Result<(), JournalError> {
+        let names = self
+            .disk
+            .list(&self.dir)
+            .map_err(|error| failed(&format!("cannot list the journal's directory {}", self.dir.display()), &error))?;
+        self.rotated = names.iter().filter_map(|name| number_of(name)).collect();
+        self.rotated.sort_unstable();
+        Ok(())
     }
 
     pub(super) fn disk(&self) -> &dyn Disk {

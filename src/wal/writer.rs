@@ -49,11 +49,28 @@ impl Wal {
         // A crash may have fallen between making the first head and filling it.
         let begins = end == 0 && segments.is_first();
         let mut wal = Wal { segments, limits, head, end, allocated, buffer: Vec::new(), health: Health::Good };
+        wal.renew_last_group().map_err(|error| {
+            failed(&format!("cannot make the journal {} durable", wal.segments.head().display()), &error)
+        })?;
         if begins {
             wal.append(now, &JournalRecord::EndHeight(Height::ZERO))?;
             wal.sync()?;
         }
         Ok(wal)
+    }
+
+    /// Writes the last group again and syncs it. An earlier life may have been killed between writing and syncing, or
+    /// have stopped because a sync failed, after which the system takes the pages for written. Either way the records
+    /// read well and are not on disk; whoever reads them acts on them, so they must be.
+    fn renew_last_group(&self) -> io::Result<()> {
+        if self.end == 0 {
+            return Ok(());
+        }
+        let from = self.end.saturating_sub(GROUP_BYTES_MAX as u64);
+        let mut group = vec![0; (self.end - from) as usize];
+        self.head.read_exact_at(&mut group, from)?;
+        self.head.write_all_at(&group, from)?;
+        self.head.sync_data()
     }
 
     fn check_health(&self) -> Result<(), JournalError> {

@@ -1,0 +1,220 @@
+//! The bytes of one file: what reads give, what is on the platter, and the changes between the two.
+
+use super::Kindness;
+use crate::sim::Dice;
+
+/// What a disk writes whole or not at all, and what a system hands it at once.
+const SECTOR_BYTES: usize = 512;
+const PAGE_BYTES: usize = 4096;
+
+/// A change that was not synced, and its place among all changes of the disk.
+#[derive(Debug, Clone)]
+struct Pending {
+    nr: u64,
+    change: Change,
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Write { offset: usize, bytes: Vec<u8> },
+    Resize(usize),
+}
+
+/// One file's bytes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Content {
+    /// What a power cut leaves for certain.
+    durable: Vec<u8>,
+    /// What reads give: the page cache.
+    seen: Vec<u8>,
+    pending: Vec<Pending>,
+}
+
+impl Content {
+    pub(super) fn length(&self) -> usize {
+        self.seen.len()
+    }
+
+    pub(super) fn read(&self, buffer: &mut [u8], offset: usize) -> usize {
+        let from = self.seen.get(offset..).unwrap_or_default();
+        let count = from.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&from[..count]);
+        count
+    }
+
+    pub(super) fn write(&mut self, nr: u64, bytes: &[u8], offset: usize) {
+        self.change(nr, Change::Write { offset, bytes: bytes.to_vec() });
+    }
+
+    pub(super) fn resize(&mut self, nr: u64, length: usize) {
+        self.change(nr, Change::Resize(length));
+    }
+
+    fn change(&mut self, nr: u64, change: Change) {
+        change.apply(&mut self.seen);
+        self.pending.push(Pending { nr, change });
+    }
+
+    /// What reads give is durable, but for what a failed sync forgot.
+    pub(super) fn sync(&mut self) {
+        for pending in self.pending.drain(..) {
+            pending.change.apply(&mut self.durable);
+        }
+    }
+
+    /// A sync that failed and left the pages clean: reads still give them, but no later sync brings them to disk.
+    pub(super) fn forget_pending(&mut self) {
+        self.pending.clear();
+    }
+
+    /// The numbers of the changes a power cut may take.
+    pub(super) fn pending_numbers(&self) -> impl Iterator<Item = u64> {
+        self.pending.iter().map(|pending| pending.nr)
+    }
+
+    /// The power goes.
+    pub(super) fn cut(&mut self, dice: &mut Dice, kindness: &Loss) {
+        let pending = std::mem::take(&mut self.pending);
+        match kindness {
+            Loss::Nothing => pending.iter().for_each(|pending| pending.change.apply(&mut self.durable)),
+            Loss::Everything => {}
+            Loss::From(first) => {
+                for Pending { nr, change } in &pending {
+                    match nr.cmp(first) {
+                        std::cmp::Ordering::Less => change.apply(&mut self.durable),
+                        std::cmp::Ordering::Equal => change.apply_torn(&mut self.durable, dice, Tear::Front),
+                        std::cmp::Ordering::Greater => {}
+                    }
+                }
+            }
+            Loss::Any => self.keep_any(dice, pending),
+        }
+        self.seen.clone_from(&self.durable);
+    }
+
+    /// Any of them, in any order, in any pieces; the last page perhaps with what stood on the disk before.
+    fn keep_any(&mut self, dice: &mut Dice, mut pending: Vec<Pending>) {
+        let synced = self.durable.len();
+        let longest = pending.iter().map(|pending| pending.change.end()).max().unwrap_or(0);
+        if dice.chance(25) {
+            dice.shuffle(&mut pending);
+        }
+        for Pending { change, .. } in &pending {
+            match dice.below(4) {
+                0 => {}
+                1 => change.apply_torn(&mut self.durable, dice, Tear::Front),
+                2 => change.apply_torn(&mut self.durable, dice, Tear::Anywhere),
+                _ => change.apply(&mut self.durable),
+            }
+        }
+        if longest > self.durable.len() && dice.chance(20) {
+            self.durable.resize(longest, 0); // the length came to disk before the data
+        }
+        if self.durable.len() > synced && dice.chance(20) {
+            let last_page = (self.durable.len() - 1) / PAGE_BYTES * PAGE_BYTES;
+            self.durable[last_page.max(synced)..].fill_with(|| dice.below(256) as u8);
+        }
+    }
+
+    // ------------------------------------------------------------------------------------- damage to what was synced
+
+    /// Changes bytes where they lie, without anybody having written.
+    pub(super) fn damage(&mut self, how: impl Fn(&mut Vec<u8>)) {
+        how(&mut self.durable);
+        how(&mut self.seen);
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.seen
+    }
+}
+
+/// What of the pending changes a power cut takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Loss {
+    Nothing,
+    Everything,
+    /// All from this number on; this one is torn.
+    From(u64),
+    Any,
+}
+
+impl Loss {
+    /// Decides for a disk whose pending changes have these numbers.
+    pub(super) fn decide(dice: &mut Dice, kindness: Kindness, mut numbers: Vec<u64>) -> Loss {
+        match kindness {
+            Kindness::LosesNothing => Loss::Nothing,
+            Kindness::LosesAll => Loss::Everything,
+            Kindness::KeepsOrder => {
+                numbers.sort_unstable();
+                dice.pick(&numbers).map_or(Loss::Nothing, |first| Loss::From(*first))
+            }
+            Kindness::KeepsAnything => Loss::Any,
+        }
+    }
+
+    /// Whether a change that is done whole or not at all survives.
+    pub(super) fn spares(&self, dice: &mut Dice, nr: u64) -> bool {
+        match self {
+            Loss::Nothing => true,
+            Loss::Everything => false,
+            Loss::From(first) => nr < *first,
+            Loss::Any => dice.chance(50),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Tear {
+    /// The first pieces are kept, the others lost.
+    Front,
+    /// Each piece is kept or lost.
+    Anywhere,
+}
+
+impl Change {
+    /// Where a file ends that has this change.
+    fn end(&self) -> usize {
+        match self {
+            Change::Write { offset, bytes } => offset + bytes.len(),
+            Change::Resize(length) => *length,
+        }
+    }
+
+    fn apply(&self, to: &mut Vec<u8>) {
+        match self {
+            Change::Write { offset, bytes } => put(to, *offset, bytes),
+            Change::Resize(length) => to.resize(*length, 0),
+        }
+    }
+
+    fn apply_torn(&self, to: &mut Vec<u8>, dice: &mut Dice, tear: Tear) {
+        let Change::Write { offset, bytes } = self else {
+            if dice.chance(50) {
+                self.apply(to);
+            }
+            return;
+        };
+        let unit = if dice.chance(50) { SECTOR_BYTES } else { PAGE_BYTES };
+        let (first, last) = (offset / unit, (offset + bytes.len()) / unit);
+        let kept_below = first + dice.below((last - first) as u64 + 1) as usize;
+        for piece in first..=last {
+            let kept = match tear {
+                Tear::Front => piece < kept_below,
+                Tear::Anywhere => dice.chance(50),
+            };
+            if kept {
+                let (from, to_end) = ((piece * unit).max(*offset), ((piece + 1) * unit).min(offset + bytes.len()));
+                put(to, from, &bytes[from - offset..to_end - offset]);
+            }
+        }
+    }
+}
+
+fn put(to: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    let end = offset + bytes.len();
+    if to.len() < end {
+        to.resize(end, 0);
+    }
+    to[offset..end].copy_from_slice(bytes);
+}

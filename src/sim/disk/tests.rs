@@ -1,0 +1,5 @@
+//! The simulated disk itself.
+
+mod guard;
+mod journal;
+mod model;
