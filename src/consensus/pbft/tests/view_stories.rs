@@ -496,7 +496,9 @@ fn a_block_we_prepared_stays_here_because_somebody_may_hold_its_certificate_and_
 fn prepare_and_leave(story: &mut Story, views: impl Iterator<Item = u32>) {
     let others = story.others();
     for view in views.filter(|view| primary(&story.set, *view) != story.own).collect::<Vec<_>>() {
-        others[..2].iter().for_each(|who| drop(story.state(view_change_of(*who, (1, view), None, None))));
+        for who in &others[..2] {
+            story.state(view_change_of(*who, (1, view), None, None));
+        }
         let leader = primary(&story.set, view);
         story.state(new_view_of(leader, (1, view), changes(&others, view), None));
         story.quietly();
