@@ -278,6 +278,14 @@ pub enum End {
     },
 }
 
+impl End {
+    /// When.
+    pub fn at(self) -> Tick {
+        let (End::Done { at } | End::OutOfTime { at }) = self;
+        at
+    }
+}
+
 /// Looks at everything that happens. One rule each, one file each in `check/`.
 pub trait Checker: fmt::Debug {
     /// What it is called in reports: `agreement`, `durability`, …
@@ -393,7 +401,7 @@ impl Watch {
 
     /// The run is over.
     pub fn finish(mut self, end: End) -> Outcome {
-        let (End::Done { at } | End::OutOfTime { at }) = end;
+        let at = end.at();
         for checker in &mut self.checkers {
             if self.violation.is_some() {
                 break;

@@ -271,6 +271,11 @@ impl Votes {
         Share::TwoThirds.is_in(power_of(set, all), whole(set))
     }
 
+    /// True when this member was heard to vote for this.
+    pub(super) fn voted(&self, at: (Round, VoteKind), by: u32, block: Option<BlockId>) -> bool {
+        self.list(at.0, at.1).contains(&(by, block))
+    }
+
     /// The rounds in which there were prevotes.
     pub(super) fn prevoted(&self) -> impl Iterator<Item = Round> + '_ {
         self.lists.iter().filter(|((_, kind), _)| *kind == VoteKind::Prevote).map(|((round, _), _)| *round)

@@ -1,13 +1,11 @@
 //! Certificates: every commit is of distinct members of the set of its height with enough power, each for that block, and
 //! the honest ones among them really signed that. The same for PBFT's prepared certificates and NEW-VIEWs, whose choice
-//! is computed anew (Castro and Liskov, OSDI '99, §4.4).
+//! is computed anew.
 
-use super::book::{Found, PerNode, Place, Sets, Share, Signatures, printed, whole};
+use super::book::{PerNode, Sets, Signatures, printed};
+use super::proofs::{Proofs, new_view, view_change};
 use crate::sim::{Checker, Scene, Seen, What, Word};
-use crate::types::{
-    Address, BlockId, CommitSig, ExtendedCommit, Height, PbftStatement, PreparedCertificate, Round, Statement,
-    StatementBody, ValidatorSet, VoteKind,
-};
+use crate::types::{ExtendedCommit, Statement};
 
 /// Who decides which height, and what each honest key signed.
 #[derive(Debug, Default)]
@@ -51,165 +49,28 @@ impl Checker for Certificates {
 }
 
 impl Certificates {
+    fn proofs<'a>(&'a self, scene: &'a Scene) -> Proofs<'a> {
+        Proofs { scene, sets: &self.sets, signed: Some(&self.signed) }
+    }
+
     fn commit(&mut self, scene: &Scene, commit: &ExtendedCommit) -> Result<(), String> {
-        let at = (commit.height, commit.round);
-        if self.good.as_ref().is_some_and(|good| (good.height, good.round) == at && good == commit) {
+        if self.good.as_ref().is_some_and(|good| good.height == commit.height && good == commit) {
             return Ok(());
         }
-        let Some(set) = self.sets.at(scene, commit.height) else { return Ok(()) };
-        let members = set.members();
-        if commit.signatures.len() != members.len() {
-            return Err(format!("a commit of {} entries for {} members", commit.signatures.len(), members.len()));
-        }
-        let mut power = 0;
-        for (member, entry) in members.iter().zip(&commit.signatures) {
-            let (part, block) = match &entry.sig {
-                CommitSig::Absent => continue,
-                CommitSig::Commit(part) => (part, Some(commit.block_id)),
-                CommitSig::Nil(part) => (part, None),
-            };
-            if part.validator_address != member.address {
-                return Err(format!("a commit with {} in the place of {}", part.validator_address, member.address));
-            }
-            let place = Place { height: commit.height, round: commit.round, step: 3 };
-            self.vouch(scene, &member.address, place, block)?;
-            power += if block.is_some() { member.power.get() } else { 0 };
-        }
-        let whole = whole(set);
-        if !Share::of(scene.plan.algorithm).is_in(power, whole) {
-            return Err(format!("height {} is committed by {power} of {whole}", commit.height));
-        }
+        self.proofs(scene).commit(commit)?;
         self.good = Some(commit.clone());
         Ok(())
     }
 
-    /// An honest key that stands in a certificate signed what it stands for.
-    fn vouch(&self, scene: &Scene, by: &Address, place: Place, block: Option<BlockId>) -> Result<(), String> {
-        let Some(author) = scene.node_of(by).filter(|author| scene.is_honest(*author)) else { return Ok(()) };
-        match self.signed.get(author).map_or(Found::Nothing, |signed| signed.at(place)) {
-            Found::This(print) if print.block == block => Ok(()),
-            Found::Forgotten => Ok(()),
-            Found::This(_) | Found::Nothing => {
-                Err(format!("a certificate claims that node {} signed {block:?} at {place:?}", author.0))
-            }
-        }
-    }
-
     /// What an honest replica of PBFT states with proofs in it.
-    fn statement(&mut self, scene: &Scene, statement: &Statement) -> Result<(), String> {
-        let StatementBody::Pbft(body) = &statement.body else { return Ok(()) };
-        match &**body {
-            PbftStatement::ViewChange { view, height, checkpoint, prepared } => {
-                let change = Change { height: *height, view: *view, checkpoint, prepared };
-                self.change(scene, &change, *height)
-            }
-            PbftStatement::NewView { view, height, view_changes, chosen } => {
-                self.new_view(scene, (*view, *height), view_changes, *chosen)
-            }
-            PbftStatement::Status { .. } => Ok(()),
+    fn statement(&self, scene: &Scene, statement: &Statement) -> Result<(), String> {
+        let proofs = self.proofs(scene);
+        match (view_change(statement), new_view(statement)) {
+            (Some(change), _) => proofs.change(&change, change.height),
+            (None, Some(made)) => proofs.new_view(&made),
+            (None, None) => Ok(()),
         }
     }
-
-    /// §4.3, §4.4: at its height a VIEW-CHANGE proves the stable checkpoint, and what it says was prepared.
-    fn change(&mut self, scene: &Scene, change: &Change<'_>, height: Height) -> Result<(), String> {
-        if change.height < height {
-            return Ok(());
-        }
-        match change.checkpoint {
-            Some(commit) if commit.height.next() == height => self.commit(scene, commit)?,
-            None if height == scene.initial_height => {}
-            _ => return Err(format!("a VIEW-CHANGE at height {height} without the commit of the height before")),
-        }
-        change.prepared.as_ref().map_or(Ok(()), |prepared| self.prepared(scene, prepared, change))
-    }
-
-    /// §4.2, the predicate prepared.
-    fn prepared(&self, scene: &Scene, prepared: &PreparedCertificate, change: &Change<'_>) -> Result<(), String> {
-        let PreparedCertificate { height, view, block_id, prepares } = prepared;
-        if *height != change.height || *view >= change.view {
-            return Err(format!("prepared at {height} in view {view}, in a VIEW-CHANGE for {:?}", change.view));
-        }
-        let Some(set) = self.sets.at(scene, *height) else { return Ok(()) };
-        let mut power = 0;
-        for (nr, vote) in prepares.iter().enumerate() {
-            let at = (vote.kind, vote.height, vote.round, vote.block_id);
-            if at != (VoteKind::Prevote, *height, *view, Some(*block_id)) {
-                return Err(format!("a prepared certificate with a vote for something else: {vote:?}"));
-            }
-            if prepares[..nr].iter().any(|other| other.validator_address == vote.validator_address) {
-                return Err(format!("a prepared certificate that counts {} twice", vote.validator_address));
-            }
-            power += power_of_member(set, &vote.validator_address)?;
-            let place = Place { height: *height, round: *view, step: 2 };
-            self.vouch(scene, &vote.validator_address, place, vote.block_id)?;
-        }
-        if !Share::TwoThirds.is_in(power, whole(set)) {
-            return Err(format!("a prepared certificate of {power} of {}", whole(set)));
-        }
-        Ok(())
-    }
-
-    /// §4.4: a NEW-VIEW follows from VIEW-CHANGEs of more than two thirds, and chooses what was prepared in the highest
-    /// view, if anything was.
-    fn new_view(
-        &mut self,
-        scene: &Scene,
-        (view, height): (Round, Height),
-        statements: &[Statement],
-        chosen: Option<BlockId>,
-    ) -> Result<(), String> {
-        let Some(set) = self.sets.at(scene, height).cloned() else { return Ok(()) };
-        let (mut power, mut highest, mut at_height) = (0, None, false);
-        for (nr, statement) in statements.iter().enumerate() {
-            let Some(change) = opened(statement).filter(|change| change.view == view) else {
-                return Err(format!("a NEW-VIEW for {view} with {statement:?}"));
-            };
-            if statements[..nr].iter().any(|other| other.by == statement.by) {
-                return Err(format!("a NEW-VIEW that counts {} twice", statement.by));
-            }
-            if change.height > height {
-                return Err(format!("a NEW-VIEW at height {height} with a VIEW-CHANGE at {}", change.height));
-            }
-            power += power_of_member(&set, &statement.by)?;
-            at_height |= change.height == height;
-            self.change(scene, &change, height)?;
-            if let (true, Some(prepared)) = (change.height == height, change.prepared)
-                && highest.is_none_or(|(best, _)| best < prepared.view)
-            {
-                highest = Some((prepared.view, prepared.block_id));
-            }
-        }
-        if !at_height || !Share::TwoThirds.is_in(power, whole(&set)) {
-            return Err(format!("a NEW-VIEW on VIEW-CHANGEs of {power} of {}", whole(&set)));
-        }
-        if chosen != highest.map(|(_, block)| block) {
-            return Err(format!("a NEW-VIEW that chooses {chosen:?}, and {highest:?} was prepared"));
-        }
-        Ok(())
-    }
-}
-
-/// A VIEW-CHANGE, opened.
-struct Change<'a> {
-    height: Height,
-    view: Round,
-    checkpoint: &'a Option<ExtendedCommit>,
-    prepared: &'a Option<PreparedCertificate>,
-}
-
-fn opened(statement: &Statement) -> Option<Change<'_>> {
-    let StatementBody::Pbft(body) = &statement.body else { return None };
-    match &**body {
-        PbftStatement::ViewChange { view, height, checkpoint, prepared } => {
-            Some(Change { height: *height, view: *view, checkpoint, prepared })
-        }
-        _ => None,
-    }
-}
-
-fn power_of_member(set: &ValidatorSet, address: &Address) -> Result<u64, String> {
-    let member = set.members().iter().find(|member| member.address == *address);
-    member.map(|member| member.power.get()).ok_or_else(|| format!("a certificate with {address}, who is no member"))
 }
 
 #[cfg(test)]
@@ -217,7 +78,7 @@ mod tests {
     use super::super::story::{Stage, block, commit, pbft, precommit, prevote};
     use super::*;
     use crate::sim::NodeNr;
-    use crate::types::Algorithm;
+    use crate::types::{Algorithm, CommitSig, Height, PbftStatement, PreparedCertificate, Round};
 
     fn stage(algorithm: Algorithm) -> Stage<Certificates> {
         let mut stage = Stage::of(algorithm, 4, Certificates::default());

@@ -8,11 +8,16 @@ mod blame;
 mod book;
 mod certificates;
 mod durability;
+mod evidence;
 mod exactly_once;
 mod grammar;
+mod liveness;
 mod one_signature;
+mod proofs;
 mod resources;
 mod rotation;
+mod rules_pbft;
+mod rules_raft;
 mod rules_tendermint;
 #[cfg(test)]
 mod story;
@@ -22,10 +27,14 @@ pub use agreement::Agreement;
 pub use blame::Blame;
 pub use certificates::Certificates;
 pub use durability::Durability;
+pub use evidence::Evidence;
 pub use exactly_once::ExactlyOnce;
 pub use grammar::Grammar;
+pub use liveness::Liveness;
 pub use one_signature::OneSignature;
 pub use resources::Resources;
+pub use rules_pbft::RulesPbft;
+pub use rules_raft::RulesRaft;
 pub use rules_tendermint::RulesTendermint;
 pub use validity::Validity;
 
@@ -34,19 +43,24 @@ use crate::types::Algorithm;
 
 /// Those that fit the run, fresh.
 pub fn all(scene: &Scene) -> Vec<Box<dyn Checker>> {
+    let rules: Box<dyn Checker> = match scene.plan.algorithm {
+        Algorithm::Tendermint => Box::<RulesTendermint>::default(),
+        Algorithm::Pbft => Box::<RulesPbft>::default(),
+        Algorithm::Raft => Box::<RulesRaft>::default(),
+    };
     let mut all: Vec<Box<dyn Checker>> = vec![
         Box::<Agreement>::default(),
         Box::<OneSignature>::default(),
         Box::<Durability>::default(),
-        Box::<Validity>::default(),
+        rules,
         Box::<Certificates>::default(),
+        Box::<Validity>::default(),
         Box::<ExactlyOnce>::default(),
+        Box::<Evidence>::default(),
         Box::<Blame>::default(),
         Box::<Resources>::default(),
+        Box::<Liveness>::default(),
     ];
-    if scene.plan.algorithm == Algorithm::Tendermint {
-        all.push(Box::<RulesTendermint>::default());
-    }
     if scene.plan.level == Level::Whole {
         all.push(Box::<Grammar>::default());
     }

@@ -4,9 +4,9 @@ use crate::consensus::{EmptyBlocks, Tick, Timeouts};
 use crate::crypto::{PublicKey, Signature, sha256};
 use crate::sim::{Checker, Conduct, End, Level, Lie, NodeNr, NodePlan, Plan, Scene, Seen, Weather, What, Word};
 use crate::types::{
-    Address, Algorithm, Block, BlockId, CandidateBlock, ChainId, CommitSig, ExtendedCommit, ExtendedCommitSig, Header,
-    Height, PbftStatement, Power, Proposal, RaftStatement, Round, SignedPart, Statement, StatementBody, Time, Tx,
-    Validator, ValidatorSet, Version, Vote, VoteKind,
+    Address, Algorithm, Block, BlockId, CandidateBlock, ChainId, CommitSig, Evidence, ExtendedCommit,
+    ExtendedCommitSig, Header, Height, PbftStatement, Power, Proposal, RaftStatement, Round, SignedPart, Statement,
+    StatementBody, Time, Tx, Validator, ValidatorSet, Version, Vote, VoteKind,
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -199,6 +199,13 @@ pub(super) fn seat(scene: &Scene, node: u8) -> (u32, Address) {
 /// A block.
 pub(super) fn block(height: u64, tag: &str) -> Arc<CandidateBlock> {
     block_of(height, tag, None, Address::new([1; 20]), &[])
+}
+
+/// A block that proves something.
+pub(super) fn block_with(height: u64, evidence: Vec<Evidence>) -> Arc<CandidateBlock> {
+    let plain = block(height, "a");
+    let block = Block { evidence, ..plain.block().clone() };
+    Arc::new(CandidateBlock::new(block))
 }
 
 /// A block that names the one before it and its proposer, with transactions.

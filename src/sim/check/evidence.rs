@@ -1,0 +1,313 @@
+//! Evidence: whoever signs two votes for one step is found out by everybody who was told both, it is on the chain soon
+//! after, once; and nobody honest is ever accused.
+
+use super::book::{PerNode, Votes};
+use crate::consensus::Tick;
+use crate::sim::{Checker, End, Level, NodeNr, Scene, Seen, What, Word};
+use crate::types::{Address, Algorithm, CandidateBlock, Evidence as Piece, EvidenceKey, Height, Round, Vote, VoteKind};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// An accusation follows the second half at once. An application or a disk may take its time.
+const SOON: Duration = Duration::from_secs(1);
+/// Evidence is on the chain so many heights after somebody honest had it, or after healing: in Tendermint an honest
+/// member proposes at least once in this many heights, as liars have less than a third of the turns.
+const HEIGHTS_MAX: u64 = 10;
+
+/// Who voted twice, as far as anybody honest was told.
+#[derive(Debug, Default)]
+pub struct Evidence {
+    nodes: PerNode<Ears>,
+    /// On the chain.
+    proven: BTreeSet<EvidenceKey>,
+    proven_offences: BTreeSet<Offence>,
+    /// Not yet: from which height on it is due, and who has it.
+    owed: Vec<(Offence, Height, NodeNr)>,
+    decided: Height,
+    healed: Option<Height>,
+}
+
+/// A member, and the step it voted in twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Offence {
+    by: Address,
+    height: Height,
+    round: Round,
+    kind: VoteKind,
+}
+
+impl Offence {
+    fn of(vote: &Vote) -> Offence {
+        let Vote { validator_address: by, height, round, kind, .. } = *vote;
+        Offence { by, height, round, kind }
+    }
+}
+
+/// What one node was told of the height it is at, in this life.
+#[derive(Debug, Default)]
+struct Ears {
+    height: Height,
+    open: Open,
+    votes: Votes,
+    /// The round it is in at least: the last one it signed in.
+    round: Round,
+    accused: Vec<Offence>,
+    /// Both halves were told; the accusation is due.
+    due: Option<(Offence, Tick)>,
+}
+
+/// Whether the node still counts votes of its height.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Open {
+    #[default]
+    No,
+    Yes,
+}
+
+impl Checker for Evidence {
+    fn name(&self) -> &'static str {
+        "evidence"
+    }
+
+    fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
+        if matches!(seen.what, What::Healed) {
+            self.healed = Some(self.decided);
+        }
+        if !scene.is_honest(seen.node) {
+            return Ok(());
+        }
+        let node = seen.node;
+        match seen.what {
+            What::Began { height, .. } => *self.nodes.of(node) = Ears { height, open: Open::Yes, ..Ears::default() },
+            What::Started { .. } | What::Crashed { .. } => {
+                *self.nodes.of(node) = Ears::default();
+                self.owed.retain(|(.., who)| *who != node);
+            }
+            What::Heard { word: Word::Vote(vote), .. } => return self.hear(scene, node, seen.at, vote),
+            What::Signed(Word::Vote(vote)) => {
+                let ears = self.nodes.of(node);
+                if ears.height == vote.height {
+                    ears.round = ears.round.max(vote.round);
+                }
+            }
+            What::Accused { first, second } => return self.accuse(scene, node, first, second),
+            What::Decided { block, commit } => {
+                self.nodes.of(node).open = Open::No;
+                if commit.height > self.decided {
+                    self.decided = commit.height;
+                    return self.prove(scene, block);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, scene: &Scene, end: End) -> Result<(), String> {
+        scene.honest().try_for_each(|node| self.nodes.of(node).check(end.at()))
+    }
+}
+
+impl Ears {
+    /// What is due has been said.
+    fn check(&self, now: Tick) -> Result<(), String> {
+        match self.due {
+            Some((offence, since)) if now.since(since) > SOON => {
+                Err(format!("it was told both votes of {offence:?}, and accuses nobody"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Evidence {
+    /// Votes that any machine counts: of the open height, in the round at hand or a little below. Precommits with
+    /// extensions are first shown to the application.
+    fn hear(&mut self, scene: &Scene, node: NodeNr, now: Tick, vote: &Vote) -> Result<(), String> {
+        if scene.is_honest_address(&vote.validator_address) {
+            return Ok(());
+        }
+        let ears = self.nodes.of(node);
+        ears.check(now)?;
+        let counts = ears.open == Open::Yes
+            && vote.height == ears.height
+            && vote.round <= ears.round
+            && vote.round.get().saturating_add(ROUNDS_BEHIND) >= ears.round.get()
+            && vote.extension_signature.is_none()
+            && (vote.block_id.is_some() || scene.plan.algorithm == Algorithm::Tendermint);
+        let offence = Offence::of(vote);
+        if counts && ears.votes.add(vote) && !ears.accused.contains(&offence) && ears.due.is_none() {
+            ears.due = Some((offence, now));
+        }
+        Ok(())
+    }
+
+    fn accuse(&mut self, scene: &Scene, node: NodeNr, first: &Vote, second: &Vote) -> Result<(), String> {
+        let offence = Offence::of(first);
+        if offence != Offence::of(second) || first.block_id == second.block_id {
+            return Err(format!("no contradiction: {first:?}, {second:?}"));
+        }
+        if scene.is_honest_address(&offence.by) {
+            return Err(format!("{} is accused, and signed one thing only: {first:?}, {second:?}", offence.by));
+        }
+        let ears = self.nodes.of(node);
+        if !ears.accused.contains(&offence) {
+            ears.accused.push(offence);
+        }
+        ears.due = ears.due.filter(|(due, _)| *due != offence);
+        let carried = scene.plan.level == Level::Whole && scene.plan.algorithm == Algorithm::Tendermint;
+        if carried && !self.proven_offences.contains(&offence) {
+            self.owed.push((offence, self.decided.max(offence.height), node));
+        }
+        Ok(())
+    }
+
+    /// What a block proves.
+    fn prove(&mut self, scene: &Scene, block: &CandidateBlock) -> Result<(), String> {
+        for piece in &block.block().evidence {
+            if !self.proven.insert(piece.key()) {
+                return Err(format!("block {} proves again {:?}", self.decided, piece.key()));
+            }
+            match piece {
+                Piece::DuplicateVote(pair) => {
+                    let offence = Offence::of(&pair.vote_a);
+                    let contradicts =
+                        offence == Offence::of(&pair.vote_b) && pair.vote_a.block_id != pair.vote_b.block_id;
+                    if !contradicts || scene.is_honest_address(&offence.by) {
+                        return Err(format!("block {} has false evidence: {pair:?}", self.decided));
+                    }
+                    self.proven_offences.insert(offence);
+                    self.owed.retain(|(owed, ..)| *owed != offence);
+                }
+                Piece::LightClientAttack(attack) => {
+                    let mut named = attack.byzantine_validators.iter();
+                    if let Some(honest) = named.find(|member| scene.is_honest_address(&member.address)) {
+                        return Err(format!("block {} has evidence against {}", self.decided, honest.address));
+                    }
+                }
+            }
+        }
+        let Some(healed) = self.healed else { return Ok(()) };
+        let late = |since: Height| self.decided.get() > since.max(healed).get().saturating_add(HEIGHTS_MAX);
+        match self.owed.iter().find(|(_, since, _)| late(*since)) {
+            Some((offence, since, node)) => Err(format!(
+                "node {} has evidence of {offence:?} since height {since}, and at {} it is not on the chain",
+                node.0, self.decided
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Machines keep the votes of more rounds below theirs than this.
+const ROUNDS_BEHIND: u32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::super::story::{Stage, block, block_with, commit, precommit, prevote};
+    use super::*;
+    use crate::types::{BlockId, DuplicateVoteEvidence, Time};
+
+    /// Node 3 lies, node 0 is watched.
+    fn stage() -> Stage<Evidence> {
+        let mut stage = Stage::of(Algorithm::Tendermint, 4, Evidence::default()).with_liar(3);
+        stage.begin(0, 1);
+        stage
+    }
+
+    fn id(tag: &str) -> BlockId {
+        block(1, tag).id()
+    }
+
+    fn two(scene: &Scene, node: u8) -> (Vote, Vote) {
+        (prevote(scene, node, (1, 0), Some(id("a"))), prevote(scene, node, (1, 0), None))
+    }
+
+    fn piece(scene: &Scene, node: u8) -> Piece {
+        let (one, other) = two(scene, node);
+        let pair = DuplicateVoteEvidence::new(one, other, Time::UNIX_EPOCH, &scene.validators);
+        Piece::DuplicateVote(Box::new(pair.expect("a contradiction")))
+    }
+
+    fn decide(stage: &mut Stage<Evidence>, height: u64, evidence: Vec<Piece>) -> Result<(), String> {
+        let decided = block_with(height, evidence);
+        let commit = commit(&stage.scene, height, 0, decided.id(), &[0, 1, 2]);
+        stage.see(0, What::Decided { block: &decided, commit: &commit })
+    }
+
+    #[test]
+    fn both_halves_an_accusation_and_evidence_on_the_chain_are_fine() {
+        let mut stage = stage();
+        let scene = stage.scene.clone();
+        let (one, other) = two(&scene, 3);
+        stage.fine(0, What::Healed);
+        stage.hears_vote(0, 3, &one);
+        stage.hears_vote(0, 2, &other);
+        stage.fine(0, What::Accused { first: &one, second: &other });
+        stage.wait(SOON * 2);
+        stage.hears_vote(0, 3, &precommit(&scene, 3, (1, 0), None));
+        for height in 1..30 {
+            let proof = if height == 5 { vec![piece(&scene, 3)] } else { Vec::new() };
+            assert_eq!(decide(&mut stage, height, proof), Ok(()));
+        }
+        assert_eq!(stage.done(), Ok(()));
+    }
+
+    #[test]
+    fn an_equivocator_that_nobody_accuses_is_caught() {
+        let mut stage = stage();
+        let scene = stage.scene.clone();
+        let (one, other) = two(&scene, 3);
+        stage.hears_vote(0, 3, &one);
+        stage.hears_vote(0, 3, &other);
+        stage.wait(SOON * 2);
+        let next = precommit(&scene, 3, (1, 0), None);
+        let heard = What::Heard { from: NodeNr(3), word: Word::Vote(&next) };
+        assert!(stage.wrong(0, heard).contains("accuses nobody"));
+        assert!(stage.done().is_err());
+    }
+
+    #[test]
+    fn who_crashed_before_it_could_accuse_owes_nothing() {
+        let mut stage = stage();
+        let scene = stage.scene.clone();
+        let (one, other) = two(&scene, 3);
+        stage.hears_vote(0, 3, &one);
+        stage.hears_vote(0, 3, &other);
+        stage.fine(0, What::Crashed { unsynced: crate::sim::Unsynced::Lost });
+        stage.wait(SOON * 2);
+        assert_eq!(stage.done(), Ok(()));
+    }
+
+    #[test]
+    fn an_accusation_of_the_honest_and_one_of_nothing_are_caught() {
+        let mut stage = stage();
+        let scene = stage.scene.clone();
+        let (one, other) = two(&scene, 2);
+        assert!(stage.wrong(0, What::Accused { first: &one, second: &other }).contains("signed one thing"));
+        let (one, _) = two(&scene, 3);
+        assert!(stage.wrong(0, What::Accused { first: &one, second: &one }).contains("no contradiction"));
+        let later = precommit(&scene, 3, (1, 0), None);
+        assert!(stage.wrong(0, What::Accused { first: &one, second: &later }).contains("no contradiction"));
+    }
+
+    #[test]
+    fn evidence_against_the_honest_and_evidence_twice_are_caught() {
+        let mut stage = stage();
+        let scene = stage.scene.clone();
+        assert!(decide(&mut stage, 1, vec![piece(&scene, 2)]).unwrap_err().contains("false"));
+        assert_eq!(decide(&mut stage, 2, vec![piece(&scene, 3)]), Ok(()));
+        assert!(decide(&mut stage, 3, vec![piece(&scene, 3)]).unwrap_err().contains("again"));
+    }
+
+    #[test]
+    fn evidence_that_does_not_get_onto_the_chain_is_caught() {
+        let mut stage = stage();
+        let scene = stage.scene.clone();
+        let (one, other) = two(&scene, 3);
+        stage.fine(0, What::Accused { first: &one, second: &other });
+        stage.fine(0, What::Healed);
+        let told: Vec<bool> = (1..14).map(|height| decide(&mut stage, height, Vec::new()).is_ok()).collect();
+        assert_eq!(told.iter().filter(|fine| **fine).count(), 1 + HEIGHTS_MAX as usize);
+    }
+}
