@@ -84,9 +84,9 @@ pub(super) struct Common {
     /// Print the answer as JSON
     #[arg(long, global = true)]
     pub(super) json: bool,
-    /// Accepted for CometBFT's sake: errors always say their cause
+    /// With `simulate --seed`: print every event. Elsewhere accepted for CometBFT's sake: errors always say their cause
     #[arg(long, global = true, hide = true)]
-    trace: bool,
+    pub(super) trace: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -107,6 +107,8 @@ pub(super) enum Command {
     /// Proof that validators broke the rules: list it, show a piece, or check one from scratch
     #[command(subcommand)]
     Evidence(EvidenceCommand),
+    /// Run networks of replicas in virtual time, with faults and liars, and check every rule; 1 when one is broken
+    Simulate(SimulateArgs),
     /// Print the version
     Version(VersionArgs),
     /// Print the id peers know this node by
@@ -241,6 +243,46 @@ pub(super) struct TestnetArgs {
     /// How the nodes agree: tendermint, pbft or raft [default: CONSENSUS_ALGORITHM, else tendermint]
     #[arg(long, value_name = "NAME")]
     pub(super) algorithm: Option<String>,
+}
+
+/// What to simulate. What is not said is drawn from the seed.
+#[derive(Debug, Args)]
+#[command(after_help = "A thousand seeds:\n  quorate simulate --algorithm pbft\n\nOne seed, event by event:\n  \
+    quorate simulate --algorithm pbft --seed 42 --trace")]
+pub(super) struct SimulateArgs {
+    /// The protocol: tendermint, pbft or raft
+    #[arg(long, value_name = "NAME")]
+    pub(super) algorithm: String,
+    /// 1: protocol machines alone; 2: whole replicas
+    #[arg(long, value_name = "LEVEL", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub(super) level: u8,
+    /// Run this seed alone and tell about it; with --trace every event goes to standard output as a line of JSON
+    #[arg(long, value_name = "SEED", conflicts_with_all = ["seeds", "from", "minutes"])]
+    pub(super) seed: Option<u64>,
+    /// How many seeds [default: 1000]
+    #[arg(long, value_name = "COUNT", conflicts_with = "minutes")]
+    pub(super) seeds: Option<u64>,
+    /// The first seed
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub(super) from: u64,
+    /// Run seeds for this long instead
+    #[arg(long, value_name = "MINUTES")]
+    pub(super) minutes: Option<f64>,
+    /// How many nodes
+    #[arg(long, value_name = "COUNT")]
+    pub(super) nodes: Option<u8>,
+    /// How many heights every honest node must decide and apply
+    #[arg(long, value_name = "COUNT")]
+    pub(super) heights: Option<u64>,
+    /// No faults, no liars, no bad weather
+    #[arg(long)]
+    pub(super) calm: bool,
+    /// If the seed breaks a rule, leave out of its plan what that does not need
+    #[arg(long, requires = "seed")]
+    pub(super) shrink: bool,
+    /// Write every event to this file, as lines of JSON
+    #[arg(long = "trace-file", alias = "trace_file", value_name = "FILE")]
+    pub(super) trace_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

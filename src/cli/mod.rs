@@ -21,6 +21,7 @@ mod net;
 mod output;
 mod reset;
 mod run;
+mod simulate;
 pub mod start;
 mod status;
 mod testnet;
@@ -71,6 +72,7 @@ fn run(arguments: Arguments, out: &Output) -> Result<(), CliError> {
         Command::Net(args) => net::run(&common, &args, out),
         Command::Testnet(args) => testnet::run(&args, out),
         Command::Evidence(command) => evidence::run(&common, &command, out),
+        Command::Simulate(args) => simulate::run(&args, common.trace, out),
         Command::Version(args) => version::run(&args, out),
         Command::ShowNodeId => keys::show_node_id(&common, out),
         Command::ShowValidator => keys::show_validator(&common, out),

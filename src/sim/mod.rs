@@ -5,21 +5,37 @@
 //! what happens as [`Seen`] to the same checkers, which never look into a machine: what was signed, said, heard, made
 //! durable, decided and applied is all there is to judge.
 //!
-//! Reading order: this file → `dice` → `plan` → `watch` → `trace` → `coverage` → `net` → `disk/` → `check/` → `bare/` → `whole/`.
+//! Reading order: this file → `dice` → `plan` → `tell` → `watch` → `trace` → `coverage` → `queue` → `net` → `disk/` →
+//! `check/` → `bare/` → `whole/` → `campaign` → `shrink` → `panics`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+pub mod bare;
+pub mod campaign;
 pub mod check;
 mod coverage;
 mod dice;
 pub mod disk;
 mod net;
+pub mod panics;
 mod plan;
+mod queue;
+pub mod shrink;
+mod tell;
 mod trace;
 mod watch;
 
 pub use coverage::Coverage;
 pub use dice::Dice;
-pub use net::{Net, Packet};
+pub use net::{Net, Order, Packet};
 pub use plan::{Conduct, Fault, Level, Lie, Misfortune, NodeNr, NodePlan, Plan, Unsynced, Weather, Wishes};
+pub use queue::Queue;
 pub use trace::Trace;
 pub use watch::{AppCall, Checker, End, Outcome, Scene, Seen, Violation, Watch, What, Word, tx_bytes, tx_number};
+
+/// Runs a plan under all checkers.
+pub fn run(plan: Plan, trace: Trace) -> Outcome {
+    match plan.level {
+        Level::Bare => bare::run(plan, check::all, trace),
+        Level::Whole => unreachable!("whoever draws a plan asks first whether this build has its level"),
+    }
+}

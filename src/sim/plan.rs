@@ -289,6 +289,13 @@ impl Plan {
         self.nodes.iter().map(|node| node.power).sum()
     }
 
+    /// True when those who may lie have less than a third of the power.
+    pub fn liars_are_few(&self) -> bool {
+        let lying: u64 =
+            self.all().filter(|node| !self.is_honest(*node)).map(|node| self.nodes[node.index()].power).sum();
+        lying == 0 || lying * 3 < self.total_power()
+    }
+
     fn draw_powers(&mut self, dice: &mut Dice) {
         let spread = *dice.pick(&[1, 1, 1, 2, 10, 1000]).unwrap_or(&1);
         for node in &mut self.nodes {
@@ -320,8 +327,15 @@ impl Plan {
     }
 
     fn draw_faults(&mut self, dice: &mut Dice) {
-        let unit = self.timeouts.propose;
-        let span = unit * (4 + 2 * u32::try_from(self.heights).unwrap_or(u32::MAX).min(100));
+        let heights = u32::try_from(self.heights).unwrap_or(u32::MAX).min(100);
+        let (unit, span) = match self.level {
+            Level::Whole => (self.timeouts.propose, self.timeouts.propose * (4 + 2 * heights)),
+            // Faults shall come while heights are decided, which takes some exchanges of words, or much longer.
+            Level::Bare => {
+                let pace = Duration::from_millis(*dice.pick(&[30, 100, 300, 1000]).unwrap_or(&100));
+                (pace * *dice.pick(&[1, 3]).unwrap_or(&1), pace * (heights + 1))
+            }
+        };
         self.heal_at = Tick(0).plus(span);
         let count = dice.below(4 + self.heights.min(40));
         for _ in 0..count {
@@ -338,7 +352,9 @@ impl Plan {
         let node = *dice.pick(&all)?;
         let (away, lasting) = (dice.time(Duration::ZERO, unit * 6), dice.time(unit / 10, unit * 8));
         let unsynced = if dice.chance(50) { Unsynced::Lost } else { Unsynced::Kept };
-        Some(match dice.below(20) {
+        // Changes of power keep liars below a third: the application of level 1 sees to that.
+        let kinds = if self.level == Level::Bare { 22 } else { 20 };
+        Some(match dice.below(kinds) {
             0..=6 => Misfortune::Crash { node, after_effects: dice.below(60) as u32, unsynced, away },
             7..=9 => Misfortune::DiskCrash { node, after_operations: dice.below(80) as u32, unsynced, away },
             10 => Misfortune::Blackout { away },
@@ -346,7 +362,8 @@ impl Plan {
             13..=16 => Misfortune::Cut { links: draw_cut(dice, &all), lasting },
             17 => Misfortune::ClockJump { node, by: dice.below(7_200_000_000_000) as i64 - 3_600_000_000_000 },
             18 => Misfortune::ClockRate { node, per_mille: dice.between(900, 1100) as u16 },
-            _ => Misfortune::AppCrash { node, away },
+            19 => Misfortune::AppCrash { node, away },
+            _ => Misfortune::Power { node, power: *dice.pick(&[0, 0, 1, 2, 10, 1000]).unwrap_or(&1) },
         })
     }
 }

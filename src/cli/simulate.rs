@@ -1,0 +1,271 @@
+//! `quorate simulate`: networks in virtual time, one for each seed, with faults and liars; checkers judge what is seen.
+
+use super::args::SimulateArgs;
+use super::output::{Output, human_seconds};
+use super::{CliError, Exit};
+use crate::sim::campaign::{self, Found, Report};
+use crate::sim::{Coverage, Level, Outcome, Plan, Trace, Wishes, panics, shrink};
+use crate::types::Algorithm;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Seeds when nothing is said about how many.
+const SEEDS_DEFAULT: u64 = 1000;
+/// How often a campaign says how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+/// Plans tried to shrink one.
+const SHRINK_TRIES: u32 = 400;
+/// Lines of a trace that are shown of a violation.
+const LINES_SHOWN: usize = 40;
+/// Most nodes: they are counted in a byte, and words grow with their square.
+const NODES_MAX: u8 = 32;
+
+/// When a campaign ends.
+#[derive(Debug, Clone, Copy)]
+enum Until {
+    Seeds(u64),
+    Time(Duration),
+}
+
+pub(super) fn run(args: &SimulateArgs, trace_wanted: bool, out: &Output) -> Result<(), CliError> {
+    let wishes = wishes(args)?;
+    panics::keep_quiet();
+    match args.seed {
+        Some(seed) => one(&wishes, seed, args, trace_wanted, out),
+        None if trace_wanted || args.trace_file.is_some() => {
+            Err(usage("a trace is of one seed", "quorate simulate --algorithm NAME --seed SEED --trace"))
+        }
+        None => many(&wishes, args, out),
+    }
+}
+
+fn usage(what: impl std::fmt::Display, next: impl std::fmt::Display) -> CliError {
+    CliError { exit: Exit::Usage, text: format!("{what}\n  next: {next}") }
+}
+
+fn wishes(args: &SimulateArgs) -> Result<Wishes, CliError> {
+    let named = |algorithm: &Algorithm| algorithm.to_string() == args.algorithm;
+    let Some(algorithm) = Algorithm::ALL.into_iter().find(named) else {
+        return Err(usage(
+            format!("there is no protocol {:?}; there are tendermint, pbft and raft", args.algorithm),
+            "quorate simulate --algorithm raft",
+        ));
+    };
+    if args.nodes.is_some_and(|nodes| !(1..=NODES_MAX).contains(&nodes)) {
+        return Err(usage(format!("--nodes is 1 to {NODES_MAX}"), "quorate simulate --help"));
+    }
+    if args.heights == Some(0) {
+        return Err(usage("--heights is at least 1", "quorate simulate --help"));
+    }
+    let level = match args.level {
+        1 => Level::Bare,
+        _ => return Err(usage("level 2, whole replicas, is not part of this build", "quorate simulate --level 1 …")),
+    };
+    Ok(Wishes { level, algorithm, nodes: args.nodes, heights: args.heights, calm: args.calm })
+}
+
+/// One seed: its plan, what happened, the verdict.
+fn one(wishes: &Wishes, seed: u64, args: &SimulateArgs, trace_wanted: bool, out: &Output) -> Result<(), CliError> {
+    let traced = trace_wanted || args.trace_file.is_some();
+    let plan = Plan::draw(seed, wishes);
+    let trace = if traced || args.shrink { Trace::with_lines() } else { Trace::hash_only() };
+    let (mut plan, mut outcome, mut tried) = (plan.clone(), crate::sim::run(plan, trace), 0);
+    if let (true, Some(violation)) = (args.shrink, &outcome.violation) {
+        let shrunk = shrink::shrink(plan, violation.checker, SHRINK_TRIES);
+        (plan, outcome, tried) = (shrunk.plan, shrunk.outcome, shrunk.tried);
+    }
+    if let Some(file) = &args.trace_file {
+        write_trace(file, &outcome.lines)?;
+    }
+    if trace_wanted {
+        outcome.lines.iter().for_each(|line| out.line(line));
+    }
+    let replay = replay_command(wishes, seed);
+    if !trace_wanted {
+        out.give(&tell_one(&plan, &outcome, tried, &replay), &one_as_json(seed, &plan, &outcome, &replay));
+    }
+    match &outcome.violation {
+        None => Ok(()),
+        Some(violation) => Err(CliError::failed(format!("seed {seed}: {violation}"), format!("{replay} --shrink"))),
+    }
+}
+
+fn write_trace(file: &Path, lines: &[String]) -> Result<(), CliError> {
+    let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+    fs::write(file, text).map_err(|why| {
+        CliError::failed(
+            format!("cannot write the trace to {}: {why}", file.display()),
+            "name a file in a directory that can be written",
+        )
+    })
+}
+
+fn tell_one(plan: &Plan, outcome: &Outcome, tried: u32, replay: &str) -> String {
+    let mut text = plan.tell();
+    if tried > 0 {
+        text += &format!("This is what {tried} tries to leave something out left of it.\n");
+    }
+    text += &format!(
+        "\nIt took {:.3} s of virtual time and {} events; trace {:016x}.\n",
+        outcome.end.at().0 as f64 / 1e9,
+        outcome.events,
+        outcome.trace_hash
+    );
+    text += &covered(&outcome.coverage);
+    match &outcome.violation {
+        None => text += "No rule was broken.\n",
+        Some(violation) => {
+            text += &last_lines(&outcome.lines);
+            text += &format!("\nBroken: {violation}\nAgain: {replay} --shrink\n");
+        }
+    }
+    text
+}
+
+fn covered(coverage: &Coverage) -> String {
+    let counts: Vec<String> = coverage.iter().map(|(what, times)| format!("{what} {times}")).collect();
+    if counts.is_empty() { String::new() } else { format!("What happened how often: {}.\n", counts.join(", ")) }
+}
+
+fn last_lines(lines: &[String]) -> String {
+    let shown = &lines[lines.len().saturating_sub(LINES_SHOWN)..];
+    shown.iter().fold(String::new(), |text, line| text + line + "\n")
+}
+
+/// Many seeds: progress while they run, then what they found.
+fn many(wishes: &Wishes, args: &SimulateArgs, out: &Output) -> Result<(), CliError> {
+    let until = match (args.seeds, args.minutes) {
+        (_, Some(minutes)) => Until::Time(Duration::from_secs_f64(minutes.clamp(0.0, 1e6) * 60.0)),
+        (seeds, None) => Until::Seeds(seeds.unwrap_or(SEEDS_DEFAULT).max(1)),
+    };
+    let (began, mut told) = (Instant::now(), Duration::ZERO);
+    let report = campaign::run(wishes, args.from, |report| {
+        report.elapsed = began.elapsed();
+        if report.elapsed >= told + PROGRESS_EVERY {
+            told = report.elapsed;
+            Output::note(&progress(report));
+        }
+        match until {
+            Until::Seeds(seeds) => report.seeds < seeds,
+            Until::Time(time) => report.elapsed < time,
+        }
+    });
+    let first = report.found.first().map(|found| (found, shrunk(wishes, found)));
+    let mut text = tell_many(wishes, &report);
+    if let Some((found, shrunk)) = &first {
+        text += &format!("\nThe smallest form found of seed {} ({} tries):\n", found.seed, shrunk.tried);
+        text += &shrunk.plan.tell();
+        text += &last_lines(&shrunk.outcome.lines);
+    }
+    out.give(&text, &many_as_json(wishes, args.from, &report));
+    match first {
+        None => Ok(()),
+        Some((found, _)) => Err(CliError::failed(
+            format!(
+                "{} of {} seeds broke a rule; seed {}: {}",
+                report.found.len(),
+                report.seeds,
+                found.seed,
+                found.violation
+            ),
+            format!("{} --shrink", replay_command(wishes, found.seed)),
+        )),
+    }
+}
+
+fn shrunk(wishes: &Wishes, found: &Found) -> shrink::Shrunk {
+    shrink::shrink(Plan::draw(found.seed, wishes), found.violation.checker, SHRINK_TRIES)
+}
+
+fn progress(report: &Report) -> String {
+    format!(
+        "{:>6}  {} seeds, {:.0} a minute, {} violations",
+        human_seconds(report.elapsed.as_secs()),
+        report.seeds,
+        report.pace(),
+        report.found.len()
+    )
+}
+
+fn tell_many(wishes: &Wishes, report: &Report) -> String {
+    let mut text = format!(
+        "{}: {} seeds in {:.1} s, {:.0} a minute; {} events; {} seeds ran twice and did the same twice\n",
+        wishes.algorithm,
+        report.seeds,
+        report.elapsed.as_secs_f64(),
+        report.pace(),
+        report.events,
+        report.twice - report.found.iter().filter(|found| found.violation.checker == "determinism").count() as u64,
+    );
+    text += &covered(&report.coverage);
+    for Found { seed, violation } in &report.found {
+        text += &format!("seed {seed}: {violation}\n  again: {}\n", replay_command(wishes, *seed));
+    }
+    if report.found.is_empty() {
+        text += "No rule was broken.\n";
+    }
+    text
+}
+
+/// One command that does the same again.
+fn replay_command(wishes: &Wishes, seed: u64) -> String {
+    let level = match wishes.level {
+        Level::Bare => 1,
+        Level::Whole => 2,
+    };
+    let mut command = format!("quorate simulate --algorithm {} --level {level} --seed {seed}", wishes.algorithm);
+    if let Some(nodes) = wishes.nodes {
+        command += &format!(" --nodes {nodes}");
+    }
+    if let Some(heights) = wishes.heights {
+        command += &format!(" --heights {heights}");
+    }
+    if wishes.calm {
+        command += " --calm";
+    }
+    command
+}
+
+fn one_as_json(seed: u64, plan: &Plan, outcome: &Outcome, replay: &str) -> Value {
+    json!({
+        "seed": seed,
+        "algorithm": plan.algorithm.to_string(),
+        "plan": plan.tell().lines().collect::<Vec<_>>(),
+        "virtual_seconds": outcome.end.at().0 as f64 / 1e9,
+        "events": outcome.events,
+        "trace": format!("{:016x}", outcome.trace_hash),
+        "coverage": coverage_as_json(&outcome.coverage),
+        "violation": outcome.violation.as_ref().map(|violation| {
+            json!({ "checker": violation.checker, "why": violation.to_string(), "replay": replay })
+        }),
+        "lines": &outcome.lines,
+    })
+}
+
+fn many_as_json(wishes: &Wishes, from: u64, report: &Report) -> Value {
+    let found = |found: &Found| {
+        json!({
+            "seed": found.seed,
+            "checker": found.violation.checker,
+            "why": found.violation.to_string(),
+            "replay": replay_command(wishes, found.seed),
+        })
+    };
+    json!({
+        "algorithm": wishes.algorithm.to_string(),
+        "from": from,
+        "seeds": report.seeds,
+        "seconds": report.elapsed.as_secs_f64(),
+        "seeds_per_minute": report.pace(),
+        "events": report.events,
+        "ran_twice": report.twice,
+        "coverage": coverage_as_json(&report.coverage),
+        "violations": report.found.iter().map(found).collect::<Vec<_>>(),
+    })
+}
+
+fn coverage_as_json(coverage: &Coverage) -> Value {
+    coverage.iter().map(|(what, times)| (what.to_owned(), json!(times))).collect::<serde_json::Map<_, _>>().into()
+}

@@ -1,0 +1,237 @@
+//! What a machine orders, done one by one in its order. A crash may come between any two.
+
+use super::chain;
+use super::node::{Answer, Arrival};
+use super::protocol::Watched;
+use super::world::{Event, World, node_of};
+use crate::consensus::{BlockVerdict, BuildOrder, Decision, Effect, Input, Signed, Tick};
+use crate::sim::{NodeNr, What, Word};
+use crate::types::{Height, JournalRecord, SignRequest};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the disk takes to sync.
+const SYNC: (Duration, Duration) = (Duration::from_micros(50), Duration::from_micros(1500));
+/// How long the application takes to answer, and to execute a block.
+const APP: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(2));
+/// How long it takes to fetch blocks.
+const FETCH: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(60));
+
+impl<P: Watched> World<P> {
+    /// Does the next thing ordered, unless the node dies before it, or it has to wait for the disk.
+    pub(super) fn execute_next(&mut self, who: NodeNr) {
+        let node = &mut self.nodes[who.index()];
+        if let Some(doom) = &mut node.doom {
+            if doom.left == 0 {
+                let doom = *doom;
+                return self.crash(who, doom.unsynced, doom.away);
+            }
+            doom.left -= 1;
+        }
+        let Some(effect) = node.work.pop_front() else { return };
+        // The barrier, as `executor` has it: what was persisted is durable before a signature or a decision.
+        if node.disk.is_dirty() && matches!(effect, Effect::Sign(_) | Effect::Decide(_)) {
+            if let Some(doom) = &mut node.doom {
+                doom.left += 1;
+            }
+            node.work.push_front(effect);
+            node.syncing = true;
+            let life = node.life;
+            let wait = self.dice.time(SYNC.0, SYNC.1);
+            return self.queue.after(wait, Event::Synced { node: who, life });
+        }
+        self.execute(who, effect);
+    }
+
+    fn execute(&mut self, who: NodeNr, effect: Effect<P>) {
+        match effect {
+            Effect::Persist(record) => self.persist(who, record),
+            Effect::Sign(request) => self.sign(who, request),
+            Effect::Send(to, message) => self.say(who, node_of(&to), &Arc::new(message)),
+            Effect::Broadcast(message) => self.say_all(who, message),
+            Effect::SetTimer { timer, at, .. } => {
+                let node = &self.nodes[who.index()];
+                let (life, due) = (node.life, node.clock.global(at));
+                self.queue.at(due, Event::Timer { node: who, life, timer, at });
+            }
+            Effect::WakeAt(at) => {
+                let node = &mut self.nodes[who.index()];
+                node.wake = Some(at);
+                let (life, due) = (node.life, node.clock.global(at));
+                self.queue.at(due, Event::Wake { node: who, life, at });
+            }
+            Effect::BuildBlock(order) => self.build(who, &order),
+            Effect::CheckBlock { height, block, .. } => {
+                let valid = self.chain.is_valid(&self.nodes[who.index()].state, block.block());
+                let verdict =
+                    if valid { BlockVerdict::Accept } else { BlockVerdict::Reject("not a block of this chain".into()) };
+                self.answer(who, Answer::Checked(height, block, verdict));
+            }
+            Effect::ExtendVote { height, round, .. } => {
+                self.answer(who, Answer::Extended(height, round, Bytes::from_static(b"extension")));
+            }
+            Effect::VerifyExtension { vote, source } => self.answer(who, Answer::Verified(vote, source)),
+            Effect::Decide(decision) => self.decide(who, decision),
+            Effect::Accuse(accusation) => {
+                self.watch.count("equivocation seen");
+                self.see(who, What::Accused { first: &accusation.first, second: &accusation.second });
+            }
+            Effect::RequestSync(_) => self.fetch_soon(who),
+            Effect::ReadAt(ticket, height) => self.read_granted(who, ticket, height),
+            Effect::ReadRefused(..) => self.watch.count("read refused"),
+            Effect::Note(note) => self.count_note(&note),
+        }
+    }
+
+    fn persist(&mut self, who: NodeNr, record: JournalRecord) {
+        self.see(who, What::Persisted(&record));
+        self.nodes[who.index()].disk.write(record);
+    }
+
+    fn sign(&mut self, who: NodeNr, request: SignRequest) {
+        let by = self.watch.scene().addresses[who.index()];
+        let signed = self.nodes[who.index()].key.answer(&self.chain.id, request);
+        match &signed {
+            Signed::Vote(vote) => self.see(who, What::Signed(Word::Vote(vote))),
+            Signed::Proposal(proposal) => self.see(who, What::Signed(Word::Proposal { by: Some(by), proposal })),
+            Signed::Statement(statement) => self.see(who, What::Signed(Word::Statement(statement))),
+            Signed::Refused { .. } => self.watch.count("signer refused"),
+        }
+        self.nodes[who.index()].signed.push_back(signed);
+    }
+
+    fn build(&mut self, who: NodeNr, order: &BuildOrder) {
+        let own = self.watch.scene().addresses[who.index()];
+        let node = &self.nodes[who.index()];
+        let now = node.clock.now(self.queue.now());
+        let txs = self.wanted.iter().map(|change| chain::power_tx(*change));
+        let txs = txs.chain(self.clients.waiting(who)).collect();
+        let block = self.chain.build(&node.state, own, now.wall, txs);
+        self.answer(who, Answer::Built(order.height, order.round, block));
+    }
+
+    /// The application answers, some time later; when it is away, when it is back.
+    fn answer(&mut self, who: NodeNr, answer: Answer) {
+        let node = &self.nodes[who.index()];
+        let (life, back) = (node.life, node.app_back);
+        let at = self.queue.now().max(back).plus(self.dice.time(APP.0, APP.1));
+        self.queue.at(at, Event::Arrive { node: who, life, arrival: Arrival::Answer(answer) });
+    }
+
+    /// Stores the block, ends the journal's height, has the block executed.
+    fn decide(&mut self, who: NodeNr, decision: Decision) {
+        let (now, height) = (self.queue.now(), decision.commit.height);
+        self.see(who, What::Decided { block: &decision.block, commit: &decision.commit });
+        let node = &mut self.nodes[who.index()];
+        if height != node.disk.stored().next() {
+            let why = format!("height {height} was decided, and the store ends at {}", node.disk.stored());
+            return self.watch.complain("order", now, who, why);
+        }
+        node.decided_at = Some(node.clock.now(now).tick);
+        node.disk.blocks.push(Arc::new(decision));
+        self.see(who, What::Stored { height });
+        self.persist(who, JournalRecord::EndHeight(height));
+        self.answer(who, Answer::Applied(height));
+    }
+
+    /// The application executed a stored block: the next height begins.
+    pub(super) fn applied(&mut self, who: NodeNr, height: Height) {
+        if self.nodes[who.index()].state.height.next() != height {
+            return; // blocks were fetched meanwhile, this one among them
+        }
+        self.apply_next(who);
+        let node = &mut self.nodes[who.index()];
+        let now = node.clock.now(self.queue.now()).tick;
+        let begin_at = node.decided_at.take().unwrap_or(now).plus(self.plan.timeouts.commit);
+        node.shelf.clear();
+        self.begin_next(who, begin_at);
+    }
+
+    fn begin_next(&mut self, who: NodeNr, begin_at: Tick) {
+        let start = self.start(who, begin_at);
+        self.see(who, What::Began { height: start.height, validators: &start.validators });
+        self.step(who, Input::BlockApplied(Box::new(start)));
+    }
+
+    /// Executes the block after the last one applied.
+    pub(super) fn apply_next(&mut self, who: NodeNr) {
+        let node = &mut self.nodes[who.index()];
+        let height = node.state.height.next();
+        let Some(decision) = node.disk.block(height).map(Arc::clone) else { return };
+        let state = self.chain.apply(&node.state, &decision.block);
+        node.state = Arc::clone(&state);
+        self.wanted.retain(|change| !decision.block.block().txs.contains(&chain::power_tx(*change)));
+        self.see(
+            who,
+            What::Applied {
+                height,
+                block_id: decision.block.id(),
+                app_hash: &state.app_hash,
+                next_validators: &state.next_validators,
+            },
+        );
+        self.acknowledge(who, height, &decision.block);
+    }
+
+    /// The node is behind: blocks are fetched, if anybody has them.
+    pub(super) fn fetch_soon(&mut self, who: NodeNr) {
+        let node = &mut self.nodes[who.index()];
+        if !node.fetching {
+            node.fetching = true;
+            let life = node.life;
+            let wait = self.dice.time(FETCH.0, FETCH.1);
+            self.queue.after(wait, Event::Fetch { node: who, life });
+        }
+    }
+
+    /// Blocks whose commit is in a later block of somebody connected are applied, and consensus begins anew behind them,
+    /// with what the journal has.
+    pub(super) fn fetch(&mut self, who: NodeNr) {
+        self.nodes[who.index()].fetching = false;
+        if !self.nodes[who.index()].is_free() {
+            return self.fetch_soon(who);
+        }
+        let connected = |peer: &NodeNr| {
+            *peer != who
+                && self.nodes[peer.index()].machine.is_some()
+                && !self.net.is_cut(*peer, who)
+                && !self.net.is_cut(who, *peer)
+        };
+        let best = self.plan.all().filter(connected).max_by_key(|peer| self.nodes[peer.index()].disk.stored());
+        let Some(best) = best else { return };
+        let Some(last) = self.nodes[best.index()].disk.stored().previous() else { return };
+        if last <= self.nodes[who.index()].disk.stored() {
+            return;
+        }
+        self.watch.count("blocks fetched");
+        while self.nodes[who.index()].disk.stored() < last {
+            let height = self.nodes[who.index()].disk.stored().next();
+            let Some(decision) = self.nodes[best.index()].disk.block(height).map(Arc::clone) else { return };
+            self.see(who, What::Decided { block: &decision.block, commit: &decision.commit });
+            self.nodes[who.index()].disk.blocks.push(decision);
+            self.see(who, What::Stored { height });
+        }
+        while self.nodes[who.index()].state.height < last {
+            self.apply_next(who);
+        }
+        self.nodes[who.index()].decided_at = None;
+        self.recover(who);
+        for peer in self.plan.all().filter(|peer| *peer != who) {
+            if self.nodes[peer.index()].machine.is_some() {
+                self.nodes[who.index()].inbox.push_front(Arrival::PeerUp(peer));
+            }
+        }
+        self.run_node(who);
+    }
+}
+
+/// The longest a sync and an answer of the application take together.
+pub(super) fn answer_max() -> Duration {
+    SYNC.1 + APP.1
+}
+
+/// The longest it takes to fetch blocks.
+pub(super) fn fetch_max() -> Duration {
+    FETCH.1
+}

@@ -1,0 +1,37 @@
+//! Level 1: protocol machines alone. Messages are values, signatures mean nothing, disks and applications answer after
+//! a while; so a seed takes microseconds, and schedules that nobody would write down are all tried.
+//!
+//! What ships and is not here: codecs, the journal's files, the store, the mempool, block sync's planner, gossip's
+//! planner. `whole/` has those.
+//!
+//! Reading order: this file → `world` → `node` → `execute` → `faults` → `clients` → `gossip`; `protocol` says how each
+//! machine is watched, `chain` what follows from blocks, `signer` what signatures are, `bound` how long is too long.
+
+mod bound;
+mod chain;
+mod clients;
+mod execute;
+mod faults;
+mod gossip;
+mod node;
+mod protocol;
+mod signer;
+mod world;
+
+#[cfg(test)]
+mod tests;
+
+use super::{Checker, Outcome, Plan, Scene, Trace};
+use crate::consensus::pbft::Pbft;
+use crate::consensus::raft::Raft;
+use crate::consensus::tendermint::Tendermint;
+use crate::types::Algorithm;
+
+/// Runs a plan under these checkers.
+pub fn run(plan: Plan, checkers: impl FnOnce(&Scene) -> Vec<Box<dyn Checker>>, trace: Trace) -> Outcome {
+    match plan.algorithm {
+        Algorithm::Tendermint => world::run::<Tendermint>(plan, checkers, trace),
+        Algorithm::Pbft => world::run::<Pbft>(plan, checkers, trace),
+        Algorithm::Raft => world::run::<Raft>(plan, checkers, trace),
+    }
+}

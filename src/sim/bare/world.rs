@@ -1,0 +1,499 @@
+//! The network: everybody's time, links and misfortunes, one event after the other.
+
+use super::bound;
+use super::chain::{self, Chain, PowerChange};
+use super::clients::Clients;
+use super::node::{Answer, Arrival, Node};
+use super::protocol::{Sorted, Spread, Watched};
+use super::signer::Key;
+use crate::consensus::{Effects, Input, RECENT_BLOCKS_MAX, Reaction, RoundNote, Start, Tick};
+use crate::crypto::PublicKey;
+use crate::sim::net::Order;
+use crate::sim::queue::Queue;
+use crate::sim::{Checker, Conduct, Dice, End, Net, NodeNr, Outcome, Packet, Plan, Scene, Seen, Trace, Watch, What};
+use crate::types::{Address, ConsensusParams, Height, NodeId, Source, TimerId};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Events after which a run is given up: a machine that keeps itself busy without end.
+const EVENTS_MAX: u64 = 20_000_000;
+/// The protocol hands blocks to a peer a few behind; who is further behind fetches. As `replica` has it.
+const HEIGHTS_AHEAD_TO_FETCH: u64 = RECENT_BLOCKS_MAX as u64 + 1;
+
+/// What is to happen.
+#[derive(Debug)]
+pub(super) enum Event<M> {
+    Packet(Packet<Arc<M>>),
+    /// Something came to a node, if it is still in this life.
+    Arrive {
+        node: NodeNr,
+        life: u32,
+        arrival: Arrival<M>,
+    },
+    /// A timer is due, by the node's own clock.
+    Timer {
+        node: NodeNr,
+        life: u32,
+        timer: TimerId,
+        at: Tick,
+    },
+    /// The time a machine named, by the node's own clock.
+    Wake {
+        node: NodeNr,
+        life: u32,
+        at: Tick,
+    },
+    Synced {
+        node: NodeNr,
+        life: u32,
+    },
+    Restart {
+        node: NodeNr,
+        life: u32,
+    },
+    Resume {
+        node: NodeNr,
+        life: u32,
+    },
+    /// The fault of this place in the plan.
+    Fault(usize),
+    /// The cut of this place in the plan is over.
+    Mend(usize),
+    Heal,
+    Gossip {
+        node: NodeNr,
+    },
+    Offer {
+        from: NodeNr,
+        to: NodeNr,
+    },
+    Fetch {
+        node: NodeNr,
+        life: u32,
+    },
+    /// A client asks something.
+    Client,
+}
+
+/// The whole network.
+#[derive(Debug)]
+pub(super) struct World<P: Watched> {
+    pub(super) plan: Arc<Plan>,
+    pub(super) watch: Watch,
+    pub(super) queue: Queue<Event<P::Message>>,
+    pub(super) net: Net<Arc<P::Message>>,
+    pub(super) nodes: Vec<Node<P>>,
+    pub(super) chain: Chain,
+    pub(super) dice: Dice,
+    /// Changes of power that clients want, and no block has.
+    pub(super) wanted: Vec<PowerChange>,
+    pub(super) clients: Clients,
+    params: Arc<ConsensusParams>,
+    /// Whose turn it is: whom to blame for a panic.
+    acting: NodeNr,
+    /// Reused for every step.
+    out: Effects<P>,
+    deadline: Tick,
+}
+
+/// Runs a plan.
+pub(super) fn run<P: Watched>(
+    plan: Plan,
+    checkers: impl FnOnce(&Scene) -> Vec<Box<dyn Checker>>,
+    trace: Trace,
+) -> Outcome {
+    let mut world = World::<P>::new(plan, checkers, trace);
+    let end = match catch_unwind(AssertUnwindSafe(|| world.go())) {
+        Ok(end) => end,
+        Err(why) => {
+            let at = world.queue.now();
+            world.watch.complain("panic", at, world.acting, crate::sim::panics::describe(&*why));
+            End::OutOfTime { at }
+        }
+    };
+    world.watch.finish(end)
+}
+
+/// The connection of a node.
+pub(super) fn id_of(node: NodeNr) -> NodeId {
+    NodeId::new(Address::new([node.0 + 1; Address::LEN]))
+}
+
+/// The node behind a connection.
+pub(super) fn node_of(id: &NodeId) -> NodeNr {
+    NodeNr(id.as_bytes()[0].wrapping_sub(1))
+}
+
+impl<P: Watched> World<P> {
+    fn new(plan: Plan, checkers: impl FnOnce(&Scene) -> Vec<Box<dyn Checker>>, trace: Trace) -> World<P> {
+        let plan = Arc::new(plan);
+        let key_of = |node: NodeNr| match plan.nodes[node.index()].conduct {
+            Conduct::TwinOf(other) => chain::key(other),
+            Conduct::Honest | Conduct::Liar(_) => chain::key(node),
+        };
+        let keys: Vec<PublicKey> = plan.all().map(key_of).collect();
+        let addresses: Vec<Address> = keys.iter().map(Address::from).collect();
+        let chain = Chain::new(&plan, keys);
+        let genesis = chain.genesis();
+        let scene = Scene {
+            plan: (*plan).clone(),
+            chain_id: chain.id.clone(),
+            initial_height: Height::FIRST,
+            addresses: addresses.clone(),
+            validators: Arc::clone(&genesis.validators),
+        };
+        let checkers = checkers(&scene);
+        let watch = Watch::new(scene, checkers, trace);
+        // Over TCP nothing overtakes anything; packets that can get lost or doubled can be late as well.
+        let weather = plan.weather;
+        let order = if weather.lost + weather.doubled + weather.replayed == 0 { Order::Kept } else { Order::Mixed };
+        World {
+            net: Net::new(watch.dice("net"), weather, order),
+            dice: watch.dice("world"),
+            nodes: addresses.iter().map(|own| Node::new(Key::new(*own), Arc::clone(&genesis))).collect(),
+            chain,
+            queue: Queue::default(),
+            wanted: Vec::new(),
+            clients: Clients::new(&plan, watch.dice("clients")),
+            params: Arc::new(ConsensusParams::default()),
+            acting: NodeNr(0),
+            out: Vec::new(),
+            deadline: plan.heal_at.plus(bound::after_healing(&plan)),
+            watch,
+            plan,
+        }
+    }
+
+    fn go(&mut self) -> End {
+        self.queue.at(self.plan.heal_at, Event::Heal);
+        for (place, fault) in self.plan.faults.iter().enumerate() {
+            self.queue.at(fault.at, Event::Fault(place));
+        }
+        self.plan.all().for_each(|who| self.start_node(who));
+        self.begin_gossip();
+        self.begin_clients();
+        let mut events = 0;
+        while let Some(event) = self.queue.take() {
+            let at = self.queue.now();
+            events += 1;
+            self.handle(event);
+            if self.is_done() {
+                return End::Done { at };
+            }
+            if self.watch.is_broken() {
+                return End::OutOfTime { at };
+            }
+            if at > self.deadline || events > EVENTS_MAX {
+                return self.give_up(at, events);
+            }
+        }
+        self.give_up(self.queue.now(), events)
+    }
+
+    fn give_up(&mut self, at: Tick, events: u64) -> End {
+        let stands = |who: NodeNr| {
+            let node = &self.nodes[who.index()];
+            let place = match &node.machine {
+                Some(machine) => format!("at height {} round {}", machine.height(), machine.round()),
+                None => "down".to_owned(),
+            };
+            format!("node {} {place}", who.0)
+        };
+        let places: Vec<String> = self.plan.all().map(stands).collect();
+        let bound = bound::after_healing(&self.plan).as_secs_f64();
+        let why = match events > EVENTS_MAX {
+            true => format!("{events} events and no end: {}", places.join(", ")),
+            false => format!(
+                "not everybody applied {} heights within {bound:.1} s after healing: {}",
+                self.plan.heights,
+                places.join(", ")
+            ),
+        };
+        let slowest = self.watch.scene().honest().min_by_key(|who| self.nodes[who.index()].state.height);
+        self.watch.complain("liveness", at, slowest.unwrap_or(NodeNr(0)), why);
+        End::OutOfTime { at }
+    }
+
+    fn is_done(&self) -> bool {
+        let applied = |who: NodeNr| self.nodes[who.index()].state.height.get() >= self.plan.heights;
+        self.plan.all().all(|who| applied(who) || !self.watch.scene().is_honest(who))
+    }
+
+    fn handle(&mut self, event: Event<P::Message>) {
+        match event {
+            Event::Packet(Packet { from, to, load }) => {
+                if self.nodes[to.index()].machine.is_some() {
+                    self.arrive(to, Arrival::Word(from, load));
+                }
+            }
+            Event::Arrive { node, life, arrival } => {
+                if self.lives(node, life) {
+                    self.arrive(node, arrival);
+                }
+            }
+            Event::Timer { node, life, timer, at } => self.ring(node, life, at, Some(timer)),
+            Event::Wake { node, life, at } => self.ring(node, life, at, None),
+            Event::Synced { node, life } => {
+                if self.lives(node, life) {
+                    self.nodes[node.index()].syncing = false;
+                    self.nodes[node.index()].disk.synced();
+                    self.see(node, What::Synced);
+                    self.run_node(node);
+                }
+            }
+            Event::Restart { node, life } => {
+                if self.nodes[node.index()].life == life && self.nodes[node.index()].machine.is_none() {
+                    self.start_node(node);
+                }
+            }
+            Event::Resume { node, life } => {
+                if self.lives(node, life) {
+                    let pauses = &mut self.nodes[node.index()].pauses;
+                    *pauses = pauses.saturating_sub(1);
+                    self.run_node(node);
+                }
+            }
+            Event::Fault(place) => self.strike(place),
+            Event::Mend(place) => self.mend(place),
+            Event::Heal => self.heal(),
+            Event::Gossip { node } => self.gossip(node),
+            Event::Offer { from, to } => self.offer(from, to),
+            Event::Fetch { node, life } => {
+                if self.lives(node, life) {
+                    self.fetch(node);
+                }
+            }
+            Event::Client => self.ask(),
+        }
+    }
+
+    /// True when the node is up and in this life.
+    fn lives(&self, who: NodeNr, life: u32) -> bool {
+        let node = &self.nodes[who.index()];
+        node.life == life && node.machine.is_some()
+    }
+
+    /// A timer, or the time a machine named. A clock that runs slower by now is waited for.
+    fn ring(&mut self, who: NodeNr, life: u32, at: Tick, timer: Option<TimerId>) {
+        let now = self.queue.now();
+        let node = &mut self.nodes[who.index()];
+        if node.life != life || (timer.is_none() && node.wake != Some(at)) {
+            return;
+        }
+        if node.clock.now(now).tick < at {
+            let due = node.clock.global(at);
+            let event = match timer {
+                Some(timer) => Event::Timer { node: who, life, timer, at },
+                None => Event::Wake { node: who, life, at },
+            };
+            return self.queue.at(due, event);
+        }
+        match timer {
+            Some(timer) => self.arrive(who, Arrival::Timer(timer)),
+            None => {
+                node.wake = None;
+                self.arrive(who, Arrival::Woken);
+            }
+        }
+    }
+
+    pub(super) fn arrive(&mut self, who: NodeNr, arrival: Arrival<P::Message>) {
+        self.nodes[who.index()].inbox.push_back(arrival);
+        self.run_node(who);
+    }
+
+    /// Something happened at a node, now.
+    pub(super) fn see(&mut self, node: NodeNr, what: What<'_>) {
+        let at = self.queue.now();
+        self.watch.see(&Seen { at, node, what });
+    }
+
+    /// A node does what it can do now.
+    pub(super) fn run_node(&mut self, who: NodeNr) {
+        self.acting = who;
+        while self.nodes[who.index()].is_free() && !self.watch.is_broken() {
+            if !self.nodes[who.index()].work.is_empty() {
+                self.execute_next(who);
+                continue;
+            }
+            let node = &mut self.nodes[who.index()];
+            node.recovering = false;
+            if let Some(signed) = node.signed.pop_front() {
+                self.step(who, Input::Signed(signed));
+            } else if let Some(arrival) = node.inbox.pop_front() {
+                self.take(who, arrival);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, who: NodeNr, arrival: Arrival<P::Message>) {
+        match arrival {
+            Arrival::Word(from, message) => self.hear(who, from, &message),
+            Arrival::Answer(Answer::Applied(height)) => self.applied(who, height),
+            Arrival::Answer(answer) => {
+                if let Answer::Checked(_, block, verdict) = &answer {
+                    let accepted = *verdict == crate::consensus::BlockVerdict::Accept;
+                    self.see(who, What::Checked { block, accepted });
+                }
+                if let Some(input) = answer.into_input() {
+                    self.step(who, input);
+                }
+            }
+            Arrival::Timer(timer) => {
+                self.step(who, Input::TimerFired(timer));
+            }
+            Arrival::Woken => {
+                self.step(who, Input::Woken);
+            }
+            Arrival::PeerUp(peer) => {
+                self.step(who, Input::PeerUp(id_of(peer)));
+            }
+            Arrival::PeerDown(peer) => {
+                self.step(who, Input::PeerDown(id_of(peer)));
+            }
+            Arrival::Read(number) => self.read(who, number),
+        }
+    }
+
+    fn hear(&mut self, who: NodeNr, from: NodeNr, message: &Arc<P::Message>) {
+        let node = &self.nodes[who.index()];
+        let Some(machine) = &node.machine else { return };
+        match machine.sort(&node.state, (**message).clone()) {
+            Sorted::Said(said) => {
+                self.see(who, What::Heard { from, word: P::word(&said) });
+                match self.step(who, Input::Received { source: Source::Peer(id_of(from)), message: said }) {
+                    Reaction::Accepted => self.shelve(who, message),
+                    Reaction::Ignored(_) => {}
+                    Reaction::PeerFault(why) => self.see(who, What::Blamed { peer: from, why }),
+                }
+            }
+            Sorted::Beyond(height) => {
+                if height.get() >= node.state.height.next().get().saturating_add(HEIGHTS_AHEAD_TO_FETCH) {
+                    self.fetch_soon(who);
+                }
+            }
+            Sorted::Useless => {}
+        }
+    }
+
+    /// Tells the machine a fact; what it orders is done next.
+    pub(super) fn step(&mut self, who: NodeNr, input: Input<P::Message>) -> Reaction {
+        let node = &mut self.nodes[who.index()];
+        let Some(machine) = &mut node.machine else { return Reaction::Ignored("it is down") };
+        let now = node.clock.now(self.queue.now());
+        let before = (machine.height(), machine.round());
+        let reaction = machine.step(now, input, &mut self.out);
+        let moved = (machine.height(), machine.round()) != before;
+        node.work.extend(self.out.drain(..));
+        if moved {
+            self.tell_place(who);
+        }
+        reaction
+    }
+
+    /// A life begins.
+    pub(super) fn start_node(&mut self, who: NodeNr) {
+        let now = self.queue.now();
+        self.acting = who;
+        let node = &mut self.nodes[who.index()];
+        node.clock.restart(now);
+        let life = node.life;
+        self.see(who, What::Started { life });
+        // The handshake: the application executes what the store has and it has not.
+        while self.nodes[who.index()].state.height < self.nodes[who.index()].disk.stored() {
+            self.watch.count("block replayed at a start");
+            self.apply_next(who);
+        }
+        self.recover(who);
+        for peer in self.plan.all().filter(|peer| *peer != who) {
+            if self.nodes[peer.index()].machine.is_some() {
+                self.connect(who, peer);
+                self.connect(peer, who);
+            }
+        }
+        self.run_node(who);
+    }
+
+    fn connect(&mut self, who: NodeNr, peer: NodeNr) {
+        let wait = self.dice.time(Duration::from_micros(100), Duration::from_millis(3));
+        let life = self.nodes[who.index()].life;
+        self.queue.after(wait, Event::Arrive { node: who, life, arrival: Arrival::PeerUp(peer) });
+    }
+
+    /// Takes up the height after the last block applied, with what the journal has of it.
+    pub(super) fn recover(&mut self, who: NodeNr) {
+        let now = self.nodes[who.index()].clock.now(self.queue.now());
+        let start = self.start(who, now.tick);
+        self.see(who, What::Began { height: start.height, validators: &start.validators });
+        let records = self.nodes[who.index()].disk.records(start.height);
+        let machine = P::recover(now, start, &records, &mut self.out);
+        let node = &mut self.nodes[who.index()];
+        node.machine = Some(machine);
+        node.work.clear();
+        node.signed.clear();
+        node.wake = None;
+        node.recovering = true;
+        node.work.extend(self.out.drain(..));
+        self.shelve_journal(who, &records);
+        self.tell_place(who);
+    }
+
+    /// What the machine needs to know to begin a height; `begin_at` by the node's own clock.
+    pub(super) fn start(&self, who: NodeNr, begin_at: Tick) -> Start {
+        let node = &self.nodes[who.index()];
+        let last = node.disk.block(node.state.height);
+        Start {
+            chain_id: self.chain.id.clone(),
+            height: node.state.height.next(),
+            initial_height: Height::FIRST,
+            validators: Arc::clone(&node.state.validators),
+            last_validators: node.state.last_validators.clone(),
+            last_commit: last.map(|decision| decision.commit.clone()),
+            last_block: last.map(|decision| Arc::clone(&decision.block)),
+            last_block_time: node.state.time,
+            params: Arc::clone(&self.params),
+            own: Some(self.watch.scene().addresses[who.index()]),
+            timeouts: self.plan.timeouts,
+            begin_at,
+            proof_block_needed: node.state.height == Height::ZERO,
+            txs_available: false,
+        }
+    }
+
+    /// Says something to one node.
+    pub(super) fn say(&mut self, from: NodeNr, to: NodeNr, message: &Arc<P::Message>) {
+        self.see(from, What::Said { to, word: P::word(message) });
+        let packet = Packet { from, to, load: Arc::clone(message) };
+        for (at, packet) in self.net.send(self.queue.now(), &packet) {
+            self.queue.at(at, Event::Packet(packet));
+        }
+    }
+
+    /// Says something to everybody.
+    pub(super) fn say_all(&mut self, from: NodeNr, message: P::Message) {
+        let message = Arc::new(message);
+        if P::SPREAD == Spread::Gossip {
+            self.shelve(from, &message);
+        }
+        for to in self.plan.all().filter(|to| *to != from) {
+            self.say(from, to, &message);
+        }
+    }
+
+    /// What a machine notes, as states that should be reached in some runs.
+    pub(super) fn count_note(&mut self, note: &RoundNote) {
+        const LATE_ROUND: u32 = 3;
+        match note {
+            RoundNote::Relock { .. } => self.watch.count("relock"),
+            RoundNote::Lock { round, .. } if round.get() > 0 => self.watch.count("lock in a later round"),
+            RoundNote::Unlock { .. } => self.watch.count("unlock"),
+            RoundNote::Timeout { .. } => self.watch.count("timeout"),
+            RoundNote::Misconduct(_) => self.watch.count("misconduct noted"),
+            RoundNote::NewRound { round, .. } if round.get() >= LATE_ROUND => self.watch.count("round 3 or later"),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Many seeds, one after the other: how many, how fast, what they found, what they covered.
+
+use super::{Coverage, Outcome, Plan, Trace, Violation, Wishes};
+use std::time::Duration;
+
+/// Every so many-th seed runs twice, and must do the same twice.
+const RUN_TWICE: u64 = 100;
+/// Violations after which a campaign ends: the next ones tell nothing new.
+pub const VIOLATIONS_MAX: usize = 20;
+
+/// A seed that broke a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The seed.
+    pub seed: u64,
+    /// The rule.
+    pub violation: Violation,
+}
+
+/// What a campaign came to so far.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Seeds run.
+    pub seeds: u64,
+    /// Those that ran twice.
+    pub twice: u64,
+    /// Events the checkers saw.
+    pub events: u64,
+    /// What was found.
+    pub found: Vec<Found>,
+    /// What happened how often.
+    pub coverage: Coverage,
+    /// How long it took, by the clock of whoever runs it.
+    pub elapsed: Duration,
+}
+
+impl Report {
+    /// Seeds a minute.
+    pub fn pace(&self) -> f64 {
+        self.seeds as f64 * 60.0 / self.elapsed.as_secs_f64().max(1e-9)
+    }
+}
+
+/// Runs seeds from `from` on, until `go_on` says no; it is asked after every seed, and tells how long it took.
+pub fn run(wishes: &Wishes, from: u64, mut go_on: impl FnMut(&mut Report) -> bool) -> Report {
+    let mut report = Report::default();
+    let mut seed = from;
+    loop {
+        let outcome = run_seed(wishes, seed);
+        let twin = (seed % RUN_TWICE == 0).then(|| run_seed(wishes, seed));
+        report.take(seed, outcome, twin);
+        seed = seed.wrapping_add(1);
+        if !go_on(&mut report) || report.found.len() >= VIOLATIONS_MAX {
+            return report;
+        }
+    }
+}
+
+fn run_seed(wishes: &Wishes, seed: u64) -> Outcome {
+    super::run(Plan::draw(seed, wishes), Trace::hash_only())
+}
+
+impl Report {
+    fn take(&mut self, seed: u64, outcome: Outcome, twin: Option<Outcome>) {
+        self.seeds += 1;
+        self.events += outcome.events;
+        self.coverage.add(&outcome.coverage);
+        let (at, hash) = (outcome.end.at(), outcome.trace_hash);
+        self.found.extend(outcome.violation.map(|violation| Found { seed, violation }));
+        let Some(twin) = twin else { return };
+        self.twice += 1;
+        if twin.trace_hash != hash {
+            let why = format!("the same seed ran twice and differed: trace {hash:016x}, then {:016x}", twin.trace_hash);
+            let violation = Violation { checker: "determinism", at, node: None, why };
+            self.found.push(Found { seed, violation });
+        }
+    }
+}
