@@ -72,7 +72,7 @@ fn run(arguments: Arguments, out: &Output) -> Result<(), CliError> {
         Command::Net(args) => net::run(&common, &args, out),
         Command::Testnet(args) => testnet::run(&args, out),
         Command::Evidence(command) => evidence::run(&common, &command, out),
-        Command::Simulate(args) => simulate::run(&args, common.trace, out),
+        Command::Simulate(args) => simulate::run(&args, simulate::Events::of(&common), out),
         Command::Version(args) => version::run(&args, out),
         Command::ShowNodeId => keys::show_node_id(&common, out),
         Command::ShowValidator => keys::show_validator(&common, out),

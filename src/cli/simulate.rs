@@ -22,6 +22,20 @@ const LINES_SHOWN: usize = 40;
 /// Most nodes: they are counted in a byte, and words grow with their square.
 const NODES_MAX: u8 = 32;
 
+/// Whether every event of a seed is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Events {
+    Printed,
+    Counted,
+}
+
+impl Events {
+    /// Of the flag `--trace`.
+    pub(super) fn of(flag: &super::args::Common) -> Events {
+        if flag.trace { Events::Printed } else { Events::Counted }
+    }
+}
+
 /// When a campaign ends.
 #[derive(Debug, Clone, Copy)]
 enum Until {
@@ -29,12 +43,12 @@ enum Until {
     Time(Duration),
 }
 
-pub(super) fn run(args: &SimulateArgs, trace_wanted: bool, out: &Output) -> Result<(), CliError> {
+pub(super) fn run(args: &SimulateArgs, events: Events, out: &Output) -> Result<(), CliError> {
     let wishes = wishes(args)?;
     panics::keep_quiet();
     match args.seed {
-        Some(seed) => one(&wishes, seed, args, trace_wanted, out),
-        None if trace_wanted || args.trace_file.is_some() => {
+        Some(seed) => one(&wishes, seed, args, events, out),
+        None if events == Events::Printed || args.trace_file.is_some() => {
             Err(usage("a trace is of one seed", "quorate simulate --algorithm NAME --seed SEED --trace"))
         }
         None => many(&wishes, args, out),
@@ -67,8 +81,9 @@ fn wishes(args: &SimulateArgs) -> Result<Wishes, CliError> {
 }
 
 /// One seed: its plan, what happened, the verdict.
-fn one(wishes: &Wishes, seed: u64, args: &SimulateArgs, trace_wanted: bool, out: &Output) -> Result<(), CliError> {
-    let traced = trace_wanted || args.trace_file.is_some();
+fn one(wishes: &Wishes, seed: u64, args: &SimulateArgs, events: Events, out: &Output) -> Result<(), CliError> {
+    let printed = events == Events::Printed;
+    let traced = printed || args.trace_file.is_some();
     let plan = Plan::draw(seed, wishes);
     let trace = if traced || args.shrink { Trace::with_lines() } else { Trace::hash_only() };
     let (mut plan, mut outcome, mut tried) = (plan.clone(), crate::sim::run(plan, trace), 0);
@@ -79,11 +94,11 @@ fn one(wishes: &Wishes, seed: u64, args: &SimulateArgs, trace_wanted: bool, out:
     if let Some(file) = &args.trace_file {
         write_trace(file, &outcome.lines)?;
     }
-    if trace_wanted {
+    if printed {
         outcome.lines.iter().for_each(|line| out.line(line));
     }
     let replay = replay_command(wishes, seed);
-    if !trace_wanted {
+    if !printed {
         out.give(&tell_one(&plan, &outcome, tried, &replay), &one_as_json(seed, &plan, &outcome, &replay));
     }
     match &outcome.violation {

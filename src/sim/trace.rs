@@ -1,7 +1,7 @@
 //! The event log of a run: a hash that is equal for equal runs, and lines of JSON for whoever wants to read it.
 
 use super::watch::{Seen, What, Word};
-use crate::types::{BlockId, StatementBody, Vote};
+use crate::types::{BlockId, JournalMessage, JournalRecord, Source, StatementBody, Vote};
 use serde_json::{Value, json};
 
 /// Keeps the hash, and the lines when they are wanted.
@@ -133,7 +133,7 @@ fn describe(what: &What<'_>) -> (&'static str, Value) {
         What::Began { height, validators } => {
             ("began", json!({ "height": height.get(), "validators": validators.len() }))
         }
-        What::Persisted(record) => ("persisted", json!(format!("{record:?}"))),
+        What::Persisted(record) => ("persisted", describe_record(record)),
         What::Synced => ("synced", Value::Null),
         What::Signed(word) => ("signed", describe_word(word)),
         What::Said { to, word } => ("said", json!({ "to": to.0, "word": describe_word(word) })),
@@ -161,6 +161,23 @@ fn describe(what: &What<'_>) -> (&'static str, Value) {
         What::Measured { limit, value, most } => ("measured", json!({ "limit": limit, "value": value, "most": most })),
         What::Halted { why } => ("halted", json!({ "why": why })),
         What::Healed => ("healed", Value::Null),
+    }
+}
+
+fn describe_record(record: &JournalRecord) -> Value {
+    match record {
+        JournalRecord::Message { source, message } => {
+            let word = match message {
+                JournalMessage::Proposal(proposal) => describe_word(&Word::Proposal { by: None, proposal }),
+                JournalMessage::Part { height, round, part } => {
+                    describe_word(&Word::Part { height: *height, round: *round, part })
+                }
+                JournalMessage::Vote(vote) => describe_vote(vote),
+            };
+            json!({ "own": *source == Source::Own, "word": word })
+        }
+        JournalRecord::Timeout { timer, .. } => json!(format!("{timer:?}")),
+        record => json!(format!("{record:?}")),
     }
 }
 

@@ -1,9 +1,9 @@
 //! The chain as the model application sees it: what follows from each block, who decides what, and which blocks are
 //! valid. All nodes share what follows from the same blocks.
 
-use crate::sim::{NodeNr, Plan};
 use crate::consensus::Tick;
 use crate::crypto::{Hash, PublicKey};
+use crate::sim::{NodeNr, Plan};
 use crate::types::{
     Address, Block, BlockId, CandidateBlock, ChainId, Header, Height, Power, Time, Tx, Validator, ValidatorSet,
     ValidatorUpdate, Version,

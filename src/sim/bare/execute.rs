@@ -47,7 +47,7 @@ impl<P: Watched> World<P> {
     fn execute(&mut self, who: NodeNr, effect: Effect<P>) {
         match effect {
             Effect::Persist(record) => self.persist(who, record),
-            Effect::Sign(request) => self.sign(who, request),
+            Effect::Sign(request) => self.have_signed(who, request),
             Effect::Send(to, message) => self.say(who, node_of(&to), &Arc::new(message)),
             Effect::Broadcast(message) => self.say_all(who, message),
             Effect::SetTimer { timer, at, .. } => {
@@ -89,7 +89,7 @@ impl<P: Watched> World<P> {
         self.nodes[who.index()].disk.write(record);
     }
 
-    fn sign(&mut self, who: NodeNr, request: SignRequest) {
+    fn have_signed(&mut self, who: NodeNr, request: SignRequest) {
         let by = self.watch.scene().addresses[who.index()];
         let signed = self.nodes[who.index()].key.answer(&self.chain.id, request);
         match &signed {
@@ -205,6 +205,10 @@ impl<P: Watched> World<P> {
             return;
         }
         self.watch.count("blocks fetched");
+        if self.nodes[who.index()].disk.is_dirty() {
+            self.nodes[who.index()].disk.synced();
+            self.see(who, What::Synced);
+        }
         while self.nodes[who.index()].disk.stored() < last {
             let height = self.nodes[who.index()].disk.stored().next();
             let Some(decision) = self.nodes[best.index()].disk.block(height).map(Arc::clone) else { return };

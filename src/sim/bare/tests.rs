@@ -1,3 +1,5 @@
+//! Seeds of every protocol, a few at a time.
+
 use crate::sim::{Level, Outcome, Plan, Trace, Wishes, check};
 use crate::types::Algorithm;
 
