@@ -3,6 +3,9 @@
 //! The modules stand in reading order; each may name only those above it, by the table in `tests/tidy.rs`.
 //! `docs/ARCHITECTURE.md` tells the story.
 
+#[macro_use]
+pub mod mutants;
+
 pub mod crypto;
 pub mod types;
 

@@ -13,7 +13,7 @@ pub fn more_than_two_thirds(part: Power, total: Power) -> bool {
 
 /// At least one honest validator is in it. Line 55 ("f + 1").
 pub fn more_than_one_third(part: Power, total: Power) -> bool {
-    3 * wide(part) > wide(total)
+    3 * wide(part) > wide(total) || (mutant!("Q2") && 3 * wide(part) == wide(total))
 }
 
 /// Enough to keep everybody else from a quorum.

@@ -113,11 +113,12 @@ impl VoteSet {
         let Some(validator) = self.validators.by_index(vote.validator_index) else {
             return Counted::PeerFault("vote of a validator that is not in the set");
         };
-        if validator.address != vote.validator_address {
+        if validator.address != vote.validator_address && !mutant!("V2") {
             return Counted::PeerFault("vote whose index and address name different validators");
         }
         match self.by_index(vote.validator_index) {
             None => Counted::Added,
+            Some(first) if mutant!("V1") && first.block_id != vote.block_id => Counted::Added,
             Some(first) if first.block_id != vote.block_id => self.judge_conflict(first, vote),
             Some(first) if first.signature == vote.signature => Counted::Ignored("vote seen before"),
             // Not the relaying peer's fault: a faulty validator may hand each of us another signature, and dropping
@@ -135,7 +136,7 @@ impl VoteSet {
         }
         let accusation = Box::new(Accusation { first: first.clone(), second: vote.clone() });
         let wanted = quorum::more_than_one_third(self.sum_for(vote.block_id.as_ref()), self.total_power());
-        if wanted { Counted::AddedBeside(accusation) } else { Counted::Conflict(accusation) }
+        if wanted && !mutant!("V3") { Counted::AddedBeside(accusation) } else { Counted::Conflict(accusation) }
     }
 
     /// Counts a vote.
@@ -156,7 +157,10 @@ impl VoteSet {
         }
         let sum = self.sums.entry(block_id).or_insert(Power::ZERO);
         *sum = *sum + power;
-        if self.majority.is_none() && self.quorum.is_reached(*sum, self.validators.total_power()) {
+        let few = mutant!("T9")
+            && self.kind == VoteKind::Precommit
+            && quorum::more_than_one_third(*sum, self.validators.total_power());
+        if self.majority.is_none() && (few || self.quorum.is_reached(*sum, self.validators.total_power())) {
             self.majority = Some(block_id);
         }
         if !self.beside.is_empty() {
@@ -183,7 +187,8 @@ impl VoteSet {
 
     /// True when more than two thirds voted, for whatever.
     pub fn has_two_thirds_any(&self) -> bool {
-        quorum::more_than_two_thirds(self.total, self.validators.total_power())
+        let needed = if mutant!("V4") { quorum::more_than_one_third } else { quorum::more_than_two_thirds };
+        needed(self.total, self.validators.total_power())
     }
 
     /// True when every validator voted.
@@ -288,7 +293,7 @@ fn commit_entry(vote: Option<&Vote>, decided: BlockId) -> ExtendedCommitSig {
     let part =
         SignedPart { validator_address: vote.validator_address, timestamp: vote.timestamp, signature: vote.signature };
     match vote.block_id {
-        Some(id) if id == decided => ExtendedCommitSig {
+        Some(id) if id == decided || mutant!("V5") => ExtendedCommitSig {
             sig: CommitSig::Commit(part),
             extension: vote.extension.clone(),
             extension_signature: vote.extension_signature,
@@ -356,7 +361,7 @@ impl Tally {
             VoteKind::Precommit => (&mut round.precommits, &round.prevotes),
         };
         let power = set.validators.by_index(index).map_or(Power::ZERO, |validator| validator.power);
-        if set.by_index(index).is_none() && other.by_index(index).is_none() {
+        if set.by_index(index).is_none() && (other.by_index(index).is_none() || mutant!("V6")) {
             round.voters = round.voters + power;
         }
         set.add(vote)
@@ -385,7 +390,9 @@ impl Tally {
     pub fn round_to_skip_to(&self) -> Option<Round> {
         let total = self.validators.total_power();
         let mut later = self.rounds.range(self.current.next()..);
-        later.rfind(|(_, tally)| quorum::more_than_one_third(tally.voters, total)).map(|(round, _)| *round)
+        later
+            .rfind(|(_, tally)| !mutant!("T13") && quorum::more_than_one_third(tally.voters, total))
+            .map(|(round, _)| *round)
     }
 
     /// The block that more than two thirds precommitted, and the round they did it in.
@@ -419,7 +426,7 @@ impl Tally {
         }
         let Source::Peer(peer) = source else { return Ok(()) };
         let open = self.opened.values().filter(|opener| **opener == peer).count();
-        if open < CATCH_UP_ROUNDS_PER_PEER { Ok(()) } else { Err("vote of a round beyond the window") }
+        if open < CATCH_UP_ROUNDS_PER_PEER || mutant!("V7") { Ok(()) } else { Err("vote of a round beyond the window") }
     }
 
     fn open(&mut self, round: Round, source: Source) {

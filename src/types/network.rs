@@ -55,8 +55,8 @@ impl Quorum {
     pub fn is_reached(self, part: Power, total: Power) -> bool {
         let (part, total) = (u128::from(part.get()), u128::from(total.get()));
         match self {
-            Quorum::MoreThanTwoThirds => 3 * part > 2 * total,
-            Quorum::MoreThanHalf => 2 * part > total,
+            Quorum::MoreThanTwoThirds => 3 * part > 2 * total || (mutant!("T1") && 3 * part == 2 * total),
+            Quorum::MoreThanHalf => 2 * part > total || (mutant!("Q1") && 2 * part == total),
         }
     }
 

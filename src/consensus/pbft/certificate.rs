@@ -56,7 +56,7 @@ pub(super) fn holds(
         }
         power = power + member.power;
     }
-    if !quorum::more_than_two_thirds(power, set.total_power()) {
+    if !quorum::more_than_two_thirds(power, set.total_power()) && !mutant!("P1") {
         return Err("prepared certificate of too little power");
     }
     Ok(())
@@ -90,7 +90,9 @@ pub(super) fn supports(
 /// §4.4: the block prepared in the highest view, among the VIEW-CHANGEs of this height.
 pub(super) fn chosen<'a>(changes: impl Iterator<Item = ViewChange<'a>>, height: Height) -> Option<BlockId> {
     let certificates = changes.filter(|change| change.height == height).filter_map(|change| change.prepared);
-    certificates.max_by_key(|certificate| certificate.view).map(|certificate| certificate.block_id)
+    certificates
+        .max_by_key(|certificate| if mutant!("P5") { Round::ZERO } else { certificate.view })
+        .map(|certificate| certificate.block_id)
 }
 
 /// What follows from the VIEW-CHANGEs of a NEW-VIEW, computed anew (§4.4): they are for its view, of more than two thirds
@@ -113,7 +115,7 @@ pub(super) fn recompute(
         let Some((index, member)) = set.by_address(&change.by) else {
             return Err("NEW-VIEW with a VIEW-CHANGE of one who is no member");
         };
-        if !senders.insert(index) {
+        if !senders.insert(index) && !mutant!("P12") {
             return Err("NEW-VIEW that counts a member twice");
         }
         supports(&change, height, initial, set)?;

@@ -48,7 +48,7 @@ impl Later {
         if self.proposals.contains_key(&proposal.round) {
             return Reaction::Ignored("a proposal of this view is kept for the next height");
         }
-        while self.proposals.len() >= PROPOSALS_MAX {
+        while self.proposals.len() >= PROPOSALS_MAX && !mutant!("P11") {
             self.proposals.pop_first();
         }
         self.blocks.want(proposal.block_id.parts);

@@ -38,12 +38,13 @@ impl Pbft {
         if height != self.height() {
             return Reaction::Ignored("proposal of another height");
         }
-        if by != self.primary(round).address {
+        if by != self.primary(round).address && !mutant!("P17") {
             return Reaction::PeerFault("proposal of a replica that is not the primary of its view");
         }
         let state = &mut self.current;
         match state.proposals.get(&round) {
             Some(first) if first.block_id == proposal.block_id => return Reaction::Ignored("proposal seen before"),
+            Some(_) if mutant!("P3") => {}
             Some(first) => {
                 // §4.2: only the first one for a view and sequence number is accepted.
                 if !state.conflicting.contains(&round) {

@@ -21,7 +21,7 @@ impl Pbft {
             JournalRecord::Standing(standing) => Some(standing.round),
             _ => None,
         });
-        if let Some(view) = standings.max().filter(|view| *view > self.view) {
+        if let Some(view) = standings.max().filter(|view| *view > self.view && !mutant!("P15")) {
             self.view = view;
             self.phase = Phase::Changing { new_view_asked: false };
         }

@@ -3,7 +3,7 @@
 use super::height::{Outcome, OwnVote};
 use super::{Pbft, Phase};
 use crate::consensus::blocks::{Progress, Verdict};
-use crate::consensus::{Decision, Effect, Effects, Now, RoundNote};
+use crate::consensus::{Decision, Effect, Effects, Now, RoundNote, quorum};
 use crate::types::{BlockId, Proposal, Step, VoteKind};
 use std::sync::Arc;
 
@@ -84,7 +84,7 @@ impl Pbft {
     pub(super) fn pre_prepare(&self) -> Option<&Proposal> {
         let Phase::Active { chosen } = self.phase else { return None };
         let proposal = self.current.proposals.get(&self.view)?;
-        chosen.is_none_or(|id| id == proposal.block_id).then_some(proposal)
+        chosen.is_none_or(|id| id == proposal.block_id || mutant!("P18")).then_some(proposal)
     }
 
     /// Has the application check the block of this view, once. Validity is ours to guard: §4.2 leaves it to the service.
@@ -116,7 +116,7 @@ impl Pbft {
     fn prepare(&mut self, now: Now, out: &mut Effects<Pbft>) -> bool {
         let Some(id) = self.pre_prepare().map(|proposal| proposal.block_id) else { return false };
         let accepted = self.current.blocks.progress(&id) == Progress::Accepted;
-        if !accepted || self.current.own.contains_key(&(self.view, VoteKind::Prevote)) {
+        if (!accepted && !mutant!("P16")) || self.current.own.contains_key(&(self.view, VoteKind::Prevote)) {
             return false;
         }
         self.enter_step(Step::Prevote, out);
@@ -141,6 +141,14 @@ impl Pbft {
         let id = self.pre_prepare()?.block_id;
         let majority = self.current.tally.majority(self.view, VoteKind::Prevote);
         let accepted = self.current.blocks.progress(&id) == Progress::Accepted;
-        (majority == Some(Some(id)) && accepted).then_some(id)
+        let few = || {
+            mutant!("P2")
+                && self
+                    .current
+                    .tally
+                    .set(self.view, VoteKind::Prevote)
+                    .is_some_and(|set| quorum::more_than_one_third(set.sum_for(Some(&id)), set.total_power()))
+        };
+        ((majority == Some(Some(id)) || few()) && accepted).then_some(id)
     }
 }

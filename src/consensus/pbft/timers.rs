@@ -89,7 +89,8 @@ impl Pbft {
             Phase::Active { .. } if self.waits(now) => Some(self.after_failures(begin, self.failures)),
             Phase::Changing { .. } => {
                 let total = self.validators().total_power();
-                let enough = quorum::more_than_two_thirds(self.power_behind(self.view), total);
+                let needed = if mutant!("P7") { quorum::more_than_one_third } else { quorum::more_than_two_thirds };
+                let enough = needed(self.power_behind(self.view), total);
                 enough.then(|| self.after_failures(now.tick, self.failures.saturating_sub(1)))
             }
             Phase::Active { .. } => None,
@@ -103,7 +104,7 @@ impl Pbft {
 
     /// §4.5.1: the timeout doubles with every view that decides nothing.
     fn after_failures(&self, from: Tick, failures: u32) -> Tick {
-        let factor = 1_u32 << failures.min(DOUBLINGS_MAX);
+        let factor = 1_u32 << failures.min(if mutant!("P8") { 0 } else { DOUBLINGS_MAX });
         from.plus(self.current.start.timeouts.view_change.saturating_mul(factor))
     }
 }

@@ -86,7 +86,8 @@ impl Pbft {
         }
         let total = self.validators().total_power();
         let later = self.view_changes.values().map(|left| left.view).filter(|view| *view > self.view);
-        let joined = later.filter(|view| quorum::more_than_one_third(self.power_behind(*view), total)).max();
+        let joined =
+            later.filter(|view| quorum::more_than_one_third(self.power_behind(*view), total) || mutant!("P13")).max();
         let Some(view) = joined else { return false };
         self.failures = self.failures.saturating_add(1);
         self.leave_for(view, out);
@@ -114,7 +115,9 @@ impl Pbft {
         self.new_view = None;
         self.view_deadline = None;
         self.turn_to_view();
-        self.persist_standing(out);
+        if !mutant!("P14") {
+            self.persist_standing(out);
+        }
         self.enter_step(Step::NewRound, out);
         self.ask_for_view(out);
     }
@@ -171,7 +174,7 @@ impl Pbft {
             view: self.view,
             height: self.height(),
             checkpoint: self.current.start.last_commit.clone(),
-            prepared: self.certificate_below(self.view),
+            prepared: self.certificate_below(self.view).filter(|_| !mutant!("P10")),
         };
         self.sign_statement(body, out);
     }

@@ -66,7 +66,7 @@ impl Raft {
     /// have been told of a later one, and the leader, who was not, still answers by its lease. A vote that was given stays.
     fn keeps_lease(&self, now: Now, candidate: &Address, asked: Round) -> bool {
         let given = asked == self.term && self.voted_for == Some(*candidate);
-        self.hears_leader(now) && !given
+        self.hears_leader(now) && !given && !mutant!("R12")
     }
 
     /// No leader was heard for too long: asks whether an election could be won (thesis §9.6).
@@ -141,7 +141,7 @@ impl Raft {
         } else if asked == self.term && self.voted_for.is_none() && fit {
             self.enter_term(now, asked, Some(by), out);
         }
-        let granted = asked == self.term && fit && self.voted_for == Some(by);
+        let granted = asked == self.term && fit && (self.voted_for == Some(by) || mutant!("R2"));
         if granted {
             self.reset_election(now);
         }
@@ -151,7 +151,7 @@ impl Raft {
     /// §5.4.1: the candidate's log is at least as far as ours, and it is a member where we can tell.
     fn is_fit(&self, candidate: &Address, last: LogPosition) -> bool {
         let member = last.height != self.height() || self.validators().by_address(candidate).is_some();
-        member && last >= self.position()
+        member && (last >= self.position() || mutant!("R1"))
     }
 
     /// An answer to our question.
@@ -173,7 +173,7 @@ impl Raft {
             return Reaction::Ignored("ballot of an election that is over");
         };
         // An answer to another question is no answer to this one (bug class 126).
-        if (canvass.asked, canvass.election) != (ballot.asked, ballot.election) || !member {
+        if (canvass.asked != ballot.asked || (canvass.election != ballot.election && !mutant!("R15"))) || !member {
             return Reaction::Ignored("ballot of another election, or of no member");
         }
         let answer = if ballot.granted { Answer::Granted } else { Answer::Refused };

@@ -94,7 +94,9 @@ impl Raft {
         if term < self.term {
             // §5.1: it learns of our term and steps down. Were it not told, a node with a later term and a leader with
             // an earlier one would ignore each other for ever (bug class 111).
-            self.say_following(peer, beat, out);
+            if !mutant!("R13") {
+                self.say_following(peer, beat, out);
+            }
             return Reaction::Ignored("a leader of an earlier term");
         }
         if let Err(why) = self.follow(now, by, peer, term, out) {
@@ -171,7 +173,7 @@ impl Raft {
         if proposal.pol_round.is_some() || total == 0 || total > self.current.blocks.parts_max() {
             return Reaction::PeerFault("entry justified by votes, or with more parts than a block may have, or none");
         }
-        if self.too_far(round) || round < self.term {
+        if self.too_far(round) || (round < self.term && !mutant!("R5")) {
             return Reaction::Ignored("entry of an earlier term, or of one too far ahead");
         }
         self.see_height(now, height, out);
@@ -222,7 +224,9 @@ impl Raft {
             PartTaken::Added | PartTaken::Completed => {}
         }
         let (source, message) = (Source::Peer(peer), JournalMessage::Part { height, round, part });
-        out.push(Effect::Persist(JournalRecord::Message { source, message }));
+        if !mutant!("R3") {
+            out.push(Effect::Persist(JournalRecord::Message { source, message }));
+        }
         if taken == PartTaken::Completed {
             self.note_if_complete(out);
         }

@@ -98,7 +98,7 @@ impl Leadership {
     /// Until when the lease lasts: nine tenths of an election timeout, so clocks may differ by a tenth (thesis §6.4.1).
     pub(super) fn lease_until(&self, election: Duration) -> Option<Tick> {
         match self.lease {
-            LeaseRule::Holds => Some(self.confirmed_at?.plus(election / 10 * 9)),
+            LeaseRule::Holds => Some(self.confirmed_at?.plus(election / 10 * if mutant!("R10") { 300 } else { 9 })),
             LeaseRule::VoidForThisTerm => None,
         }
     }
@@ -213,7 +213,7 @@ impl Raft {
             Transfer::No => None,
             Transfer::Wanted { until, .. } | Transfer::Told { until } => Some(until),
         };
-        if now.tick.since(heard) >= election && heard < now.tick {
+        if now.tick.since(heard) >= election && heard < now.tick && !mutant!("R14") {
             // Thesis §6.2: nobody hears us; clients should look for somebody who is heard.
             return self.step_down(now, "no majority answers this leader: ask another node", out);
         }

@@ -27,7 +27,9 @@ pub(super) enum Poll {
 pub(super) fn reached(set: &ValidatorSet, value_of: impl Fn(&Address) -> Option<u64>) -> Option<u64> {
     let mut values: Vec<(u64, Power)> =
         set.members().iter().filter_map(|member| Some((value_of(&member.address)?, member.power))).collect();
-    values.sort_unstable_by(|one, other| other.cmp(one));
+    if !mutant!("R18") {
+        values.sort_unstable_by(|one, other| other.cmp(one));
+    }
     let mut sum = Power::ZERO;
     for (value, power) in values {
         sum = sum + power;

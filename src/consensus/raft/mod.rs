@@ -281,7 +281,9 @@ impl Raft {
             self.current.enter_term(term);
         }
         self.voted_for = voted_for;
-        self.persist_standing(out);
+        if !mutant!("R4") {
+            self.persist_standing(out);
+        }
     }
 
     fn persist_standing(&self, out: &mut Effects<Raft>) {
@@ -370,7 +372,7 @@ impl Raft {
 /// True when two sets have the same members with the same powers; whose turn it is does not matter.
 fn same_members(one: &ValidatorSet, other: &ValidatorSet) -> bool {
     let key = |set: &ValidatorSet| set.members().iter().map(|v| (v.address, v.power)).collect::<Vec<_>>();
-    key(one) == key(other)
+    key(one) == key(other) || mutant!("R7")
 }
 
 #[cfg(test)]

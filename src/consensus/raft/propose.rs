@@ -32,7 +32,7 @@ impl Raft {
         if !same_members(&leadership.mandate, self.validators()) {
             return false;
         }
-        if let Some((_, id)) = state.entry {
+        if let Some((_, id)) = state.entry.filter(|_| !mutant!("R6")) {
             let Some(block) = state.blocks.block(&id).map(Arc::clone) else { return false };
             self.request_proposal(now, block, out);
             return true;

@@ -80,7 +80,7 @@ impl Raft {
 
     /// The block of this term was accepted and appended.
     fn replay_entry(&mut self, term: Round, id: BlockId) {
-        if self.current.entry.is_none_or(|(newest, _)| newest <= term) {
+        if self.current.entry.is_none_or(|(newest, _)| newest <= term) && !mutant!("R8") {
             self.current.entry = Some((term, id));
         }
         self.current.blocks.judge(&id, Verdict::Accepted);

@@ -77,7 +77,7 @@ impl Raft {
         if !matches!(self.role, Role::Leader(_)) || !self.is_open() {
             return false;
         }
-        if !majority::is_blocked(self.refused_power(), self.validators().total_power()) {
+        if !majority::is_blocked(self.refused_power(), self.validators().total_power()) || mutant!("R17") {
             return false;
         }
         self.make_way(now, "this leader's block was rejected: ask another node", out);

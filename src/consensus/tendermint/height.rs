@@ -137,13 +137,15 @@ impl HeightState {
     /// Lines 16 and 28: an old block is proposed again only with the prevotes that justify it.
     pub(super) fn pol_is_here(&self, proposal: &Proposal) -> bool {
         let Some(pol_round) = proposal.pol_round else { return true };
-        self.tally.majority(pol_round, VoteKind::Prevote) == Some(Some(proposal.block_id))
+        mutant!("T8") || self.tally.majority(pol_round, VoteKind::Prevote) == Some(Some(proposal.block_id))
     }
 
     /// Lines 23 and 29: what our lock lets us prevote.
     pub(super) fn lock_permits(&self, proposal: &Proposal) -> bool {
         let Some((locked_round, locked_id)) = self.locked else { return true };
-        locked_id == proposal.block_id || proposal.pol_round.is_some_and(|pol_round| locked_round <= pol_round)
+        locked_id == proposal.block_id
+            || mutant!("T6")
+            || proposal.pol_round.is_some_and(|pol_round| locked_round <= pol_round || mutant!("T5"))
     }
 
     /// The block more than two thirds prevoted in this round.

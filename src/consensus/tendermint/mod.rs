@@ -152,7 +152,7 @@ impl Tendermint {
         let first = state.step == Step::NewHeight;
         assert!(first || round > state.round, "rounds only go up");
         let ahead = round.get() - state.round.get();
-        state.rotation = Arc::new(state.rotation.advanced(ahead));
+        state.rotation = Arc::new(state.rotation.advanced(if mutant!("T19") { ahead.min(1) } else { ahead }));
         state.round = round;
         state.tally.enter(round);
         state.proposals.retain(|proposed, _| *proposed >= round);
@@ -191,7 +191,9 @@ impl Tendermint {
     /// How long a timer is set for: initial value plus a delta a round, as the paper's timeouts grow (§2.3).
     fn duration(&self, timer: TimerId, now: Now) -> Duration {
         let timeouts = &self.current.start.timeouts;
-        let grown = |base: Duration, delta: Duration| base.saturating_add(delta.saturating_mul(timer.round.get()));
+        let grown = |base: Duration, delta: Duration| {
+            base.saturating_add(delta.saturating_mul(if mutant!("T16") { 0 } else { timer.round.get() }))
+        };
         match timer.step {
             Step::NewHeight => self.current.start.begin_at.since(now.tick),
             Step::NewRound => match timeouts.empty_blocks {

@@ -36,7 +36,7 @@ impl Tendermint {
         // waited for; deciding by whichever comes first would let a restart propose something else.
         let state = &self.current;
         let complete = |id: &BlockId| state.blocks.block(id).is_some();
-        let newest = state.tally.polkas().find(|(_, id)| complete(id));
+        let newest = state.tally.polkas().find(|(_, id)| complete(id) && !mutant!("T15"));
         match newest {
             Some((valid_round, block_id)) => {
                 self.current.proposing = Proposing::AwaitingCheck { valid_round, block_id }

@@ -36,7 +36,7 @@ impl Tendermint {
         if total == 0 || total > state.blocks.parts_max() {
             return Reaction::PeerFault("proposal of a block with more parts than a block may have, or none");
         }
-        if proposal.pol_round.is_some_and(|pol_round| pol_round >= round) {
+        if proposal.pol_round.is_some_and(|pol_round| pol_round >= round && !mutant!("T7")) {
             return Reaction::PeerFault("proposal justified by a round that is not earlier");
         }
         match state.proposals.get(&round) {
@@ -282,7 +282,7 @@ impl Tendermint {
             Step::NewHeight => state.step == Step::NewHeight,
             Step::NewRound => state.step == Step::NewRound,
             Step::Propose => state.step == Step::Propose,
-            Step::PrevoteWait => matches!(state.step, Step::Prevote | Step::PrevoteWait),
+            Step::PrevoteWait => matches!(state.step, Step::Prevote | Step::PrevoteWait) || mutant!("T11"),
             Step::PrecommitWait => state.step != Step::NewHeight && state.precommit_timer_set,
             Step::Prevote | Step::Precommit | Step::Commit => false,
         }
@@ -327,6 +327,7 @@ impl Tendermint {
         }
         let verdict = match verdict {
             BlockVerdict::Accept => Verdict::Accepted,
+            BlockVerdict::Reject(_) if mutant!("T21") => Verdict::Accepted,
             BlockVerdict::Reject(_) => Verdict::Rejected,
         };
         self.current.blocks.judge(&block_id, verdict);

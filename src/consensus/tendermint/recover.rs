@@ -121,7 +121,7 @@ impl Tendermint {
         if let Some(block_id) = vote.block_id {
             state.blocks.judge(&block_id, Verdict::Accepted);
             if kind == VoteKind::Precommit && state.locked.is_none_or(|(locked, _)| locked <= round) {
-                state.locked = Some((round, block_id));
+                state.locked = (!mutant!("T10")).then_some((round, block_id));
             }
             if kind == VoteKind::Precommit && state.valid.is_none_or(|(valid, _)| valid <= round) {
                 state.valid = Some((round, block_id));

@@ -82,7 +82,7 @@ impl Tendermint {
     /// us: without it an equivocating proposer could keep us from locking with the others.
     fn fetch_polka(&mut self) -> bool {
         let Some(block_id) = self.current.polka() else { return false };
-        if self.current.blocks.progress(&block_id) == Progress::Incomplete {
+        if self.current.blocks.progress(&block_id) == Progress::Incomplete && !mutant!("T17") {
             self.current.blocks.want(block_id.parts);
         }
         false
@@ -185,7 +185,7 @@ impl Tendermint {
             return false;
         }
         let Some(block_id) = self.current.polka() else { return false };
-        if self.current.blocks.progress(&block_id) != Progress::Accepted {
+        if self.current.blocks.progress(&block_id) != Progress::Accepted && !mutant!("T20") {
             return false;
         }
         self.lock(block_id, out);
@@ -205,7 +205,7 @@ impl Tendermint {
             }
             None => out.push(Effect::Note(RoundNote::Lock { height, round })),
         }
-        state.locked = Some((round, block_id));
+        state.locked = (!mutant!("T3")).then_some((round, block_id));
         self.set_valid(round, block_id, out);
     }
 
@@ -247,7 +247,7 @@ impl Tendermint {
     fn schedule_precommit_timeout(&mut self, now: Now, out: &mut Effects<Tendermint>) -> bool {
         let state = &mut self.current;
         let enough = state.tally.has_two_thirds_any(state.round, VoteKind::Precommit);
-        if state.step == Step::NewHeight || state.precommit_timer_set || !enough {
+        if state.step == Step::NewHeight || state.precommit_timer_set || !enough || mutant!("T14") {
             return false;
         }
         state.precommit_timer_set = true;

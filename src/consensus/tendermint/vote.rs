@@ -74,7 +74,13 @@ impl Tendermint {
         let state = &self.current;
         let about = state.locked.map(|(_, id)| id).or_else(|| Some(state.proposal()?.block_id));
         let block = about.and_then(|id| state.blocks.block(&id));
-        block.map_or(now.wall, |block| now.wall.max(block.block().header.time.plus(Duration::from_millis(1))))
+        block.map_or(now.wall, |block| {
+            if mutant!("T18") {
+                now.wall
+            } else {
+                now.wall.max(block.block().header.time.plus(Duration::from_millis(1)))
+            }
+        })
     }
 
     /// The application's extension for our precommit is here.
@@ -120,7 +126,9 @@ impl Tendermint {
         }
         state.own.insert(key, OwnVote::Cast);
         let message = JournalMessage::Vote(vote.clone());
-        out.push(Effect::Persist(JournalRecord::Message { source: Source::Own, message }));
+        if !mutant!("T12") {
+            out.push(Effect::Persist(JournalRecord::Message { source: Source::Own, message }));
+        }
         out.push(Effect::Broadcast(Message::Vote(Verified::trusted(vote.clone()))));
         self.tally_vote(Source::Own, vote, out);
         self.settle(now, out);

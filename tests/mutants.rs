@@ -1,0 +1,343 @@
+//! Runs every mutant of `quorate::mutants` until somebody notices it, and prints who. `scripts/mutants` builds and starts it.
+//!
+//! A mutant runs in processes of its own: a campaign of the simulator in each of three ranges of seeds, until a checker
+//! complains; and where none does, the unit tests of its module. A panic does not count: a bug must be called by its name.
+
+use quorate::mutants::{self, ALL, Killer, Mutant};
+use quorate::sim::campaign::{self, Report};
+use quorate::sim::{Level, Wishes, panics};
+use quorate::types::Algorithm;
+use std::env;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+/// Where the three ranges of seeds begin.
+const RANGES: [u64; 3] = [0, 1_000_000_000, 2_000_000_000];
+/// Seeds of a range after which a mutant has survived it.
+const SEEDS_MAX: u64 = 1_000_000;
+/// How long a range may take unless told otherwise.
+const SECONDS_DEFAULT: u64 = 60;
+/// A process that needs so much longer hangs.
+const GRACE: Duration = Duration::from_secs(20);
+/// One seed in so many carries the planted bug of the canary.
+const CANARY_EVERY: u64 = 100;
+/// The canary: any run shows it.
+const CANARY: (&str, Algorithm) = ("T21", Algorithm::Tendermint);
+
+const USAGE: &str = "\
+usage: mutants run [--json] [--seconds N] [--tests BINARY] [NAME…]   until each is noticed, and by whom
+       mutants canary [--seeds N]      one seed in 100 has a bug: every one must be found, and nothing else";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let verdict = match args.first().map(String::as_str) {
+        Some("run") => Orders::read(&args[1..]).and_then(|orders| orders.run()),
+        Some("canary") => canary(&args[1..]),
+        Some("one") => one(&args[1..]),
+        _ => {
+            println!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    verdict.unwrap_or_else(|why| {
+        eprintln!("{why}\n{USAGE}");
+        ExitCode::from(2)
+    })
+}
+
+// -------------------------------------------------------------------------------------------------------- one campaign
+
+/// How one campaign ended; a process tells it to its parent as one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Ended {
+    /// This checker complained, after so many seeds.
+    Noticed { checker: String, seeds: u64, protocol: Algorithm },
+    /// Nobody complained; the hook was come by so often.
+    Survived { seeds: u64, reached: u64 },
+}
+
+fn wishes(level: Level, algorithm: Algorithm) -> Wishes {
+    Wishes { level, algorithm, nodes: None, heights: None, calm: false }
+}
+
+/// `one PROTOCOL FROM SECONDS`, in a process whose environment names the mutant.
+fn one(args: &[String]) -> Result<ExitCode, String> {
+    let [protocol, from, seconds] = args else { return Err("one PROTOCOL FROM SECONDS".to_owned()) };
+    let algorithm = Algorithm::from_name(protocol).ok_or_else(|| format!("no protocol {protocol}"))?;
+    let (from, seconds): (u64, u64) = (number(from)?, number(seconds)?);
+    panics::keep_quiet();
+    let began = Instant::now();
+    let named = |report: &Report| report.found.iter().any(|found| found.violation.checker != "panic");
+    let report = campaign::run(&wishes(Level::Bare, algorithm), from, |report| {
+        !named(report) && report.seeds < SEEDS_MAX && began.elapsed() < Duration::from_secs(seconds)
+    });
+    let found = report.found.iter().find(|found| found.violation.checker != "panic").or(report.found.first());
+    match found {
+        Some(found) => println!("noticed {} {}", found.violation.checker, found.seed - from + 1),
+        None => println!("survived {} {}", report.seeds, mutants::reached()),
+    }
+    if let Some(found) = found {
+        eprintln!("  {} seed {}: {}", algorithm.name(), found.seed, found.violation);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("{text:?} is not a number"))
+}
+
+// ---------------------------------------------------------------------------------------------------------- all of them
+
+/// What is to be done.
+struct Orders {
+    json: bool,
+    seconds: u64,
+    /// The binary of the unit tests.
+    tests: Option<PathBuf>,
+    mutants: Vec<&'static Mutant>,
+}
+
+/// What became of a mutant.
+struct Fate {
+    mutant: &'static Mutant,
+    /// Who noticed it in each range that was run, or the unit test.
+    by: Vec<String>,
+    seeds: Vec<u64>,
+    noticed: bool,
+    remark: String,
+}
+
+impl Orders {
+    fn read(args: &[String]) -> Result<Orders, String> {
+        let mut orders = Orders { json: false, seconds: SECONDS_DEFAULT, tests: None, mutants: Vec::new() };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().ok_or_else(|| format!("{arg} wants a value"));
+            match arg.as_str() {
+                "--json" => orders.json = true,
+                "--seconds" => orders.seconds = number(value()?)?,
+                "--tests" => orders.tests = Some(PathBuf::from(value()?)),
+                name => {
+                    let known = ALL.iter().filter(|mutant| mutant.name == name || mutant.place.contains(name));
+                    let before = orders.mutants.len();
+                    orders.mutants.extend(known);
+                    if orders.mutants.len() == before {
+                        return Err(format!("no mutant is called or lives in {name:?}"));
+                    }
+                }
+            }
+        }
+        if orders.mutants.is_empty() {
+            orders.mutants.extend(ALL);
+        }
+        Ok(orders)
+    }
+
+    fn run(&self) -> Result<ExitCode, String> {
+        if !self.json {
+            println!("| name | place | bug | noticed by | seeds (median of three ranges) |\n|---|---|---|---|---|");
+        }
+        let mut fates = Vec::new();
+        for mutant in &self.mutants {
+            let fate = self.fate(mutant)?;
+            println!("{}", if self.json { fate.as_json() } else { fate.as_row() });
+            fates.push(fate);
+        }
+        let possible = fates.iter().filter(|fate| !matches!(fate.mutant.killer, Killer::Equivalent(_)));
+        let (all, noticed) =
+            possible.fold((0, 0), |(all, noticed), fate| (all + 1, noticed + usize::from(fate.noticed)));
+        let per_mille = noticed * 1000 / all.max(1);
+        let score = format!("{noticed} of {all} noticed, {}.{} %", per_mille / 10, per_mille % 10);
+        let equivalent = fates.len() - all;
+        if self.json {
+            println!("{{\"noticed\":{noticed},\"of\":{all},\"equivalent\":{equivalent}}}");
+        } else {
+            println!("\n{score}; {equivalent} more can be noticed by nobody.");
+        }
+        Ok(if noticed == all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn fate(&self, mutant: &'static Mutant) -> Result<Fate, String> {
+        let mut fate = Fate { mutant, by: Vec::new(), seeds: Vec::new(), noticed: false, remark: String::new() };
+        match mutant.killer {
+            Killer::Sim(_) => self.simulate(mutant, &mut fate)?,
+            Killer::Test(filter) => self.test(filter, &mut fate)?,
+            Killer::Equivalent(why) => fate.remark = format!("equivalent: {why}"),
+        }
+        if matches!(mutant.killer, Killer::Sim(_)) && !fate.noticed {
+            self.test(&module_of(mutant.place), &mut fate)?;
+        }
+        Ok(fate)
+    }
+
+    /// Three ranges; the first says under which protocol it shows.
+    fn simulate(&self, mutant: &'static Mutant, fate: &mut Fate) -> Result<(), String> {
+        let mut protocols = protocols_of(mutant.place);
+        for from in RANGES {
+            let mut last = None;
+            for protocol in &protocols {
+                let ended = self.campaign(mutant.name, *protocol, from)?;
+                let noticed = matches!(ended, Ended::Noticed { .. });
+                last = Some(ended);
+                if noticed {
+                    break;
+                }
+            }
+            match last {
+                Some(Ended::Noticed { checker, seeds, protocol }) => {
+                    fate.noticed |= checker != "panic" && checker != "hangs";
+                    fate.by.push(checker);
+                    fate.seeds.push(seeds);
+                    protocols = vec![protocol];
+                }
+                Some(Ended::Survived { seeds, reached }) => {
+                    fate.remark = format!("survived {seeds} seeds, hook reached {reached} times");
+                    // What one range does not show another hardly does; the unit tests are next.
+                    if fate.by.is_empty() {
+                        return Ok(());
+                    }
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn campaign(&self, name: &str, protocol: Algorithm, from: u64) -> Result<Ended, String> {
+        let this = env::current_exe().map_err(|why| why.to_string())?;
+        let mut command = Command::new(this);
+        command.args(["one", protocol.name(), &from.to_string(), &self.seconds.to_string()]);
+        let limit = Duration::from_secs(self.seconds) + GRACE;
+        let Some(said) = output(command.env(mutants::VARIABLE, name), limit)? else {
+            return Ok(Ended::Noticed { checker: "hangs".to_owned(), seeds: 0, protocol });
+        };
+        let words: Vec<&str> = said.split_whitespace().collect();
+        match words.as_slice() {
+            ["noticed", checker, seeds] => {
+                Ok(Ended::Noticed { checker: (*checker).to_owned(), seeds: number(seeds)?, protocol })
+            }
+            ["survived", seeds, reached] => Ok(Ended::Survived { seeds: number(seeds)?, reached: number(reached)? }),
+            _ => Err(format!("the campaign of {name} ended without a word: {said:?}")),
+        }
+    }
+
+    /// Runs unit tests and takes the names of those that fail.
+    fn test(&self, filter: &str, fate: &mut Fate) -> Result<(), String> {
+        let Some(tests) = &self.tests else { return Ok(()) };
+        let mut command = Command::new(tests);
+        command.arg(filter).env(mutants::VARIABLE, fate.mutant.name);
+        let limit = Duration::from_secs(self.seconds).max(Duration::from_secs(120)) + GRACE;
+        let Some(said) = output(&mut command, limit)? else {
+            fate.remark = format!("tests of {filter} hang");
+            return Ok(());
+        };
+        let failed = said.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
+        let failed: Vec<&str> = failed.collect();
+        if let Some(first) = failed.first() {
+            fate.noticed = true;
+            let others = failed.len() - 1;
+            fate.by.push(if others == 0 { format!("`{first}`") } else { format!("`{first}` and {others} more") });
+        }
+        Ok(())
+    }
+}
+
+/// What a process says, or none when it takes too long.
+fn output(command: &mut Command, limit: Duration) -> Result<Option<String>, String> {
+    let begun = command.stdout(Stdio::piped()).spawn();
+    let mut child = begun.map_err(|why| format!("cannot start {command:?}: {why}"))?;
+    let mut pipe = child.stdout.take().ok_or("no output to read")?;
+    let reader = std::thread::spawn(move || {
+        let mut said = String::new();
+        pipe.read_to_string(&mut said).map(|_| said)
+    });
+    let until = Instant::now() + limit;
+    while !reader.is_finished() {
+        if Instant::now() > until {
+            child.kill().and_then(|()| child.wait()).map_err(|why| why.to_string())?;
+            return Ok(None);
+        }
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    child.wait().map_err(|why| why.to_string())?;
+    let said = reader.join().map_err(|_| "the reader panicked".to_owned())?;
+    said.map(Some).map_err(|why| why.to_string())
+}
+
+/// The protocols a file belongs to.
+fn protocols_of(place: &str) -> Vec<Algorithm> {
+    let named = Algorithm::ALL.into_iter().filter(|algorithm| place.contains(&format!("/{}/", algorithm.name())));
+    let named: Vec<Algorithm> = named.collect();
+    if named.is_empty() { Algorithm::ALL.to_vec() } else { named }
+}
+
+/// The path of a file's module, as names of tests begin.
+fn module_of(place: &str) -> String {
+    let folder = place.trim_start_matches("src/").rsplit_once('/').map_or("", |(folder, _)| folder);
+    folder.replace('/', "::")
+}
+
+impl Fate {
+    fn median(&self) -> Option<u64> {
+        let mut seeds = self.seeds.clone();
+        seeds.sort_unstable();
+        seeds.get(seeds.len() / 2).copied()
+    }
+
+    fn who(&self) -> String {
+        let mut by = self.by.clone();
+        by.dedup();
+        let who = if by.is_empty() { "**nobody**".to_owned() } else { by.join(", ") };
+        match (self.noticed, self.remark.as_str()) {
+            (true, _) | (_, "") => who,
+            (false, remark) if remark.starts_with("equivalent") => remark.to_owned(),
+            (false, remark) => format!("{who}; {remark}"),
+        }
+    }
+
+    fn as_row(&self) -> String {
+        let Mutant { name, place, bug, .. } = self.mutant;
+        let seeds = self.median().map_or("–".to_owned(), |seeds| seeds.to_string());
+        format!("| {name} | {} | {bug} | {} | {seeds} |", place.trim_start_matches("src/"), self.who())
+    }
+
+    fn as_json(&self) -> String {
+        let Mutant { name, place, bug, .. } = self.mutant;
+        let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+        format!(
+            "{{\"name\":{},\"place\":{},\"bug\":{},\"noticed\":{},\"by\":{},\"seeds\":{:?}}}",
+            quoted(name),
+            quoted(place),
+            quoted(bug),
+            self.noticed,
+            quoted(&self.who()),
+            self.seeds
+        )
+    }
+}
+
+// ----------------------------------------------------------------------------------------------------------- the canary
+
+/// A campaign in which one seed of a hundred has a bug, so that a pipeline that notices nothing is noticed.
+fn canary(args: &[String]) -> Result<ExitCode, String> {
+    let seeds = match args {
+        [] => 1000,
+        [flag, seeds] if flag == "--seeds" => number(seeds)?,
+        _ => return Err("canary [--seeds N]".to_owned()),
+    };
+    panics::keep_quiet();
+    let (name, algorithm) = CANARY;
+    let (mut caught, mut planted, mut false_alarms) = (0, 0, 0);
+    for seed in 0..seeds {
+        let bird = seed % CANARY_EVERY == CANARY_EVERY - 1;
+        mutants::choose(bird.then_some(name))?;
+        let report = campaign::run(&wishes(Level::Bare, algorithm), seed, |_| false);
+        planted += u64::from(bird);
+        caught += u64::from(bird && !report.found.is_empty());
+        false_alarms += u64::from(!bird && !report.found.is_empty());
+    }
+    println!("{seeds} seeds, {planted} with a bug: {caught} caught, {false_alarms} false alarms");
+    Ok(if caught > 0 && false_alarms == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
