@@ -21,6 +21,8 @@ mod plan;
 mod queue;
 pub mod shrink;
 mod tell;
+#[cfg(test)]
+mod tests;
 mod trace;
 mod watch;
 

@@ -15,7 +15,18 @@ pub struct Shrunk {
 
 /// Shrinks a plan that `checker` complains about; tries at most `tries` plans.
 pub fn shrink(plan: Plan, checker: &'static str, tries: u32) -> Shrunk {
-    let mut shrinking = Shrinking { plan, checker, tries, tried: 0 };
+    let complains = |plan: &Plan| {
+        let outcome = super::run(plan.clone(), Trace::hash_only());
+        outcome.violation.is_some_and(|violation| violation.checker == checker)
+    };
+    let (plan, tried) = shrink_while(plan, tries, complains);
+    let outcome = super::run(plan.clone(), Trace::with_lines());
+    Shrunk { plan, outcome, tried }
+}
+
+/// Leaves out what it can while `fails` says yes; gives how many plans it asked about.
+fn shrink_while(plan: Plan, tries: u32, fails: impl FnMut(&Plan) -> bool) -> (Plan, u32) {
+    let mut shrinking = Shrinking { plan, fails, tries, tried: 0 };
     loop {
         let before = shrinking.plan.clone();
         shrinking.faults();
@@ -25,33 +36,30 @@ pub fn shrink(plan: Plan, checker: &'static str, tries: u32) -> Shrunk {
         shrinking.nodes();
         shrinking.powers();
         if shrinking.plan == before || shrinking.tried >= tries {
-            break;
+            return (shrinking.plan, shrinking.tried);
         }
     }
-    let outcome = super::run(shrinking.plan.clone(), Trace::with_lines());
-    Shrunk { plan: shrinking.plan, outcome, tried: shrinking.tried }
 }
 
-struct Shrinking {
+struct Shrinking<F> {
     plan: Plan,
-    checker: &'static str,
+    fails: F,
     tries: u32,
     tried: u32,
 }
 
-impl Shrinking {
-    /// Takes the smaller plan if the checker still complains.
+impl<F: FnMut(&Plan) -> bool> Shrinking<F> {
+    /// Takes the smaller plan if it still fails.
     fn attempt(&mut self, smaller: Plan) -> bool {
         if self.tried >= self.tries || smaller == self.plan {
             return false;
         }
         self.tried += 1;
-        let outcome = super::run(smaller.clone(), Trace::hash_only());
-        let same = outcome.violation.is_some_and(|violation| violation.checker == self.checker);
-        if same {
+        let fails = (self.fails)(&smaller);
+        if fails {
             self.plan = smaller;
         }
-        same
+        fails
     }
 
     /// Halves first, then quarters, then one by one (delta debugging, Zeller and Hildebrandt, TSE '02).
@@ -162,5 +170,40 @@ fn without(what: &mut Misfortune, gone: NodeNr) -> bool {
         | Misfortune::ClockRate { node, .. }
         | Misfortune::AppCrash { node, .. }
         | Misfortune::Power { node, .. } => *node != gone,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::{Level, Lie, Wishes};
+    use crate::types::Algorithm;
+
+    /// What fails needs one crash of node 1, three nodes and two heights. Everything else goes.
+    #[test]
+    fn what_is_left_is_what_the_failure_needs() {
+        let wishes =
+            Wishes { level: Level::Bare, algorithm: Algorithm::Pbft, nodes: Some(7), heights: Some(20), calm: false };
+        let is_cause = |what: &Misfortune| matches!(what, Misfortune::Crash { node: NodeNr(1), .. });
+        let fails = |plan: &Plan| {
+            plan.nodes.len() >= 3 && plan.heights >= 2 && plan.faults.iter().any(|fault| is_cause(&fault.what))
+        };
+        let mut plans = (0..).map(|seed| Plan::draw(seed, &wishes)).filter(|plan| fails(plan) && plan.faults.len() > 8);
+        let mut plan = plans.next().expect("seeds enough");
+        plan.nodes[2].conduct = Conduct::Liar(vec![Lie::Late, Lie::Replay]);
+        let (left, tried) = shrink_while(plan, 1000, fails);
+        assert!(tried < 200, "{tried} plans");
+        assert_eq!((left.nodes.len(), left.heights, left.faults.len()), (3, 2, 1));
+        assert!(is_cause(&left.faults[0].what));
+        assert_eq!(left.weather, Weather::CALM);
+        assert!(left.nodes.iter().all(|node| node.conduct == Conduct::Honest && node.power <= 1));
+    }
+
+    #[test]
+    fn no_more_plans_are_tried_than_allowed() {
+        let wishes =
+            Wishes { level: Level::Bare, algorithm: Algorithm::Raft, nodes: Some(5), heights: Some(50), calm: false };
+        let (_, tried) = shrink_while(Plan::draw(1, &wishes), 7, |_| true);
+        assert!(tried <= 7);
     }
 }

@@ -172,6 +172,10 @@ impl<P: Watched> World<P> {
             },
         );
         self.acknowledge(who, height, &decision.block);
+        // A node applies each height once: what it applied its application keeps.
+        if height.get() == self.plan.heights && self.watch.scene().is_honest(who) {
+            self.unfinished -= 1;
+        }
     }
 
     /// The node is behind: blocks are fetched, if anybody has them.

@@ -90,6 +90,8 @@ pub(super) struct World<P: Watched> {
     pub(super) wanted: Vec<PowerChange>,
     pub(super) clients: Clients,
     params: Arc<ConsensusParams>,
+    /// Honest nodes that have not applied all heights.
+    pub(super) unfinished: usize,
     /// Whose turn it is: whom to blame for a panic.
     acting: NodeNr,
     /// Reused for every step.
@@ -157,6 +159,7 @@ impl<P: Watched> World<P> {
             wanted: Vec::new(),
             clients: Clients::new(&plan, watch.dice("clients")),
             params: Arc::new(ConsensusParams::default()),
+            unfinished: watch.scene().honest().count(),
             acting: NodeNr(0),
             out: Vec::new(),
             deadline: plan.heal_at.plus(bound::after_healing(&plan)),
@@ -178,7 +181,7 @@ impl<P: Watched> World<P> {
             let at = self.queue.now();
             events += 1;
             self.handle(event);
-            if self.is_done() {
+            if self.unfinished == 0 {
                 return End::Done { at };
             }
             if self.watch.is_broken() {
@@ -213,11 +216,6 @@ impl<P: Watched> World<P> {
         let slowest = self.watch.scene().honest().min_by_key(|who| self.nodes[who.index()].state.height);
         self.watch.complain("liveness", at, slowest.unwrap_or(NodeNr(0)), why);
         End::OutOfTime { at }
-    }
-
-    fn is_done(&self) -> bool {
-        let applied = |who: NodeNr| self.nodes[who.index()].state.height.get() >= self.plan.heights;
-        self.plan.all().all(|who| applied(who) || !self.watch.scene().is_honest(who))
     }
 
     fn handle(&mut self, event: Event<P::Message>) {
