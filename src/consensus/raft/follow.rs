@@ -2,7 +2,7 @@
 
 use super::height::Outcome;
 use super::speak::To;
-use super::{Leader, Raft, Role, election};
+use super::{Leader, Line, Raft, Role, election};
 use crate::consensus::blocks::PartTaken;
 use crate::consensus::{Effect, Effects, Now, RECENT_BLOCKS_MAX, Reaction, RoundNote};
 use crate::types::{
@@ -99,12 +99,17 @@ impl Raft {
             }
             return Reaction::Ignored("a leader of an earlier term");
         }
+        if term == self.term && self.beat_heard.is_some_and(|newest| beat <= newest) {
+            return Reaction::Ignored("a heartbeat heard before: whoever repeats it is no leader");
+        }
         if let Err(why) = self.follow(now, by, peer, term, out) {
             return Reaction::Ignored(why);
         }
+        self.beat_heard = Some(beat);
         if let Some(leader) = &mut self.leader {
-            leader.beat = leader.beat.max(beat);
+            leader.peer = Some(peer);
         }
+        self.heard.line = Line::Open(peer);
         self.help_if_behind(now, peer, height, out);
         self.say_following(peer, beat, out);
         Reaction::Accepted
@@ -125,14 +130,16 @@ impl Raft {
         match self.leader {
             Some(leader) if leader.address != by => return Err("another leader of a term that has one"),
             Some(_) if matches!(self.role, Role::Leader(_)) => return Err("we lead"),
-            Some(ref mut leader) => leader.peer = Some(peer),
+            // Only a new heartbeat shows on which connection it speaks.
+            Some(_) => {}
             None => {
                 self.role = Role::Follower;
-                self.leader = Some(Leader { address: by, peer: Some(peer), beat: 0 });
+                self.leader = Some(Leader { address: by, peer: Some(peer) });
+                self.heard.line = Line::Open(peer);
                 self.note_leader(out);
             }
         }
-        self.heard_at = now.tick;
+        self.heard.at = now.tick;
         self.attempt = 0;
         self.reset_election(now);
         Ok(())
@@ -145,8 +152,8 @@ impl Raft {
 
     /// Tells the leader where we are without being asked: at a new height it has something to send.
     pub(super) fn report(&mut self, out: &mut Effects<Raft>) {
-        if let Some(Leader { peer: Some(peer), beat, .. }) = self.leader {
-            self.say_following(peer, beat, out);
+        if let Some(Leader { peer: Some(peer), .. }) = self.leader {
+            self.say_following(peer, self.beat_heard.unwrap_or_default(), out);
         }
     }
 
@@ -180,20 +187,18 @@ impl Raft {
         if height != self.height() || self.validators().by_address(&by).is_none() {
             return Reaction::Ignored("entry of another height, or of nobody who may lead");
         }
-        if let Err(why) = self.follow(now, by, peer, round, out) {
-            return Reaction::Ignored(why);
-        }
-        match &self.current.proposal {
-            Some(first) if first.block_id == proposal.block_id => {
+        // Somebody may repeat what the leader said: an entry seen before does not show that it is alive.
+        if let Some(first) = self.current.proposal.as_ref().filter(|first| first.round == round) {
+            if first.block_id == proposal.block_id {
                 self.repeat_ack(out);
                 return Reaction::Ignored("entry seen before");
             }
-            Some(first) => {
-                let misconduct = Misconduct::two_proposals(by, first, &proposal).map(Box::new);
-                out.extend(misconduct.map(|it| Effect::Note(RoundNote::Misconduct(it))));
-                return Reaction::Ignored("a second entry of one term");
-            }
-            None => {}
+            let misconduct = Misconduct::two_proposals(by, first, &proposal).map(Box::new);
+            out.extend(misconduct.map(|it| Effect::Note(RoundNote::Misconduct(it))));
+            return Reaction::Ignored("a second entry of one term");
+        }
+        if let Err(why) = self.follow(now, by, peer, round, out) {
+            return Reaction::Ignored(why);
         }
         let block_id = proposal.block_id;
         self.current.blocks.want(block_id.parts);

@@ -1,5 +1,6 @@
 //! Leading: heartbeats, who is where, who gets what, and when to give up (§5.2, §5.3; thesis §3.10, §6.2).
 
+use super::election::promise;
 use super::height::{OwnAck, Proposing};
 use super::read::Reads;
 use super::speak::To;
@@ -17,6 +18,9 @@ use std::time::Duration;
 pub(super) const PEERS_MAX: usize = 1024;
 /// Heartbeats nobody answered whose sending time is kept for the lease.
 const BEATS_MAX: usize = 64;
+/// Bytes a second at least that a peer is given to take what was sent, before it is sent again: a block is up to 100 MiB,
+/// and the queue to a peer holds one of those. Who takes less is dropped by its full queue, not by our impatience.
+const RESEND_RATE: u64 = 1 << 20;
 /// What is sent again is sent again after an election timeout, then after twice as long, up to this many times as long.
 const RESEND_FACTOR_MAX: u32 = 4;
 
@@ -51,7 +55,7 @@ pub(super) struct Leadership {
     /// Members: the newest heartbeat each answered, and when it was last heard.
     answered: BTreeMap<Address, (u64, Tick)>,
     /// When the newest heartbeat that a majority answered was sent: nobody else was elected before that, nor will be
-    /// for an election timeout after.
+    /// for as long after as voters promise.
     confirmed_at: Option<Tick>,
     pub(super) lease: LeaseRule,
     /// The last height decided in this term: until there is one, what was decided before is not known (§8).
@@ -95,10 +99,12 @@ impl Leadership {
         })
     }
 
-    /// Until when the lease lasts: nine tenths of an election timeout, so clocks may differ by a tenth (thesis §6.4.1).
+    /// Until when the lease lasts: nine tenths of what voters promise, so clocks may differ by a tenth (thesis §6.4.1).
     pub(super) fn lease_until(&self, election: Duration) -> Option<Tick> {
         match self.lease {
-            LeaseRule::Holds => Some(self.confirmed_at?.plus(election / 10 * if mutant!("R10") { 300 } else { 9 })),
+            LeaseRule::Holds => {
+                Some(self.confirmed_at?.plus(promise(election) / 10 * if mutant!("R10") { 300 } else { 9 }))
+            }
             LeaseRule::VoidForThisTerm => None,
         }
     }
@@ -158,6 +164,11 @@ enum Resend {
     First,
     Again(Duration),
     NotYet,
+}
+
+/// How long to wait at first before so many bytes are sent again.
+fn patience(election: Duration, bytes: u64) -> Duration {
+    election.max(Duration::from_millis(bytes.saturating_mul(1000) / RESEND_RATE))
 }
 
 fn due(sent: Option<Sent>, what: (Height, Round), now: Now) -> Resend {
@@ -288,7 +299,7 @@ impl Raft {
         if has_it && known.address.as_ref().is_none_or(acked) {
             return;
         }
-        let base = self.current.start.timeouts.election;
+        let base = patience(self.current.start.timeouts.election, block.parts().byte_size());
         let wait = match due(known.proposed, (height, term), now) {
             Resend::NotYet => return,
             Resend::First => base,
@@ -318,7 +329,7 @@ impl Raft {
         let last = start.height.previous() == Some(height);
         let grown = self.current.grown_last_commit().filter(|_| last);
         let (block, commit) = (Arc::clone(block), grown.unwrap_or_else(|| commit.clone()));
-        let (pause, base) = (start.timeouts.heartbeat, start.timeouts.election);
+        let (pause, base) = (start.timeouts.heartbeat, patience(start.timeouts.election, block.parts().byte_size()));
         let leads = matches!(self.role, Role::Leader(_));
         let Some(known) = self.peers.get_mut(&peer) else { return };
         let was_sent = known.proposed.is_some_and(|sent| (sent.height, sent.term) == (height, commit.round));

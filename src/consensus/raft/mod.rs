@@ -54,8 +54,25 @@ struct Leader {
     address: Address,
     /// The connection it speaks on; none when we lead.
     peer: Option<NodeId>,
-    /// The newest heartbeat it sent.
-    beat: u64,
+}
+
+/// When a leader was last heard, and whether it can still be heard. A promise rests on the first (`promise`), patience on
+/// both.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    at: Tick,
+    line: Line,
+}
+
+/// The connection on which a leader was last heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    /// There was none since we began. We may have heard one before.
+    Unknown,
+    /// It stands.
+    Open(NodeId),
+    /// It broke. The leader may be alive all the same, and be heard by others.
+    Broken,
 }
 
 /// The machine: one height after the other, terms and leadership across them.
@@ -68,8 +85,10 @@ pub struct Raft {
     voted_for: Option<Address>,
     role: Role,
     leader: Option<Leader>,
-    /// When a leader was last heard. A restart counts: before it we may have promised a leader to refuse others.
-    heard_at: Tick,
+    /// The newest heartbeat of this term. What is not newer was heard before, whoever repeats it.
+    beat_heard: Option<u64>,
+    /// A restart counts as having heard a leader: before it we may have promised one to refuse others.
+    heard: Heard,
     /// When a follower or candidate stands for election (again).
     election_at: Tick,
     /// Elections tried since a leader was heard; goes into the random part of the timeout.
@@ -97,7 +116,8 @@ impl Protocol for Raft {
             voted_for: None,
             role: Role::Follower,
             leader: None,
-            heard_at: now.tick,
+            beat_heard: None,
+            heard: Heard { at: now.tick, line: Line::Unknown },
             election_at: now.tick,
             attempt: 0,
             recent: Recent::default(),
@@ -165,11 +185,7 @@ impl Raft {
                 Reaction::Accepted
             }
             Input::PeerUp(peer) => self.on_peer_up(now, peer, out),
-            Input::PeerDown(peer) => {
-                self.peers.remove(&peer);
-                self.outbox.forget(peer);
-                Reaction::Accepted
-            }
+            Input::PeerDown(peer) => self.on_peer_down(now, peer, out),
             Input::Woken => {
                 self.wake = None;
                 self.on_woken(now, out)
@@ -218,6 +234,21 @@ impl Raft {
             Role::Leader(_) => self.beat(now, out),
             Role::PreCandidate(_) | Role::Candidate(_) => self.ask_for_votes(out),
             Role::Follower => {}
+        }
+        Reaction::Accepted
+    }
+
+    /// A peer is gone. If it led us we do not wait out our patience: a process that dies closes its connections at once.
+    fn on_peer_down(&mut self, now: Now, peer: NodeId, out: &mut Effects<Raft>) -> Reaction {
+        self.peers.remove(&peer);
+        self.outbox.forget(peer);
+        if self.leader.is_some_and(|leader| leader.peer == Some(peer)) {
+            self.leader = None;
+            self.asking.refuse("the connection to the leader broke: ask again", out);
+        }
+        if self.heard.line == Line::Open(peer) {
+            self.heard.line = Line::Broken;
+            self.stand_early(now);
         }
         Reaction::Accepted
     }
@@ -278,6 +309,7 @@ impl Raft {
             self.step_down(now, "the term is over: ask again", out);
             self.term = term;
             self.leader = None;
+            self.beat_heard = None;
             self.current.enter_term(term);
         }
         self.voted_for = voted_for;

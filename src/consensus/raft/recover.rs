@@ -48,6 +48,7 @@ impl Raft {
         if term > self.term {
             self.term = term;
             self.voted_for = None;
+            self.beat_heard = None;
             self.current.enter_term(term);
         }
     }
@@ -111,7 +112,7 @@ impl Raft {
     }
 
     /// True when our own vote is a majority: there is nobody to wait for.
-    fn stands_alone(&self) -> bool {
+    pub(super) fn stands_alone(&self) -> bool {
         let own = self.current.start.own;
         majority::reached(self.validators(), |address| (own == Some(*address)).then_some(0)).is_some()
     }

@@ -4,6 +4,7 @@ mod claims;
 mod crash;
 mod etcd;
 mod extremes;
+mod failover;
 mod membership;
 mod network;
 mod oracles;

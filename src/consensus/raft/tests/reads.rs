@@ -99,13 +99,13 @@ fn a_leader_that_is_cut_off_refuses_its_readers_when_it_notices() {
 }
 
 #[test]
-fn thesis_6_4_1_the_lease_lasts_nine_tenths_of_an_election_timeout_after_a_confirmed_heartbeat() {
+fn thesis_6_4_1_the_lease_lasts_nine_tenths_of_what_voters_promise_after_a_confirmed_heartbeat() {
     let mut scene = settled();
     scene.follow(1, Some(1), 1);
-    scene.tick = scene.tick.plus(ELECTION / 10 * 8);
+    scene.tick = scene.tick.plus(ELECTION / 20 * 8);
     read(&mut scene, 1, ReadMode::Leased);
     assert_eq!(answers(&scene, "ReadAt"), 1, "no message needed");
-    scene.tick = scene.tick.plus(ELECTION / 10);
+    scene.tick = scene.tick.plus(ELECTION / 20);
     read(&mut scene, 2, ReadMode::Leased);
     assert_eq!(answers(&scene, "ReadAt"), 1, "not any more: it waits for a heartbeat");
 }
