@@ -19,7 +19,7 @@ impl Replica {
                 SyncEffect::Ask { peer, height } => ask(peer, BlocksyncMessage::BlockRequest(height), out),
                 SyncEffect::AskStatus(peer) => ask(peer, BlocksyncMessage::StatusRequest, out),
                 SyncEffect::Verify { ticket, checks } => out.push(Effect::VerifyCommits { ticket, checks }),
-                SyncEffect::Apply { block, commit } => self.apply_fetched(block, commit),
+                SyncEffect::Apply { block, commit } => self.apply_fetched(block, commit, out),
                 SyncEffect::LeaveConsensus => self.leave_consensus(now, out),
                 SyncEffect::JoinConsensus => self.join_consensus(out),
                 SyncEffect::Drop(peer, why) => out.push(Effect::Drop { peer, why }),
@@ -32,7 +32,10 @@ impl Replica {
 
     /// A block more than two thirds signed. While consensus applies the same height itself this one is superfluous,
     /// and the pipeline, which takes one decision a height, leaves it.
-    fn apply_fetched(&mut self, block: Arc<CandidateBlock>, commit: ExtendedCommit) {
+    fn apply_fetched(&mut self, block: Arc<CandidateBlock>, commit: ExtendedCommit, out: &mut Vec<Effect>) {
+        if !self.is_harmless_commit(&commit, out) {
+            return; // the node stops
+        }
         self.tell_pipeline(PipelineInput::Decide { block, commit });
     }
 

@@ -6,7 +6,10 @@
 //! peers, and mean nothing.
 //!
 //! Listening ends when a whole height was decided in front of us without our signature, or after one round's timeouts:
-//! where everybody restarts at once, nobody waits longer than that. What it cannot hear: a twin on a chain where nothing
+//! where everybody restarts at once, nobody waits longer than that. Where replicas speak directly (Raft, PBFT) the time
+//! counts from the first peer on, also while blocks are fetched: fetched commits are looked through for our signature as
+//! well, and a leader hands blocks only to a replica that says where it stands, so that one which fell silent at the tip
+//! would fall behind again while it listens. What it cannot hear: a twin on a chain where nothing
 //! is decided meanwhile, or in a part of the network we are not connected with. So it goes on while we sign: whatever
 //! comes by our key and was not signed here stops the node.
 
@@ -67,7 +70,7 @@ impl fmt::Display for Elsewhere {
 /// How far listening is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Consensus has not begun: blocks are fetched, or the application is not there.
+    /// Nobody can be listened to yet: the application is not there, or, in Tendermint, blocks are fetched.
     Waiting,
     /// Nothing is signed.
     Listening { from: Tick, until: Tick, quiet: Quiet, to: Company },
@@ -120,7 +123,7 @@ impl Listening {
         self.phase == Phase::Signing
     }
 
-    /// Consensus takes up `height`; gives when to [`Listening::tick`] at the latest, while nothing may be signed. Without
+    /// Consensus takes up `height`, or will; gives when to [`Listening::tick`] at the latest, while nothing may be signed. Without
     /// anybody to listen to that is as late as can be: whoever decides alone must not wait for ever.
     pub fn begin(&mut self, now: Tick, height: Height, to: Company) -> Option<Tick> {
         match self.phase {
@@ -154,13 +157,18 @@ impl Listening {
         self.judge(vote.get().validator_address, SignPosition::of_vote(vote.get()))
     }
 
+    /// A block that was decided by these precommits was fetched.
+    pub fn fetched(&self, commit: &ExtendedCommit) -> Verdict {
+        let at = SignPosition { height: commit.height, round: commit.round, step: SignStep::Precommit };
+        let signers = commit.signatures.iter().filter_map(|entry| entry.sig.signed());
+        let mut verdicts = signers.map(|part| self.judge(part.validator_address, at));
+        verdicts.find(|verdict| *verdict != Verdict::GoOn).unwrap_or(Verdict::GoOn)
+    }
+
     /// A block was decided by these precommits.
     pub fn decided(&mut self, now: Tick, commit: &ExtendedCommit) -> Verdict {
-        let at = SignPosition { height: commit.height, round: commit.round, step: SignStep::Precommit };
-        for part in commit.signatures.iter().filter_map(|entry| entry.sig.signed()) {
-            if let found @ Verdict::Elsewhere(_) = self.judge(part.validator_address, at) {
-                return found;
-            }
+        if let found @ Verdict::Elsewhere(_) = self.fetched(commit) {
+            return found;
         }
         if let Phase::Listening { quiet, .. } = &mut self.phase
             && let Quiet::NotYet { first } = *quiet

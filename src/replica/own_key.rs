@@ -123,6 +123,14 @@ impl Replica {
         self.conclude(verdict, out);
     }
 
+    /// A fetched block is to be applied; false when its commit shows our key at work elsewhere.
+    pub(super) fn is_harmless_commit(&self, commit: &ExtendedCommit, out: &mut Vec<Effect>) -> bool {
+        let verdict = self.listening.as_ref().map_or(Verdict::GoOn, |listening| listening.fetched(commit));
+        let harmless = verdict == Verdict::GoOn;
+        self.conclude(verdict, out);
+        harmless
+    }
+
     /// Time is up. The others may be waiting for our votes: the height is begun again at once, unless it is decided
     /// already or blocks are being fetched; then the next one begins with a key.
     pub(super) fn listened(&mut self, now: Now, out: &mut Vec<Effect>) {

@@ -10,7 +10,7 @@ use crate::mempool::{MempoolEffect, MempoolInput};
 use crate::pipeline::{BuildJob, CallId, Outcome, PipelineEffect, PipelineError, PipelineInput};
 use crate::sync::SyncInput;
 use crate::types::abci::Request;
-use crate::types::{CandidateBlock, ChainState, ExtendedCommit, Height, JournalRecord, Round};
+use crate::types::{Algorithm, CandidateBlock, ChainState, ExtendedCommit, Height, JournalRecord, Round};
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -239,6 +239,9 @@ impl Replica {
             self.evidence = evidence::Pool::new(&state);
             self.beginning = false;
             out.push(Effect::Fetching);
+            if state.algorithm != Algorithm::Tendermint {
+                self.listen_from(now, state.next_height(), out);
+            }
             self.sync(now, SyncInput::Begin(state), out);
         }
     }

@@ -72,6 +72,16 @@ fn only_what_is_later_than_our_last_signature_and_by_our_key_is_a_twin() {
 }
 
 #[test]
+fn our_signature_in_a_fetched_block_of_the_time_we_were_away_is_a_twin_also_once_listening_is_over() {
+    let scene = Scene::new();
+    let mut listening = scene.listening();
+    assert_eq!(listening.fetched(&scene.commit(6, true)), Verdict::GoOn, "we signed that");
+    assert_eq!(listening.fetched(&scene.commit(9, false)), Verdict::GoOn, "we did not");
+    assert_eq!(listening.tick(seconds(105)), Verdict::Clear);
+    assert!(matches!(listening.fetched(&scene.commit(9, true)), Verdict::Elsewhere(_)));
+}
+
+#[test]
 fn our_signature_in_a_commit_we_did_not_sign_is_a_twin_and_in_an_older_one_it_is_ours() {
     let scene = Scene::new();
     assert!(matches!(scene.listening().decided(seconds(100), &scene.commit(8, true)), Verdict::Elsewhere(_)));
