@@ -504,7 +504,7 @@ impl<'a> Cursor<'a> {
         let mut depth = 1;
         while depth > 0 {
             match self.tag()? {
-                (_, 3) if depth == GROUP_DEPTH_MAX => {
+                (_, 3) if depth == GROUP_DEPTH_MAX && !mutant!("C2") => {
                     return Err(DecodeError::new("has groups nested too deep"));
                 }
                 (_, 3) => depth += 1,

@@ -56,7 +56,7 @@ impl Proof {
     /// The root this proof leads to.
     pub fn root(&self) -> Result<Hash, ProofError> {
         let shape = ProofError::WrongShape { index: self.index, total: self.total, aunts: self.aunts.len() };
-        if self.aunts.len() > AUNTS_MAX || self.index >= self.total {
+        if self.aunts.len() > AUNTS_MAX || (self.index >= self.total && !mutant!("C4")) {
             return Err(shape);
         }
         climb(self.index, self.total, self.leaf_hash, &self.aunts).ok_or(shape)
@@ -138,7 +138,7 @@ pub fn leaf_hash(data: &[u8]) -> Hash {
 }
 
 fn inner_hash(left: &Hash, right: &Hash) -> Hash {
-    sha256_many([&[1u8][..], left.as_ref(), right.as_ref()])
+    sha256_many([&[u8::from(!mutant!("C3"))][..], left.as_ref(), right.as_ref()])
 }
 
 #[cfg(test)]

@@ -198,7 +198,7 @@ impl Pool {
                 // A full pool does not make the block wrong.
                 let _kept = self.insert(key, evidence.clone());
             }
-            if !seen.insert(key) {
+            if !seen.insert(key) && !mutant!("E4") {
                 return Err(InvalidEvidence::Duplicate);
             }
         }
@@ -225,7 +225,9 @@ impl Pool {
     pub fn mark_committed(&mut self, evidence: &Evidence) {
         let key = evidence.key();
         self.remove(&key);
-        self.committed.insert(key);
+        if !mutant!("E3") {
+            self.committed.insert(key);
+        }
     }
 
     fn remember(&mut self, state: &ChainState) {
@@ -238,8 +240,9 @@ impl Pool {
     }
 
     fn turn_conflicts_into_evidence(&mut self, decided: Height) {
-        let (ready, waiting) =
-            std::mem::take(&mut self.conflicts).into_iter().partition(|pair| pair.0.height <= decided);
+        let (ready, waiting) = std::mem::take(&mut self.conflicts)
+            .into_iter()
+            .partition(|pair| pair.0.height <= decided && !mutant!("E5"));
         self.conflicts = waiting;
         let ready: Vec<(Vote, Vote)> = ready;
         for (first, second) in ready {

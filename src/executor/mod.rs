@@ -148,11 +148,15 @@ impl Executor {
                 self.journalled = Journalled::InMemory;
             }
             Effect::Sign(request) => {
-                self.sync()?;
+                if !mutant!("W1") {
+                    self.sync()?;
+                }
                 return Ok(self.have_signed(request, answers)?);
             }
             Effect::SaveBlock { block, commit } => {
-                self.sync()?;
+                if !mutant!("W3") {
+                    self.sync()?;
+                }
                 self.store.save_block(&block, &commit)?;
             }
             Effect::SaveResults { height, results } => self.store.save_results(height, &results)?,

@@ -31,7 +31,7 @@ impl Had {
 
     /// Adds a position; one beyond [`POSITIONS_MAX`] is nobody's.
     pub(super) fn insert(&mut self, position: usize) {
-        if position >= POSITIONS_MAX {
+        if position >= POSITIONS_MAX && !mutant!("G3") {
             return;
         }
         if position / WORD >= self.words.len() {
@@ -82,7 +82,9 @@ impl Had {
                 if !give(position) {
                     return false;
                 }
-                self.insert(position);
+                if !mutant!("G5") {
+                    self.insert(position);
+                }
                 missing &= missing - 1;
             }
         }

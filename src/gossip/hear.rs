@@ -57,7 +57,7 @@ impl Signers {
         if vote.height == self.height {
             return Some(&self.validators);
         }
-        let late = vote.kind == VoteKind::Precommit && self.height.previous() == Some(vote.height);
+        let late = vote.kind == VoteKind::Precommit && (self.height.previous() == Some(vote.height) || mutant!("G4"));
         if late { self.last_validators.as_deref() } else { None }
     }
 
@@ -116,6 +116,11 @@ fn verified_vote(chain_id: &ChainId, voters: &ValidatorSet, vote: &Vote) -> Resu
     let (sign_bytes, extension_bytes) = (vote.sign_bytes(chain_id), vote.extension_sign_bytes(chain_id));
     let claim = |sign_bytes, signature| SignatureClaim { key: &voter.public_key, sign_bytes, signature };
     let mut claims = vec![claim(sign_bytes.as_slice(), &vote.signature)];
-    claims.extend(vote.extension_signature.as_ref().map(|signature| claim(extension_bytes.as_slice(), signature)));
+    claims.extend(
+        vote.extension_signature
+            .as_ref()
+            .filter(|_| !mutant!("G1"))
+            .map(|signature| claim(extension_bytes.as_slice(), signature)),
+    );
     Verified::check(vote.clone(), &claims).map_err(|_| "vote, or its extension, that its validator did not sign")
 }

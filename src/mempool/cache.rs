@@ -37,7 +37,7 @@ impl Cache {
         if let Some(stamp) = before {
             self.by_age.remove(&stamp);
         } else if self.last_seen.len() > self.size
-            && let Some((_, oldest)) = self.by_age.pop_first()
+            && let Some((_, oldest)) = if mutant!("M9") { self.by_age.pop_last() } else { self.by_age.pop_first() }
         {
             self.last_seen.remove(&oldest);
         }

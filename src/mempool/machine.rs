@@ -240,7 +240,7 @@ impl Mempool {
     fn has_room_for(&self, len: u64) -> Result<(), MempoolError> {
         let (txs, bytes) = (self.pool.len() + self.in_flight.txs(), self.pool.bytes() + self.in_flight.bytes());
         let (txs_max, bytes_max) = (self.config.size, self.config.max_txs_bytes);
-        if txs >= txs_max || bytes.saturating_add(len) > bytes_max {
+        if txs >= txs_max + u64::from(mutant!("M4")) || bytes.saturating_add(len) > bytes_max {
             return Err(MempoolError::Full { txs, txs_max, bytes, bytes_max });
         }
         match &self.recheck {
@@ -255,7 +255,7 @@ impl Mempool {
     }
 
     fn send(&mut self, id: BatchId, out: &mut Effects) {
-        if self.gate != Gate::Open {
+        if self.gate != Gate::Open && !mutant!("M8") {
             return;
         }
         if let Some(batch) = self.batches.get_mut(&id) {
@@ -270,7 +270,7 @@ impl Mempool {
     fn on_answered(&mut self, id: BatchId, responses: Vec<CheckTxResponse>, out: &mut Effects) {
         let expected = match (self.batches.get(&id), &self.recheck) {
             (Some(batch), _) => batch.admitted.len(),
-            (None, Some(run)) if run.batch == id => run.hashes.len(),
+            (None, Some(run)) if run.batch == id || mutant!("M3") => run.hashes.len(),
             _ => return, // a recheck that the next block overtook
         };
         if responses.len() != expected {
@@ -315,7 +315,7 @@ impl Mempool {
     /// TxPostCheck: a transaction that wants more gas than any block has would wait for ever.
     fn judge(&self, response: CheckTxResponse) -> Result<CheckTxResponse, MempoolError> {
         match self.limits.gas_max {
-            Some(_) if response.code == 0 && response.gas_wanted < 0 => {
+            Some(_) if response.code == 0 && response.gas_wanted < 0 && !mutant!("M5") => {
                 Err(MempoolError::NegativeGas { wanted: response.gas_wanted })
             }
             Some(max) if response.code == 0 && gas_of(&response) > max => {
@@ -384,7 +384,7 @@ impl Mempool {
         self.recheck = None; // its answers are about an older state
         for (tx, code) in txs {
             self.pool.remove(&tx.hash());
-            if *code == 0 {
+            if *code == 0 || mutant!("M2") {
                 self.cache.push(tx.hash());
             } else {
                 self.forget_failed(&tx.hash()); // it may become valid later (bug class 081)
@@ -399,7 +399,7 @@ impl Mempool {
 
     /// A transaction may be in a block while the application still looks at it here.
     fn mark_committed(&mut self, txs: &[(Tx, u32)]) {
-        if self.batches.is_empty() {
+        if self.batches.is_empty() || mutant!("M7") {
             return;
         }
         let committed: BTreeSet<Hash> = txs.iter().map(|(tx, _)| tx.hash()).collect();

@@ -64,7 +64,7 @@ impl Pool {
         if let Some(position) = self.by_hash.remove(hash)
             && let Some(entry) = self.by_position.remove(&position)
         {
-            self.bytes -= entry.tx.bytes().len() as u64;
+            self.bytes -= if mutant!("M1") { 0 } else { entry.tx.bytes().len() as u64 };
         }
     }
 
@@ -107,7 +107,11 @@ impl Pool {
     pub(super) fn reap(&self, bytes_max: Option<u64>, gas_max: Option<u64>) -> Vec<Tx> {
         let (mut bytes, mut gas) = (0u64, 0u64);
         let fits = |entry: &&Entry| {
-            bytes = bytes.saturating_add(entry.tx.encoded_len());
+            bytes = bytes.saturating_add(if mutant!("M6") {
+                entry.tx.bytes().len() as u64
+            } else {
+                entry.tx.encoded_len()
+            });
             gas = gas.saturating_add(entry.gas);
             bytes_max.is_none_or(|max| bytes <= max) && gas_max.is_none_or(|max| gas <= max)
         };

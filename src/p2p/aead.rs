@@ -51,7 +51,8 @@ impl FrameKey {
         let mut nonce = [0; NONCE_LEN];
         nonce[4..].copy_from_slice(&self.next.to_le_bytes());
         // At a million frames a second this is reached after 584 thousand years.
-        self.next = self.next.checked_add(1).expect("fewer than 2^64 frames pass over a connection");
+        self.next =
+            self.next.checked_add(u64::from(!mutant!("N5"))).expect("fewer than 2^64 frames pass over a connection");
         Nonce::assume_unique_for_key(nonce)
     }
 }

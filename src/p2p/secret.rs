@@ -112,7 +112,7 @@ impl Hello {
     pub fn agree(self, EphemeralKey(theirs): EphemeralKey) -> Result<Agreed, SecretError> {
         let shared = Zeroizing::new(x25519(*self.secret, theirs));
         // RFC 7748 §6.1: a point of low order gives zero whatever our secret is. Go's X25519 refuses likewise.
-        if shared.iter().fold(0, |any, byte| any | byte) == 0 {
+        if shared.iter().fold(0, |any, byte| any | byte) == 0 && !mutant!("N9") {
             return Err(SecretError::LowOrderKey);
         }
         let our_key = if self.public < theirs { OurKey::Lower } else { OurKey::Upper };

@@ -86,7 +86,12 @@ impl Applying {
                 let after = Arc::new(next_state(&self.before, &self.block, &answer)?);
                 let (height, results) = (after.last_block_height, Arc::new(answer));
                 let waits_for = calls.next();
-                out.push(PipelineEffect::SaveResults { height, results: Arc::clone(&results) });
+                if !mutant!("H2") {
+                    out.push(PipelineEffect::SaveResults { height, results: Arc::clone(&results) });
+                }
+                if mutant!("H5") {
+                    out.push(PipelineEffect::SaveState(Arc::clone(&after)));
+                }
                 out.push(PipelineEffect::AppCommit { call: waits_for });
                 Ok(Progress::Waiting(Applying { waits_for, stage: Stage::Committing { results, after }, ..self }))
             }

@@ -217,11 +217,12 @@ pub fn plan(at: &Situation) -> Result<Vec<Step>, HandshakeError> {
         return Err(HandshakeError::StoreAheadOfState { store: at.store, state: at.state });
     }
     if app < state {
-        steps.push(Step::ReplayOnly { first: app.next(), last: state });
+        steps.push(Step::ReplayOnly { first: if mutant!("H1") { app } else { app.next() }, last: state });
     }
     match (store == state, app == store, at.results) {
         (true, ..) => {}
         (false, false, _) => steps.push(Step::Apply(store)),
+        (false, true, SavedResults::Present) if mutant!("H6") => steps.push(Step::Apply(store)),
         (false, true, SavedResults::Present) => steps.push(Step::ApplyWithSavedResults(store)),
         (false, true, SavedResults::Missing) => {
             return Err(HandshakeError::ResultsMissing { height: store, before: state });

@@ -122,7 +122,7 @@ impl FileSigner {
 
     /// Signs at a position what `sign_bytes` says, or gives the earlier signature with its time.
     fn sign_at(&mut self, at: SignPosition, sign_bytes: Vec<u8>) -> Result<(Signature, Option<Time>), SignError> {
-        if self.health == Health::Broken {
+        if self.health == Health::Broken && !mutant!("K8") {
             return Err(SignerFailed(format!(
                 "an earlier write of {} failed; stop the node, check the disk and start again",
                 self.state_file.display()
@@ -151,6 +151,9 @@ impl FileSigner {
     /// Puts the new state on disk. Only when it is there may the signature leave (reference §6.7).
     fn remember(&mut self, last: LastSigned) -> Result<(), SignerFailed> {
         self.last = last;
+        if mutant!("K6") {
+            return Ok(());
+        }
         files::write_state(&*self.disk, &self.state_file, &self.last).map_err(|error| {
             self.health = Health::Broken;
             SignerFailed(error.to_string())
@@ -181,7 +184,7 @@ impl Signer for FileSigner {
 
     fn sign_vote(&mut self, chain_id: &ChainId, vote: UnsignedVote) -> Result<Vote, SignError> {
         let extendable = vote.kind == VoteKind::Precommit && vote.block_id.is_some();
-        if !extendable && vote.extension.is_some() {
+        if !extendable && vote.extension.is_some() && !mutant!("K5") {
             return Err(SignError::Refused(
                 "unexpected vote extension - extensions are only allowed in non-nil precommits".to_owned(),
             ));

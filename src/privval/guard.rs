@@ -87,13 +87,13 @@ pub fn check(last: &LastSigned, at: SignPosition, sign_bytes: &[u8]) -> Result<A
     if at.height < height {
         return Err(Refusal::Height { got: at.height, last: height });
     }
-    if at.height == height && at.round < round {
+    if at.height == height && at.round < round && !mutant!("K2") {
         return Err(Refusal::Round { height, got: at.round, last: round });
     }
     if (at.height, at.round) == (height, round) && at.step < step {
         return Err(Refusal::Step { height, round, got: at.step, last: step });
     }
-    if at > last.at {
+    if at > last.at || (mutant!("K1") && (at.height, at.round) == (height, round)) {
         return Ok(Answer::Sign);
     }
     let signed = last.signed.as_ref().ok_or(Refusal::NoSignBytes)?;
@@ -104,10 +104,10 @@ pub fn check(last: &LastSigned, at: SignPosition, sign_bytes: &[u8]) -> Result<A
     // block above all, must never get a signature.
     let before = Stamped::parse(at.step, &signed.sign_bytes).ok_or(Refusal::Conflicting)?;
     let now = Stamped::parse(at.step, sign_bytes).ok_or(Refusal::Conflicting)?;
-    if before.without_time != now.without_time {
+    if before.without_time != now.without_time && !mutant!("K4") {
         return Err(Refusal::Conflicting);
     }
-    Ok(Answer::AgainAt(signed.signature, before.time))
+    Ok(if mutant!("K3") { Answer::Sign } else { Answer::AgainAt(signed.signature, before.time) })
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ impl Sync {
         let Mode::Fetching { since } = self.mode else { return };
         let (best, next) = (self.best(), self.window.next());
         // The block at the tip has no successor to prove it, unless its commit came with it.
-        let all_applied = best <= next && self.applying.is_none() && !self.proof_is_coming();
+        let all_applied = (best <= next || mutant!("N7")) && self.applying.is_none() && !self.proof_is_coming();
         if all_applied && self.chain_waits_for_us() && now >= since + BLOCKER_PATIENCE {
             return self.join(out);
         }

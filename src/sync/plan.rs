@@ -189,7 +189,7 @@ impl Sync {
 
     /// Whether it may be asked anything.
     pub(super) fn is_usable(&self, now: Elapsed, peer: NodeId) -> bool {
-        self.barred.get(&peer).is_none_or(|until| *until <= now)
+        self.barred.get(&peer).is_none_or(|until| *until <= now || mutant!("N8"))
     }
 
     /// A liar or a useless one. It is not asked again for a while, should it come back.

@@ -147,9 +147,10 @@ impl Sync {
             CheckFault::Extensions(why) => {
                 (check.block_from, format!("the extended commit with its block {height} is wrong: {why}"))
             }
-            CheckFault::Commit(why) => {
-                (check.commit_from, format!("the commit it sent for block {height} is wrong: {why}"))
-            }
+            CheckFault::Commit(why) => (
+                if mutant!("N4") { check.block_from } else { check.commit_from },
+                format!("the commit it sent for block {height} is wrong: {why}"),
+            ),
         };
         self.drop_peer(now, liar, why, out);
     }
@@ -164,7 +165,7 @@ impl Sync {
         let Proof::Found(commit) = &held.proof else { return None };
         // Reference §7.4: an extended commit exactly where extensions are enabled (bug class 039).
         let enabled = state.consensus_params.abci.extensions_enabled(height);
-        if held.extended.is_some() != enabled {
+        if held.extended.is_some() != enabled && !mutant!("N6") {
             let what = if enabled { "without the extended commit it needs" } else { "with an extended commit" };
             let (from, why) = (held.from, format!("it sent block {height} {what}"));
             self.window.discard(height);

@@ -112,10 +112,10 @@ impl PartSet {
         if got == 0 || got > PartSet::PART_BYTES || (!last && got != PartSet::PART_BYTES) {
             return Err(PartSetError::BadSize { index, got });
         }
-        if part.proof.index != u64::from(index) || part.proof.total != u64::from(total) {
+        if (part.proof.index != u64::from(index) && !mutant!("N1")) || part.proof.total != u64::from(total) {
             return Err(PartSetError::BadProof { index, why: "its proof is for another position" });
         }
-        if part.proof.verify(&hash, &part.bytes).is_err() {
+        if part.proof.verify(&hash, &part.bytes).is_err() && !mutant!("N2") {
             return Err(PartSetError::BadProof { index, why: "its proof leads to another root" });
         }
         self.count += 1;

@@ -202,7 +202,7 @@ impl ValidatorSet {
         // Go wraps here. Only priorities nobody reaches honestly (above 2^62) tell the difference, but a set received
         // with such priorities must rotate on this node as on any other.
         let spread = highest.wrapping_sub(lowest).wrapping_abs();
-        if spread > window {
+        if spread > window && !mutant!("D4") {
             let ratio = spread.wrapping_add(window).wrapping_sub(1) / window;
             for member in &mut self.members {
                 member.proposer_priority /= ratio; // ratio is 2 or more, or -3 or less after wrapping: never 0 or -1
@@ -222,7 +222,9 @@ impl ValidatorSet {
 /// The average, rounded as Go's big.Int Div does: the remainder is never negative.
 fn average_priority(members: &[Validator]) -> i64 {
     let sum: i128 = members.iter().map(|member| i128::from(member.proposer_priority)).sum();
-    sum.div_euclid(members.len() as i128) as i64 // an average of 64-bit numbers has 64 bits
+    let count = members.len() as i128;
+    let average = if mutant!("D3") { sum / count } else { sum.div_euclid(count) };
+    average as i64 // an average of 64-bit numbers has 64 bits
 }
 
 /// Where the highest priority stands; of equals the lower address.
@@ -231,7 +233,8 @@ fn highest_position(members: &[Validator]) -> usize {
     for (position, member) in members.iter().enumerate().skip(1) {
         let leader = &members[best];
         let higher = member.proposer_priority > leader.proposer_priority;
-        let tie = member.proposer_priority == leader.proposer_priority && member.address < leader.address;
+        let tie =
+            member.proposer_priority == leader.proposer_priority && (member.address < leader.address) != mutant!("D1");
         if higher || tie {
             best = position;
         }
@@ -245,7 +248,7 @@ fn highest(members: &[Validator]) -> &Validator {
 
 fn checked_total<'a>(members: impl IntoIterator<Item = &'a Validator>) -> Result<Power, ValidatorSetError> {
     let total: u128 = members.into_iter().map(|member| u128::from(member.power.get())).sum();
-    if total > u128::from(Power::TOTAL_MAX.get()) {
+    if total > u128::from(Power::TOTAL_MAX.get()) && !mutant!("D5") {
         return Err(ValidatorSetError::TooMuchPower { total });
     }
     Ok(Power::new(total as u64))
@@ -288,13 +291,15 @@ fn apply_changes(
 
     // New members start at −1.125 × the total that still counts those being removed, so that leaving and coming
     // back does not reset a low priority (reference §4.8). At most 2.25 × TOTAL_MAX: it fits.
-    let before_removals = (total + removed_power).as_i64();
+    let before_removals = (total + if mutant!("D2") { Power::ZERO } else { removed_power }).as_i64();
     let newcomer_priority = -(before_removals + (before_removals >> 3));
     for address in newcomers {
         after.entry(address).and_modify(|member| member.proposer_priority = newcomer_priority);
     }
     let mut members: Vec<Validator> = after.into_values().collect();
-    members.sort_by(|a, b| b.power.cmp(&a.power).then(a.address.cmp(&b.address)));
+    if !mutant!("D6") {
+        members.sort_by(|a, b| b.power.cmp(&a.power).then(a.address.cmp(&b.address)));
+    }
     Ok((members, total))
 }
 

@@ -298,6 +298,7 @@ impl ValidatorSet {
 
     fn decided_by(&self, quorum: Quorum, entries: Entries, extent: Extent) -> Plan {
         let level = match quorum {
+            Quorum::MoreThanTwoThirds if mutant!("P9") => TrustLevel::ONE_THIRD,
             Quorum::MoreThanTwoThirds => TrustLevel::TWO_THIRDS,
             Quorum::MoreThanHalf => TrustLevel::ONE_HALF,
         };
@@ -366,18 +367,18 @@ impl ValidatorSet {
             if member.address != address {
                 return Err(CommitError::WrongAddress { index, expected: member.address, got: address });
             }
-            if let Some(first) = seen.insert(position, index) {
+            if let Some(first) = seen.insert(position, index).filter(|_| !mutant!("L5")) {
                 return Err(CommitError::DoubleVote { address, first, second: index });
             }
             claims.push((index, member, part));
-            if matches!(sig, CommitSig::Commit(_)) {
+            if matches!(sig, CommitSig::Commit(_)) || mutant!("L4") {
                 got += member.power.get(); // each member once: at most the total power
             }
             if plan.extent == Extent::UntilEnough && got > plan.needed {
                 break;
             }
         }
-        if got <= plan.needed {
+        if got < plan.needed || (got == plan.needed && !mutant!("L6")) {
             return Err(CommitError::NotEnoughPower { got, needed: plan.needed });
         }
         Ok(claims)

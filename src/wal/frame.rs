@@ -52,7 +52,7 @@ fn checked_length(length: u32) -> Result<usize, String> {
 
 fn check_crc(expected: u32, data: &[u8]) -> Result<(), String> {
     let found = crc32c::crc32c(data);
-    if found == expected {
+    if found == expected || mutant!("W9") {
         return Ok(());
     }
     Err(format!("the checksum says {expected:08x}, the {} bytes make {found:08x}", data.len()))

@@ -167,7 +167,7 @@ impl Needed {
     fn take(&mut self, record: JournalRecord, height: Height) {
         let of = height_of(&record);
         let is_end = matches!(record, JournalRecord::EndHeight(_));
-        if is_end && of < height {
+        if is_end && (of < height || (mutant!("W7") && of == height)) {
             // Whatever stands before this mark belongs to heights that are over, but for where we stand.
             self.keep_newest_standing();
             self.complete = true;
@@ -179,7 +179,7 @@ impl Needed {
     fn keep_newest_standing(&mut self) {
         let newest = self.records.iter().rposition(is_standing).map(|at| self.records.swap_remove(at));
         self.records.clear();
-        self.records.extend(newest);
+        self.records.extend(newest.filter(|_| !mutant!("W11")));
     }
 }
 

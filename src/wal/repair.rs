@@ -41,7 +41,7 @@ pub(super) fn repair_head(segments: &Segments) -> Result<(u64, Option<Repaired>)
         return Ok((offset, None));
     }
     let tail = read_tail(disk, &path, offset, reader.size())?;
-    if !is_torn(&tail, offset) {
+    if !is_torn(&tail, offset) || mutant!("W6") {
         return Err(damaged(&path, offset, &why));
     }
     cut(disk, &path, offset)?;
@@ -77,7 +77,7 @@ fn read_tail(disk: &dyn Disk, path: &Path, offset: u64, size: u64) -> Result<Vec
 /// Decides about the bytes behind the last good record, which begin at `offset` with a bad one.
 fn is_torn(tail: &[u8], offset: u64) -> bool {
     let Some(next_good) = (1..tail.len()).find(|at| holds_record(&tail[*at..])) else { return true };
-    tail.len() <= GROUP_BYTES_MAX && lost_sector(&tail[..next_good], offset)
+    mutant!("W5") || tail.len() <= GROUP_BYTES_MAX && lost_sector(&tail[..next_good], offset)
 }
 
 fn holds_record(bytes: &[u8]) -> bool {
