@@ -40,6 +40,7 @@ impl FileSigner {
         files::make_durable(&*disk, state_file)?;
         let key = files::read_key(&*disk, key_file)?;
         let last = files::read_state(&*disk, state_file)?;
+        files::check_state(state_file, &last, &key.public_key())?;
         Ok(FileSigner { disk, key, state_file: state_file.to_owned(), last, health: Health::Good, _lock: lock })
     }
 

@@ -1,6 +1,7 @@
 //! `priv_validator_key.json` and `priv_validator_state.json`, byte for byte as CometBFT writes them (reference §2.5).
 
 use super::guard::{LastSigned, SignedBytes};
+use super::sign_bytes::position;
 use crate::crypto::{PrivateKey, PublicKey, Signature};
 use crate::ports::{Disk, DiskFile, OpenMode, parent};
 use crate::types::{Address, Height, Round, SignPosition, SignStep};
@@ -181,6 +182,22 @@ fn read_signed(about: &Field<'_>, sign_bytes: &str, signature: &str) -> Result<S
     let signature = Signature::try_from(signature.as_slice())
         .map_err(|error| about.wrong("signature", "64 bytes in base64", error))?;
     Ok(SignedBytes { sign_bytes, signature })
+}
+
+/// Refuses a state that contradicts itself or the key: a bad disk changed it, or files of two validators were mixed up.
+/// Signing on would be signing without a memory.
+pub(super) fn check_state(file: &Path, last: &LastSigned, key: &PublicKey) -> Result<(), KeyFileError> {
+    let about = Field { file, remedy: RESTORE_STATE };
+    let Some(signed) = &last.signed else { return Ok(()) };
+    let position = position(&signed.sign_bytes);
+    if position != Some(last.at) {
+        let got = position.map_or("something else".to_owned(), |at| at.to_string());
+        return Err(about.wrong("signbytes", "what was signed at this height, round and step", got));
+    }
+    if !key.verifies(&signed.sign_bytes, &signed.signature) {
+        return Err(about.wrong("signature", "that of signbytes by the key in the key file", "another"));
+    }
+    Ok(())
 }
 
 /// Replaces the state; when this returns, the new one survives a power cut. Its directory is there: whoever writes holds

@@ -1,10 +1,10 @@
-//! Finds the timestamp inside canonical sign bytes, to tell "the same at another time" from "something else".
+//! Finds the timestamp inside canonical sign bytes, to tell "the same at another time" from "something else",
+//! and the position they were signed at, to tell a state that contradicts itself.
 //!
-//! Sign bytes are a length and a protobuf message (reference §4.5). Nothing is decoded but the timestamp: the rest is
-//! compared byte for byte, which is stricter than comparing meanings.
+//! Sign bytes are a length and a protobuf message (reference §4.5). Two requests are compared byte for byte, which is
+//! stricter than comparing meanings.
 
-use crate::types::SignStep;
-use crate::types::Time;
+use crate::types::{Height, Round, SignPosition, SignStep, Time};
 
 /// Sign bytes taken apart.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ struct Field<'a> {
 enum Payload<'a> {
     Varint(u64),
     Bytes(&'a [u8]),
-    Fixed64,
+    Fixed64(u64),
 }
 
 impl<'a> Field<'a> {
@@ -63,7 +63,7 @@ impl<'a> Field<'a> {
         let (tag, rest) = varint(bytes)?;
         let (payload, rest) = match tag & 7 {
             0 => varint(rest).map(|(value, rest)| (Payload::Varint(value), rest))?,
-            1 => (Payload::Fixed64, rest.get(8..)?),
+            1 => rest.split_first_chunk().map(|(value, rest)| (Payload::Fixed64(u64::from_le_bytes(*value)), rest))?,
             2 => {
                 let (length, rest) = varint(rest)?;
                 let (payload, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
@@ -73,6 +73,31 @@ impl<'a> Field<'a> {
         };
         Some((Field { number: tag >> 3, payload }, rest))
     }
+}
+
+/// What the types of canonical messages stand for.
+const STEPS: [(u64, SignStep); 3] = [(1, SignStep::Prevote), (2, SignStep::Precommit), (32, SignStep::Propose)];
+
+/// The position a vote or proposal was signed at; none when the bytes are neither. Type 1, height 2, round 3.
+pub(super) fn position(sign_bytes: &[u8]) -> Option<SignPosition> {
+    let (length, mut rest) = varint(sign_bytes)?;
+    if length != rest.len() as u64 {
+        return None;
+    }
+    let (mut kind, mut height, mut round) = (0, 0, 0);
+    while !rest.is_empty() {
+        let (field, after) = Field::parse(rest)?;
+        match (field.number, field.payload) {
+            (1, Payload::Varint(value)) => kind = value,
+            (2, Payload::Fixed64(value)) => height = value.cast_signed(),
+            (3, Payload::Fixed64(value)) => round = value,
+            _ => {}
+        }
+        rest = after;
+    }
+    let (_, step) = STEPS.into_iter().find(|(number, _)| *number == kind)?;
+    let round = Round::try_from(i32::try_from(round).ok()?).ok()?;
+    Some(SignPosition { height: Height::try_from(height).ok()?, round, step })
 }
 
 /// google.protobuf.Timestamp: seconds 1, nanos 2, zeros left out.
@@ -120,6 +145,18 @@ mod tests {
         assert_eq!(stamped.without_time, [8, 1, 0x11, 1, 0, 0, 0, 0, 0, 0, 0, 0x32, 1, b'c']);
     }
 
+    #[test]
+    fn the_position_is_found_in_votes_and_proposals_and_in_nothing_else() {
+        let mut bytes = [20, 8, 1, 0x11, 1, 0, 0, 0, 0, 0, 0, 0, 0x19, 7, 0, 0, 0, 0, 0, 0, 0];
+        let at = |step| Some(SignPosition { height: Height::FIRST, round: Round::new(7), step });
+        let kinds = [(1, at(SignStep::Prevote)), (2, at(SignStep::Precommit)), (32, at(SignStep::Propose)), (3, None)];
+        for (kind, expected) in kinds {
+            bytes[2] = kind;
+            assert_eq!(position(&bytes), expected, "type {kind}");
+            assert_eq!(position(&bytes[..20]), None, "cut");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_bytes_from_a_file_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
@@ -127,6 +164,7 @@ mod tests {
             prefixed.extend(&bytes);
             for step in [SignStep::Propose, SignStep::Precommit] {
                 let parsed = Stamped::parse(step, &prefixed);
+                prop_assert!(position(&prefixed).is_none_or(|at| at.step != SignStep::Nothing));
                 prop_assert!(parsed.is_none_or(|stamped| stamped.without_time.len() <= bytes.len()));
             }
         }

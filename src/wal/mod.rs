@@ -24,7 +24,7 @@ use crate::codec::journal;
 use crate::ports::{Disk, JournalError};
 use crate::types::{Height, JournalMessage, JournalRecord, Time};
 use frame::{FrameReader, Next};
-use segments::Segments;
+use segments::{Place, Segment, Segments};
 use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
@@ -107,8 +107,8 @@ impl Recovered {
 fn gather(segments: &Segments, height: Height, depth: Depth) -> Result<Vec<JournalRecord>, JournalError> {
     let mut newest_first = Vec::new();
     let (mut complete, mut has_standing) = (false, depth == Depth::HeightOnly);
-    for path in segments.listed_again()?.newest_first() {
-        let mut found = Needed::read(segments.disk(), &path, height)?;
+    for segment in segments.listed_again()?.newest_first() {
+        let mut found = Needed::read(segments.disk(), &segment?, height)?;
         if complete {
             // The height is gathered: of what is older only the standing counts.
             found.keep_newest_standing();
@@ -144,15 +144,20 @@ struct Needed {
 }
 
 impl Needed {
-    fn read(disk: &dyn Disk, path: &Path, height: Height) -> Result<Needed, JournalError> {
+    fn read(disk: &dyn Disk, segment: &Segment, height: Height) -> Result<Needed, JournalError> {
         let mut needed = Needed { records: Vec::new(), complete: false };
+        let path = &segment.path;
         let mut reader = FrameReader::open(disk, path)?;
+        if segment.place == Place::Rotated && reader.size() == 0 {
+            return Err(repair::damaged(path, 0, "a full segment holds nothing"));
+        }
         loop {
             let (offset, data) = match reader.next()? {
                 Next::Record { offset, data } => (offset, data),
                 Next::End => return Ok(needed),
-                // Only the head may end in the zeros it was allocated with; opening it cut off everything else.
-                Next::Bad { offset, .. } if reader.only_zeros_follow()? => {
+                // Only the head may end in the zeros it was allocated with; opening it cut off everything else. From a full
+                // segment they were cut before it was rotated.
+                Next::Bad { offset, .. } if segment.place == Place::Head && reader.only_zeros_follow()? => {
                     tracing::trace!(offset, "end of the journal's records");
                     return Ok(needed);
                 }

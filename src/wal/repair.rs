@@ -10,7 +10,7 @@
 
 use super::Repaired;
 use super::frame::{self, FrameReader, HEADER_BYTES, Next};
-use super::segments::{Segments, failed};
+use super::segments::{Segments, failed, remedy};
 use super::writer::GROUP_BYTES_MAX;
 use crate::ports::{Disk, JournalError, OpenMode};
 use std::path::Path;
@@ -50,12 +50,11 @@ pub(super) fn repair_head(segments: &Segments) -> Result<(u64, Option<Repaired>)
 
 /// The error for damage that must not be repaired silently.
 pub(super) fn damaged(path: &Path, offset: u64, why: &str) -> JournalError {
-    let file = path.display();
     JournalError(format!(
-        "the journal {file} is damaged at byte {offset}: {why}. This is not what a crash leaves behind; records this \
-         node relied on are lost. Restore the file from a copy, or, if this node's priv_validator_state.json is \
-         intact, set the journal aside and start again: mv {dir} {dir}.damaged",
-        dir = path.parent().unwrap_or(path).display()
+        "the journal {} is damaged at byte {offset}: {why}. This is not what a crash leaves behind; records this node \
+         relied on are lost. {}",
+        path.display(),
+        remedy(path)
     ))
 }
 

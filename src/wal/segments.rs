@@ -8,12 +8,28 @@ use std::sync::Arc;
 /// Name of the head and stem of the rotated segments.
 const HEAD: &str = "wal";
 
+/// One file of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Segment {
+    pub(super) path: PathBuf,
+    pub(super) place: Place,
+}
+
+/// What a segment may look like depends on whether it is still written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Written to; it may end in zeros, and after a crash in anything.
+    Head,
+    /// Full, closed and durable.
+    Rotated,
+}
+
 /// The files of one log, by number. Knows names and order, not contents.
 #[derive(Debug, Clone)]
 pub(super) struct Segments {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
-    /// Numbers of the rotated segments, ascending. Gaps are possible at the old end only.
+    /// Numbers of the rotated segments, ascending and without gaps; a gap is damage.
     rotated: Vec<u64>,
 }
 
@@ -61,8 +77,16 @@ impl Segments {
         self.disk.exists(&head).map_err(failed)
     }
 
-    pub(super) fn newest_first(&self) -> impl Iterator<Item = PathBuf> {
-        std::iter::once(self.head()).chain(self.rotated.iter().rev().map(|number| self.path_of(*number)))
+    /// All segments from the head back. Where one is missing between two that are there, an error stands in its place.
+    pub(super) fn newest_first(&self) -> impl Iterator<Item = Result<Segment, JournalError>> {
+        let head = Segment { path: self.head(), place: Place::Head };
+        let rotated = self.rotated.iter().enumerate().rev().map(|(index, number)| {
+            match self.rotated.get(index + 1).filter(|newer| **newer != number + 1) {
+                Some(newer) => Err(missing(&self.path_of(newer - 1))),
+                None => Ok(Segment { path: self.path_of(*number), place: Place::Rotated }),
+            }
+        });
+        std::iter::once(Ok(head)).chain(rotated)
     }
 
     /// True when the head is the first segment of this log.
@@ -81,7 +105,8 @@ impl Segments {
         self.sync()
     }
 
-    /// Removes the oldest segments while all of them hold more than `total_bytes`.
+    /// Removes the oldest segments while all of them hold more than `total_bytes`. One after the other, each for good
+    /// before the next: a power cut may bring back the oldest one, but leave no gap.
     pub(super) fn remove_oldest(&mut self, total_bytes: u64) -> Result<(), JournalError> {
         let mut sizes = Vec::with_capacity(self.rotated.len());
         for number in &self.rotated {
@@ -92,20 +117,19 @@ impl Segments {
             );
         }
         let mut total: u64 = sizes.iter().sum();
-        let mut removed = 0;
         for size in sizes {
             if total <= total_bytes {
                 break;
             }
-            let path = self.path_of(self.rotated[removed]);
+            let path = self.path_of(self.rotated[0]);
             self.disk
                 .remove(&path)
                 .map_err(|error| failed(&format!("cannot remove the old journal file {}", path.display()), &error))?;
+            self.rotated.remove(0);
+            self.sync()?;
             total -= size;
-            removed += 1;
         }
-        self.rotated.drain(..removed);
-        if removed > 0 { self.sync() } else { Ok(()) }
+        Ok(())
     }
 
     /// Makes names durable: a file that was made or renamed may be gone after a power cut otherwise.
@@ -128,6 +152,24 @@ fn number_of(name: &str) -> Option<u64> {
     let digits = name.strip_prefix(HEAD)?.strip_prefix('.')?;
     let number = digits.len() >= 3 && digits.bytes().all(|byte| byte.is_ascii_digit());
     if number { digits.parse().ok() } else { None }
+}
+
+/// The error for a segment that is gone though older ones are there.
+fn missing(path: &Path) -> JournalError {
+    JournalError(format!(
+        "the journal file {} is missing, though older and newer ones are there: records this node relied on are lost. {}",
+        path.display(),
+        remedy(path)
+    ))
+}
+
+/// What to do about a file that lost records.
+pub(super) fn remedy(path: &Path) -> String {
+    format!(
+        "Restore the file from a copy, or, if this node's priv_validator_state.json is intact, set the journal aside and \
+         start again: mv {dir} {dir}.damaged",
+        dir = path.parent().unwrap_or(path).display()
+    )
 }
 
 /// An error of the system about one of the log's files.

@@ -101,7 +101,9 @@ impl Wal {
     }
 
     fn rotate(&mut self) -> Result<(), JournalError> {
-        self.cut_zeros().map_err(|error| failed("cannot close the journal's full segment", &error))?;
+        self.cut_zeros().map_err(|error| {
+            failed(&format!("cannot close the journal's full segment {}", self.segments.head().display()), &error)
+        })?;
         self.segments.rotate()?;
         (self.head, self.allocated) = open_head(&self.segments)?;
         self.end = 0;
@@ -167,7 +169,8 @@ impl Drop for Wal {
         let closed =
             self.sync().and_then(|()| self.cut_zeros().map_err(|error| failed("cannot close the journal", &error)));
         if let Err(error) = closed {
-            tracing::error!(%error, "the journal was not closed cleanly");
+            let file = self.segments.head();
+            tracing::error!(%error, file = %file.display(), "the journal was not closed cleanly");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Kindness;
 use crate::sim::Dice;
+use std::ops::Range;
 
 /// What a disk writes whole or not at all, and what a system hands it at once.
 const SECTOR_BYTES: usize = 512;
@@ -28,6 +29,9 @@ pub(super) struct Content {
     /// What reads give: the page cache.
     seen: Vec<u8>,
     pending: Vec<Pending>,
+    /// A sync failed: some pages differ from the platter though nothing is pending. The next write to one takes all of it
+    /// along.
+    forgotten: bool,
 }
 
 impl Content {
@@ -43,16 +47,19 @@ impl Content {
     }
 
     pub(super) fn write(&mut self, nr: u64, bytes: &[u8], offset: usize) {
-        self.change(nr, Change::Write { offset, bytes: bytes.to_vec() });
+        put(&mut self.seen, offset, bytes);
+        let end = offset + bytes.len();
+        let taken_along = match self.forgotten {
+            true => offset / PAGE_BYTES * PAGE_BYTES..end.next_multiple_of(PAGE_BYTES).min(self.seen.len()),
+            false => offset..end,
+        };
+        let change = Change::Write { offset: taken_along.start, bytes: self.seen[taken_along].to_vec() };
+        self.pending.push(Pending { nr, change });
     }
 
     pub(super) fn resize(&mut self, nr: u64, length: usize) {
-        self.change(nr, Change::Resize(length));
-    }
-
-    fn change(&mut self, nr: u64, change: Change) {
-        change.apply(&mut self.seen);
-        self.pending.push(Pending { nr, change });
+        self.seen.resize(length, 0);
+        self.pending.push(Pending { nr, change: Change::Resize(length) });
     }
 
     /// What reads give is durable, but for what a failed sync forgot.
@@ -64,6 +71,7 @@ impl Content {
 
     /// A sync that failed and left the pages clean: reads still give them, but no later sync brings them to disk.
     pub(super) fn forget_pending(&mut self) {
+        self.forgotten |= !self.pending.is_empty();
         self.pending.clear();
     }
 
@@ -82,7 +90,7 @@ impl Content {
                 for Pending { nr, change } in &pending {
                     match nr.cmp(first) {
                         std::cmp::Ordering::Less => change.apply(&mut self.durable),
-                        std::cmp::Ordering::Equal => change.apply_torn(&mut self.durable, dice, Tear::Front),
+                        std::cmp::Ordering::Equal => change.apply_torn(&mut self.durable, dice),
                         std::cmp::Ordering::Greater => {}
                     }
                 }
@@ -90,21 +98,27 @@ impl Content {
             Loss::Any => self.keep_any(dice, pending),
         }
         self.seen.clone_from(&self.durable);
+        self.forgotten = false;
     }
 
-    /// Any of them, in any order, in any pieces; the last page perhaps with what stood on the disk before.
-    fn keep_any(&mut self, dice: &mut Dice, mut pending: Vec<Pending>) {
+    /// Each sector as it was at some moment since the last sync, whatever the others are; the last page perhaps with what
+    /// stood on the disk before.
+    fn keep_any(&mut self, dice: &mut Dice, pending: Vec<Pending>) {
         let synced = self.durable.len();
         let longest = pending.iter().map(|pending| pending.change.end()).max().unwrap_or(0);
-        if dice.chance(25) {
-            dice.shuffle(&mut pending);
-        }
-        for Pending { change, .. } in &pending {
-            match dice.below(4) {
-                0 => {}
-                1 => change.apply_torn(&mut self.durable, dice, Tear::Front),
-                2 => change.apply_torn(&mut self.durable, dice, Tear::Anywhere),
-                _ => change.apply(&mut self.durable),
+        let unit = if dice.chance(50) { SECTOR_BYTES } else { PAGE_BYTES };
+        let moments = Moments::draw(dice, pending.len(), longest / unit + 1);
+        for (index, Pending { change, .. }) in pending.iter().enumerate() {
+            match change {
+                Change::Resize(_) if dice.chance(50) => change.apply(&mut self.durable),
+                Change::Resize(_) => {}
+                Change::Write { offset, bytes } => {
+                    for piece in pieces(*offset, bytes.len(), unit) {
+                        if moments.of(piece.start / unit) > index {
+                            put(&mut self.durable, piece.start, &bytes[piece.start - offset..piece.end - offset]);
+                        }
+                    }
+                }
             }
         }
         if longest > self.durable.len() && dice.chance(20) {
@@ -164,14 +178,6 @@ impl Loss {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Tear {
-    /// The first pieces are kept, the others lost.
-    Front,
-    /// Each piece is kept or lost.
-    Anywhere,
-}
-
 impl Change {
     /// Where a file ends that has this change.
     fn end(&self) -> usize {
@@ -188,27 +194,47 @@ impl Change {
         }
     }
 
-    fn apply_torn(&self, to: &mut Vec<u8>, dice: &mut Dice, tear: Tear) {
-        let Change::Write { offset, bytes } = self else {
-            if dice.chance(50) {
-                self.apply(to);
-            }
-            return;
-        };
+    /// Its first pieces only.
+    fn apply_torn(&self, to: &mut Vec<u8>, dice: &mut Dice) {
+        let Change::Write { offset, bytes } = self else { return };
         let unit = if dice.chance(50) { SECTOR_BYTES } else { PAGE_BYTES };
-        let (first, last) = (offset / unit, (offset + bytes.len()) / unit);
-        let kept_below = first + dice.below((last - first) as u64 + 1) as usize;
-        for piece in first..=last {
-            let kept = match tear {
-                Tear::Front => piece < kept_below,
-                Tear::Anywhere => dice.chance(50),
-            };
-            if kept {
-                let (from, to_end) = ((piece * unit).max(*offset), ((piece + 1) * unit).min(offset + bytes.len()));
-                put(to, from, &bytes[from - offset..to_end - offset]);
-            }
+        let pieces: Vec<Range<usize>> = pieces(*offset, bytes.len(), unit).collect();
+        let kept = dice.below(pieces.len() as u64 + 1) as usize;
+        for piece in &pieces[..kept] {
+            put(to, piece.start, &bytes[piece.start - offset..piece.end - offset]);
         }
     }
+}
+
+/// How many of the changes each sector has seen. Neighbours often share their fate.
+struct Moments(Vec<usize>);
+
+impl Moments {
+    fn draw(dice: &mut Dice, changes: usize, sectors: usize) -> Moments {
+        let mut moments = Vec::with_capacity(sectors);
+        let mut moment = 0;
+        for sector in 0..sectors {
+            if sector == 0 || dice.chance(40) {
+                moment = match dice.below(10) {
+                    0..=3 => changes,
+                    4..=6 => 0,
+                    _ => dice.below(changes as u64 + 1) as usize,
+                };
+            }
+            moments.push(moment);
+        }
+        Moments(moments)
+    }
+
+    fn of(&self, sector: usize) -> usize {
+        self.0.get(sector).copied().unwrap_or(0)
+    }
+}
+
+/// The pieces of a range that lie in one unit each.
+fn pieces(offset: usize, length: usize, unit: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = offset + length;
+    (offset / unit..end.div_ceil(unit)).map(move |piece| (piece * unit).max(offset)..((piece + 1) * unit).min(end))
 }
 
 fn put(to: &mut Vec<u8>, offset: usize, bytes: &[u8]) {

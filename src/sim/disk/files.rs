@@ -89,10 +89,8 @@ impl Disk for Mounted {
             if inner.names.find(dir) != Some(Node::Dir) {
                 return Err(io::ErrorKind::NotFound.into());
             }
-            if !inner.forgets_names {
-                inner.names.sync(dir)?;
-                inner.drop_nameless();
-            }
+            inner.names.sync(dir)?;
+            inner.drop_nameless();
             inner.note(nr, dir, Act::SyncedDir);
             Ok(())
         })

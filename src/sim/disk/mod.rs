@@ -6,9 +6,9 @@
 //! unwinds with [`PowerCut`] in the middle of an operation; then one of the two says what is left. The handles of a life
 //! that is over fail, so that nothing dropped late can still write.
 //!
-//! The model: a file's content is durable after it was synced, a name after its directory was. A write reaches the disk
-//! whole, not at all, or in pieces of 512 or 4096 bytes; bytes that were synced change only where they are written. A
-//! file that grew may end in a page of garbage. The store keeps what its engines promise: batches whole and in order, so
+//! The model: a file's content is durable after it was synced, a name after its directory was. Of a file
+//! that was not synced, each sector of 512 or 4096 bytes is as it was at some moment since it was, whatever the others
+//! are; a file that grew may end in a page of garbage. The store keeps what its engines promise: batches whole and in order, so
 //! a power cut takes a suffix of those that were not durable.
 //!
 //! Reading order: `content` → `names` → `trouble` → `files` → `kv` → `atlas`.
@@ -154,8 +154,6 @@ struct Inner {
     fuse: Option<Fuse>,
     troubles: Troubles,
     log: Option<Vec<Logged>>,
-    /// A mutant of file systems: the names in a directory never become durable.
-    forgets_names: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -184,7 +182,6 @@ impl Default for Inner {
             fuse: None,
             troubles: Troubles::default(),
             log: None,
-            forgets_names: false,
         }
     }
 }
@@ -270,12 +267,6 @@ impl SimDisk {
     /// How long operations stalled since this was asked last: virtual time the node stood still.
     pub fn take_stall(&self) -> Duration {
         self.lock().troubles.take_stall()
-    }
-
-    /// Directory syncs say yes and do nothing: a file system no node can be safe on, to prove that tests notice.
-    #[cfg(test)]
-    fn forget_names(&self) {
-        self.lock().forgets_names = true;
     }
 
     // ------------------------------------------------------------------------------------------------------ log

@@ -1,10 +1,12 @@
 //! The real guard on the simulated disk: whatever ends its lives, it starts again and never signs twice.
 
-use crate::crypto::sha256;
+use super::lies::Lie;
+use super::{Errors, Life, caught, draw_trouble, end_life, moment};
+use crate::crypto::{PublicKey, sha256};
 use crate::ports::{SignError, Signer};
 use crate::privval::FileSigner;
 use crate::sim::Dice;
-use crate::sim::disk::{Batches, Fuse, Kindness, Moment, SimDisk, until_power_cut};
+use crate::sim::disk::{SimDisk, until_power_cut};
 use crate::types::{Address, BlockId, ChainId, Height, PartSetHeader, Round, Time, UnsignedVote, VoteKind};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,7 +24,7 @@ fn block(number: u64) -> Option<BlockId> {
     (number > 0).then_some(BlockId { hash, parts: PartSetHeader { total: 1, hash } })
 }
 
-type Position = (u64, u32, VoteKind);
+type Position = (u32, VoteKind);
 
 /// One guard through several lives, and everything that left it.
 struct Story {
@@ -31,26 +33,39 @@ struct Story {
     left: BTreeMap<Position, Option<BlockId>>,
     /// Where consensus is; it may well have forgotten what it asked for before.
     round: u32,
+    /// The key of the first signer that opened.
+    key: Option<PublicKey>,
 }
 
 impl Story {
     fn new(seed: u64) -> Story {
-        Story { disk: SimDisk::new(), dice: Dice::new(seed), left: BTreeMap::new(), round: 0 }
+        Story { disk: SimDisk::new(), dice: Dice::new(seed), left: BTreeMap::new(), round: 0, key: None }
     }
 
-    fn live(&mut self, fuse: Option<Fuse>, what: &str) -> Option<()> {
-        let (port, _) = self.disk.boot();
-        self.disk.set_fuse(fuse);
+    fn live(&mut self, life: Life) -> Result<(), String> {
+        let port = life.begin(&self.disk);
         until_power_cut(|| {
-            let opened = FileSigner::open_or_generate(port, key_file(), state_file());
-            let mut signer = opened.unwrap_or_else(|error| panic!("{what}: {error}"));
-            for _ in 0..4 {
-                self.ask(&mut signer, what);
+            let mut signer = match FileSigner::open_or_generate(port, key_file(), state_file()) {
+                Ok(signer) => signer,
+                Err(error) => return life.failed(error),
+            };
+            // Opened once, its address may be known to others.
+            if *self.key.get_or_insert(signer.public_key()) != signer.public_key() {
+                return Err("the key is another one".to_owned());
             }
+            for _ in 0..4 {
+                match self.ask(&mut signer) {
+                    Err(Trouble::Ours(why)) => return Err(why),
+                    Err(Trouble::Disk(why)) => return life.failed(why),
+                    Ok(()) => {}
+                }
+            }
+            Ok(())
         })
+        .unwrap_or(Ok(()))
     }
 
-    fn ask(&mut self, signer: &mut FileSigner, what: &str) {
+    fn ask(&mut self, signer: &mut FileSigner) -> Result<(), Trouble> {
         self.round += self.dice.below(2) as u32;
         let kind = if self.dice.chance(50) { VoteKind::Prevote } else { VoteKind::Precommit };
         let block_id = block(self.dice.below(3));
@@ -68,21 +83,19 @@ impl Story {
         match signer.sign_vote(&chain, request) {
             Ok(vote) => {
                 assert!(signer.public_key().verifies(&vote.sign_bytes(&chain), &vote.signature));
-                let before = self.left.insert((7, self.round, kind), block_id);
-                assert!(before.is_none_or(|before| before == block_id), "{what}: signed twice in round {}", self.round);
+                let before = self.left.insert((self.round, kind), block_id);
+                if before.is_some_and(|before| before != block_id) {
+                    return Err(Trouble::Ours(format!("signed twice in round {}", self.round)));
+                }
+                Ok(())
             }
-            Err(SignError::Refused(_)) => {}
-            Err(error) => panic!("{what}: {error}"),
+            Err(SignError::Refused(_)) => Ok(()),
+            Err(SignError::Failed(why)) => Err(Trouble::Disk(why.to_string())),
         }
     }
 
     fn end(&mut self) {
-        if self.dice.chance(30) {
-            self.disk.kill(Batches::Kept);
-        } else {
-            let kindness = Kindness::draw(&mut self.dice);
-            self.disk.power_cut(&mut self.dice, kindness);
-        }
+        end_life(&self.disk, &mut self.dice);
         // Consensus begins the height again.
         if self.dice.chance(70) {
             self.round = self.round.saturating_sub(1);
@@ -90,31 +103,67 @@ impl Story {
     }
 }
 
-/// Runs the story of a seed, cut at an operation of its first life.
-fn run(seed: u64, operations: u64, prepare: impl Fn(&SimDisk)) {
+/// Why a signature was not given.
+enum Trouble {
+    /// The guard broke its promise.
+    Ours(String),
+    /// The disk failed.
+    Disk(String),
+}
+
+/// A first life, which begins with making the key, cut at an operation; four more cut somewhere, and one that ends well.
+fn run(seed: u64, operations: u64, lie: Lie) -> Result<(), String> {
     let mut story = Story::new(seed);
-    prepare(&story.disk);
-    let moment = [Moment::Before, Moment::Halfway, Moment::After][(operations % 3) as usize];
-    story.live(Some(Fuse { operations, moment }), &format!("seed {seed}, cut {operations}, first life"));
-    for life in 2..6 {
+    story.live(Life::cut_at(operations, moment(operations), lie))?;
+    for life in 0..4 {
         story.end();
-        let fuse = Fuse { operations: story.dice.below(24), moment };
-        story.live(Some(fuse), &format!("seed {seed}, cut {operations}, life {life}"));
+        let somewhere = story.dice.below(24);
+        story.live(Life::cut_at(somewhere, moment(somewhere + life), lie))?;
     }
     story.end();
-    story.live(None, &format!("seed {seed}, cut {operations}, the end"));
+    story.live(Life { lie, ..Life::LONG })
+}
+
+fn operations_of_first_life(seed: u64) -> u64 {
+    let mut dry = Story::new(seed);
+    dry.live(Life::LONG).expect("nothing is wrong");
+    dry.disk.operations()
 }
 
 const SEEDS: u64 = 60;
 
-/// 60 guards; each loses its first life, which begins with making its key, at every operation, then four more lives.
+/// 60 guards; each loses its first life at every operation, then four more lives.
 #[test]
 fn whatever_operation_the_power_goes_at_the_guard_starts_again_and_never_signs_twice() {
     for seed in 0..SEEDS {
-        let mut dry = Story::new(seed);
-        dry.live(None, "no fuse");
-        for operations in 0..dry.disk.operations() {
-            run(seed, operations, |_| {});
+        for operations in 0..operations_of_first_life(seed) {
+            run(seed, operations, Lie::None).unwrap_or_else(|why| panic!("seed {seed}, cut at {operations}: {why}"));
         }
+    }
+}
+
+#[test]
+fn a_guard_that_left_out_a_sync_is_noticed() {
+    for lie in [Lie::NoDirectorySync, Lie::NoFileSync, Lie::FileSyncAfterRename] {
+        let every_cut = |seed, lie| (0..operations_of_first_life(seed)).try_for_each(|cut| run(seed, cut, lie));
+        println!("{lie:?}: {}", caught(lie, every_cut));
+    }
+}
+
+/// 500 guards on a disk that fails, fills up or reads and writes in pieces; each stops at the first error.
+#[test]
+fn whatever_fails_the_guard_stops_with_the_name_of_the_file_and_never_signs_twice() {
+    for seed in 0..500 {
+        let mut story = Story::new(seed);
+        let mut lives = || -> Result<(), String> {
+            for _ in 0..4 {
+                story.disk.add_trouble(draw_trouble(&mut story.dice));
+                story.live(Life { errors: Errors::Stop, ..Life::LONG })?;
+                story.disk.mend();
+                story.end();
+            }
+            story.live(Life::LONG)
+        };
+        lives().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
     }
 }

@@ -1,16 +1,22 @@
 //! The real journal on the simulated disk: what was promised survives, whatever ends its lives.
 
+use super::lies::Lie;
+use super::{Errors, Life, caught, draw_trouble, end_life, moment};
 use crate::crypto::Signature;
-use crate::ports::{Journal, JournalError};
+use crate::ports::Journal;
 use crate::sim::Dice;
-use crate::sim::disk::{Batches, Fuse, Kindness, Moment, SimDisk, until_power_cut};
+use crate::sim::disk::{Kind, SimDisk, until_power_cut};
 use crate::types::{Address, Height, JournalMessage, JournalRecord, Round, Source, Time, Vote, VoteKind};
-use crate::wal::{self, Limits, Recovered, Wal};
+use crate::wal::{self, Limits};
 use std::num::NonZeroU64;
 use std::path::Path;
 
-fn dir() -> &'static Path {
+pub(super) fn dir() -> &'static Path {
     Path::new("/node/data/cs.wal")
+}
+
+pub(super) fn time() -> Time {
+    Time::new(1, 0).expect("in range")
 }
 
 /// Heads of a few records, growth by a page: rotation and growth happen all the time.
@@ -24,14 +30,14 @@ fn limits(dice: &mut Dice) -> Limits {
 }
 
 /// A record of height 1 that says its number, of up to 1500 bytes.
-fn record(number: usize, dice: &mut Dice) -> JournalRecord {
+pub(super) fn record(number: usize, dice: &mut Dice) -> JournalRecord {
     let size = if dice.chance(30) { dice.below(1500) } else { 0 };
     let vote = Vote {
         kind: VoteKind::Precommit,
         height: Height::FIRST,
         round: Round::new(number as u32),
         block_id: None,
-        timestamp: Time::new(1, 0).expect("in range"),
+        timestamp: time(),
         validator_address: Address::new([4; 20]),
         validator_index: 1,
         signature: Signature::new([9; 64]),
@@ -58,55 +64,71 @@ impl Story {
         Story { disk: SimDisk::new(), dice, limits, written: Vec::new(), promised: 0 }
     }
 
-    fn open(&self) -> Result<(Wal, Recovered), JournalError> {
-        let (port, _) = self.disk.boot();
-        wal::open(port, dir(), self.limits, Time::new(1, 0).expect("in range"))
-    }
-
     /// Opens the journal, checks what it remembers, and goes on with it.
-    fn live(&mut self, fuse: Option<Fuse>, what: &str) -> Option<()> {
-        let (port, _) = self.disk.boot();
-        self.disk.set_fuse(fuse);
+    fn live(&mut self, life: Life) -> Result<(), String> {
+        let port = life.begin(&self.disk);
         until_power_cut(|| {
-            let opened = wal::open(port, dir(), self.limits, Time::new(1, 0).expect("in range"));
-            let (mut wal, recovered) = opened.unwrap_or_else(|error| panic!("{what}: {error}"));
-            self.remembered(&recovered, what);
+            let opened = wal::open(port, dir(), self.limits, time());
+            let read = opened.and_then(|(wal, recovered)| Ok((wal, recovered.records_since(Height::FIRST)?)));
+            let (mut wal, found) = match read {
+                Ok(opened) => opened,
+                Err(error) => return life.failed(error),
+            };
+            self.remembered(found)?;
             for _ in 0..self.dice.between(1, 12) {
                 let next = record(self.written.len(), &mut self.dice);
-                wal.append(Time::new(2, 0).expect("in range"), &next).expect("appended");
+                if let Err(error) = wal.append(time(), &next) {
+                    return life.failed(error);
+                }
                 self.written.push(next);
                 if self.dice.chance(50) {
-                    wal.sync().expect("synced");
+                    if let Err(error) = wal.sync() {
+                        return life.failed(error);
+                    }
                     self.promised = self.written.len();
                 }
             }
+            Ok(())
         })
+        .unwrap_or(Ok(()))
     }
 
     /// What is there is a beginning of what was written, and holds all that was promised. From here on it is promised:
     /// whoever reads it acts on it.
-    fn remembered(&mut self, recovered: &Recovered, what: &str) {
-        let found = recovered.records_since(Height::FIRST).unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert!(self.written.starts_with(&found), "{what}: something else than was written");
-        assert!(found.len() >= self.promised, "{what}: {} records of {} promised", found.len(), self.promised);
+    fn remembered(&mut self, found: Vec<JournalRecord>) -> Result<(), String> {
+        if !self.written.starts_with(&found) {
+            return Err(format!("{} records, not a beginning of the {} written", found.len(), self.written.len()));
+        }
+        if found.len() < self.promised {
+            return Err(format!("{} records of {} promised", found.len(), self.promised));
+        }
         self.written.truncate(found.len());
         self.promised = found.len();
+        Ok(())
     }
 
-    /// The life is over, by an end of the process or of the power.
     fn end(&mut self) {
-        if self.dice.chance(30) {
-            self.disk.kill(Batches::Kept);
-        } else {
-            let kindness = Kindness::draw(&mut self.dice);
-            self.disk.power_cut(&mut self.dice, kindness);
-        }
+        end_life(&self.disk, &mut self.dice);
     }
+}
 
-    fn draw_fuse(&mut self, most: u64) -> Fuse {
-        let moment = *self.dice.pick(&[Moment::Before, Moment::Halfway, Moment::After]).expect("not empty");
-        Fuse { operations: self.dice.below(most), moment }
+/// A first life cut at an operation, two more cut somewhere, and one that ends well.
+fn run(seed: u64, operations: u64, lie: Lie) -> Result<(), String> {
+    let mut story = Story::new(seed);
+    story.live(Life::cut_at(operations, moment(operations), lie))?;
+    for life in 0..2 {
+        story.end();
+        let somewhere = story.dice.below(40);
+        story.live(Life::cut_at(somewhere, moment(somewhere + life), lie))?;
     }
+    story.end();
+    story.live(Life { lie, ..Life::LONG })
+}
+
+fn operations_of_first_life(seed: u64) -> u64 {
+    let mut dry = Story::new(seed);
+    dry.live(Life::LONG).expect("nothing is wrong");
+    dry.disk.operations()
 }
 
 const SEEDS: u64 = 200;
@@ -114,24 +136,45 @@ const SEEDS: u64 = 200;
 /// 200 journals; each loses its first life at every operation, then two more lives at some operation.
 #[test]
 fn whatever_operation_the_power_goes_at_the_journal_opens_and_remembers_what_it_promised() {
-    let mut lives = 0;
+    let mut runs = 0;
     for seed in 0..SEEDS {
-        let mut dry = Story::new(seed);
-        dry.live(None, "no fuse");
-        for operations in 0..dry.disk.operations() {
-            let mut story = Story::new(seed);
-            let moment = [Moment::Before, Moment::Halfway, Moment::After][(operations % 3) as usize];
-            story.live(Some(Fuse { operations, moment }), &format!("seed {seed} cut {operations}, first life"));
-            for life in 2..4 {
-                story.end();
-                let fuse = story.draw_fuse(40);
-                story.live(Some(fuse), &format!("seed {seed}, cut {operations}, life {life}"));
-            }
-            story.end();
-            let (_wal, recovered) = story.open().expect("opens");
-            story.remembered(&recovered, &format!("seed {seed}, cut {operations}, the end"));
-            lives += 4;
+        for operations in 0..operations_of_first_life(seed) {
+            run(seed, operations, Lie::None).unwrap_or_else(|why| panic!("seed {seed}, cut at {operations}: {why}"));
+            runs += 1;
         }
     }
-    assert!(lives > SEEDS * 40, "{lives} lives");
+    assert!(runs > SEEDS * 15, "{runs} runs");
+}
+
+#[test]
+fn a_journal_that_left_out_a_sync_is_noticed() {
+    for lie in [Lie::NoDirectorySync, Lie::NoFileSync, Lie::FileSyncAfterRename] {
+        let every_cut = |seed, lie| (0..operations_of_first_life(seed)).try_for_each(|cut| run(seed, cut, lie));
+        println!("{lie:?}: {}", caught(lie, every_cut));
+    }
+}
+
+/// 3000 journals on a disk that fails, fills up or reads and writes in pieces; each stops at the first error, and the one
+/// opened when the disk is mended remembers what was promised.
+#[test]
+fn whatever_fails_the_journal_stops_with_the_name_of_the_file_and_remembers_what_it_promised() {
+    let mut failures = 0;
+    for seed in 0..3000 {
+        let mut story = Story::new(seed);
+        let mut lives = || -> Result<(), String> {
+            for _ in 0..3 {
+                for _ in 0..story.dice.between(1, 2) {
+                    story.disk.add_trouble(draw_trouble(&mut story.dice));
+                }
+                story.live(Life { errors: Errors::Stop, ..Life::LONG })?;
+                story.disk.mend();
+                story.end();
+            }
+            story.live(Life::LONG)
+        };
+        lives().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        let kinds = [Kind::Read, Kind::Write, Kind::Sync, Kind::Names];
+        failures += kinds.into_iter().map(|kind| story.disk.failures(kind)).sum::<u64>();
+    }
+    assert!(failures > 3000, "{failures} failures");
 }
