@@ -271,6 +271,13 @@ impl Votes {
         Share::TwoThirds.is_in(power_of(set, all), whole(set))
     }
 
+    /// True when members with more than a third voted in this round, for whatever, each counted once.
+    pub(super) fn are_there(&self, set: &ValidatorSet, round: Round) -> bool {
+        let kinds = [VoteKind::Prevote, VoteKind::Precommit];
+        let all = kinds.into_iter().flat_map(|kind| self.list(round, kind)).map(|(by, _)| *by);
+        u128::from(power_of(set, all)) * 3 > u128::from(whole(set))
+    }
+
     /// True when this member was heard to vote for this.
     pub(super) fn voted(&self, at: (Round, VoteKind), by: u32, block: Option<BlockId>) -> bool {
         self.list(at.0, at.1).contains(&(by, block))

@@ -1,11 +1,13 @@
 //! Durability: nothing visible rests on what a power cut could still take away.
 //!
-//! The barrier: whatever was persisted before a signature or before a block counts as stored must be durable by then.
-//! And what was shown to be stored stays: no later life takes up a height that was stored, or executes less.
+//! The barrier: whatever was persisted before a signature, a decision or a stored block is durable by then. A vote or
+//! proposal of one's own is in the journal before it is told, and so is all of a block before it is precommitted. And what
+//! was shown to be stored stays: no later life takes up a height that was stored, or executes less.
 
-use super::book::PerNode;
-use crate::sim::{Checker, Scene, Seen, What};
-use crate::types::Height;
+use super::book::{PerNode, Place, Print, printed};
+use crate::crypto::Hash;
+use crate::sim::{Checker, Scene, Seen, What, Word};
+use crate::types::{BlockId, Height, JournalMessage, JournalRecord, Source, VoteKind};
 
 /// What each node's disk owes.
 #[derive(Debug, Default)]
@@ -21,6 +23,17 @@ struct Disk {
     stored: Option<Height>,
     /// The highest block applied, in any life.
     applied: Option<Height>,
+    height: Height,
+    /// What it signed at this height, and whether that was ever written to the journal.
+    signed: Vec<(Place, Print, Written)>,
+    /// Parts of blocks that were ever written at this height: the root, and which.
+    parts: Vec<(Hash, u32)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    No,
+    Yes,
 }
 
 impl Checker for Durability {
@@ -32,49 +45,135 @@ impl Checker for Durability {
         // Liars break promises, but their disks and their executors do not lie: they are judged, too.
         let disk = self.nodes.of(seen.node);
         match seen.what {
-            What::Persisted(_) => disk.unsynced += 1,
+            What::Persisted(record) => {
+                disk.unsynced += 1;
+                disk.write(record);
+                Ok(())
+            }
             // What a life lost, the next one does not rest on.
-            What::Synced | What::Crashed { .. } => disk.unsynced = 0,
-            What::Signed(word) if disk.unsynced > 0 => {
-                return Err(format!("{} records were not durable yet when this was signed: {word:?}", disk.unsynced));
+            What::Synced | What::Crashed { .. } => {
+                disk.unsynced = 0;
+                Ok(())
             }
+            What::Signed(word) => {
+                disk.barrier("this was signed", &word)?;
+                disk.sign(&word)
+            }
+            What::Decided { commit, .. } => disk.barrier("this was decided", &commit.block_id),
             What::Stored { height } => {
-                if disk.unsynced > 0 {
-                    return Err(format!("block {height} counts as stored above {} records not durable", disk.unsynced));
-                }
                 disk.stored = disk.stored.max(Some(height));
+                disk.barrier("this block was stored", &height)
             }
+            What::Said { word, .. } if scene.is_honest(seen.node) => disk.say(&word),
             What::Applied { height, .. } if Some(height) > disk.stored => {
-                return Err(format!("block {height} was executed before it was stored"));
+                Err(format!("block {height} was executed before it was stored"))
             }
-            What::Applied { height, .. } => disk.applied = disk.applied.max(Some(height)),
+            What::Applied { height, .. } => {
+                disk.applied = disk.applied.max(Some(height));
+                Ok(())
+            }
             What::Acknowledged { tx, height } if Some(height) > disk.stored => {
-                return Err(format!("transaction {tx} was acknowledged, and its block {height} was not stored"));
+                Err(format!("transaction {tx} was acknowledged, and its block {height} was not stored"))
             }
-            What::Began { height, .. } => {
-                let first = scene.initial_height;
-                let next = disk.stored.map_or(first, Height::next);
-                if height < next {
-                    return Err(format!("height {height} is taken up, and block {height} was stored before"));
+            What::Began { height, .. } => disk.begin(scene, height),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Disk {
+    fn barrier(&self, when: &str, what: &dyn std::fmt::Debug) -> Result<(), String> {
+        if self.unsynced == 0 {
+            return Ok(());
+        }
+        Err(format!("{} records were not durable yet when {when}: {what:?}", self.unsynced))
+    }
+
+    fn begin(&mut self, scene: &Scene, height: Height) -> Result<(), String> {
+        if self.height != height {
+            self.height = height;
+            self.signed.clear();
+            self.parts.clear();
+        }
+        let first = scene.initial_height;
+        if height < self.stored.map_or(first, Height::next) {
+            return Err(format!("height {height} is taken up, and block {height} was stored before"));
+        }
+        if self.applied.map_or(first, Height::next) < height {
+            return Err(format!("height {height} is taken up without the state after the height before"));
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, record: &JournalRecord) {
+        let JournalRecord::Message { source, message } = record else { return };
+        let place = match message {
+            JournalMessage::Part { height, part, .. } => {
+                if let (true, Ok(root)) = (*height == self.height, part.proof.root())
+                    && !self.parts.contains(&(root, part.index))
+                {
+                    self.parts.push((root, part.index));
                 }
-                if disk.applied.map_or(first, Height::next) < height {
-                    return Err(format!("height {height} is taken up without the state after the height before"));
-                }
+                None
             }
-            _ => {}
+            JournalMessage::Vote(vote) => printed(&Word::Vote(vote)),
+            JournalMessage::Proposal(proposal) => printed(&Word::Proposal { by: None, proposal }),
+        };
+        let Some((place, _)) = place.filter(|_| *source == Source::Own) else { return };
+        self.signed.iter_mut().filter(|(known, ..)| *known == place).for_each(|(.., written)| *written = Written::Yes);
+    }
+
+    fn sign(&mut self, word: &Word<'_>) -> Result<(), String> {
+        let Some((place, print)) = printed(word) else { return Ok(()) };
+        if place.height != self.height {
+            return Ok(());
+        }
+        if !self.signed.iter().any(|(known, ..)| *known == place) {
+            self.signed.push((place, print, Written::No));
+        }
+        match (word, print.block) {
+            (Word::Vote(vote), Some(block)) if vote.kind == VoteKind::Precommit => self.has_whole(&block),
+            _ => Ok(()),
+        }
+    }
+
+    /// After a crash somebody must have the block that may be decided.
+    fn has_whole(&self, block: &BlockId) -> Result<(), String> {
+        let has = self.parts.iter().filter(|(root, _)| *root == block.parts.hash).count();
+        if has == block.parts.total as usize {
+            return Ok(());
+        }
+        Err(format!("it precommits {block:?}, and {has} of its {} parts are in the journal", block.parts.total))
+    }
+
+    /// After a crash one must know what one told. Late words of a height that is over change nothing any more.
+    fn say(&self, word: &Word<'_>) -> Result<(), String> {
+        let Some((place, print)) = printed(word) else { return Ok(()) };
+        if self.signed.contains(&(place, print, Written::No)) {
+            return Err(format!("it tells what is not in its journal: {word:?}"));
         }
         Ok(())
     }
 }
-
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Stage, block, precommit};
+    use super::super::story::{Stage, block, commit, precommit};
     use super::*;
-    use crate::sim::{Unsynced, Word};
-    use crate::types::{Algorithm, JournalRecord};
+    use crate::sim::{NodeNr, Unsynced};
+    use crate::types::{Algorithm, CandidateBlock, Round};
 
     const RECORD: JournalRecord = JournalRecord::EndHeight(Height::ZERO);
+
+    fn own(message: JournalMessage) -> JournalRecord {
+        JournalRecord::Message { source: Source::Own, message }
+    }
+
+    fn parts(stage: &mut Stage<Durability>, block: &CandidateBlock) {
+        for part in block.parts().parts() {
+            let (height, round) = (block.block().header.height, Round::new(1));
+            stage.fine(0, What::Persisted(&own(JournalMessage::Part { height, round, part: part.clone() })));
+        }
+    }
 
     fn stage() -> Stage<Durability> {
         Stage::of(Algorithm::Raft, 3, Durability::default())
@@ -90,9 +189,14 @@ mod tests {
         let mut stage = stage();
         stage.begin(0, 1);
         stage.fine(0, What::Persisted(&RECORD));
+        let block = block(1, "a");
+        let vote = precommit(&stage.scene, 0, (1, 1), Some(block.id()));
+        parts(&mut stage, &block);
         stage.fine(0, What::Synced);
-        let vote = precommit(&stage.scene, 0, (1, 1), None);
         stage.signs(0, &vote);
+        stage.fine(0, What::Persisted(&own(JournalMessage::Vote(vote.clone()))));
+        stage.fine(0, What::Said { to: NodeNr(1), word: Word::Vote(&vote) });
+        stage.fine(0, What::Synced);
         stored(&mut stage, 1);
         stage.fine(0, What::Acknowledged { tx: 7, height: Height::new(1) });
         stage.fine(0, What::Persisted(&RECORD));
@@ -115,6 +219,35 @@ mod tests {
         let mut stage = stage();
         stage.fine(0, What::Persisted(&RECORD));
         assert!(stage.wrong(0, What::Stored { height: Height::new(1) }).contains("not durable"));
+        let (block, commit) = (block(1, "a"), commit(&stage.scene, 1, 0, block(1, "a").id(), &[0, 1]));
+        assert!(stage.wrong(0, What::Decided { block: &block, commit: &commit }).contains("not durable"));
+    }
+
+    #[test]
+    fn a_vote_told_that_is_not_in_the_journal_is_caught_while_its_height_is_open() {
+        let mut stage = stage();
+        stage.begin(0, 1);
+        let vote = precommit(&stage.scene, 0, (1, 1), None);
+        let of_another = precommit(&stage.scene, 1, (1, 1), None);
+        stage.signs(0, &vote);
+        stage.fine(0, What::Said { to: NodeNr(2), word: Word::Vote(&of_another) });
+        assert!(stage.wrong(0, What::Said { to: NodeNr(1), word: Word::Vote(&vote) }).contains("not in its journal"));
+        stored(&mut stage, 1);
+        stage.begin(0, 2);
+        stage.fine(0, What::Said { to: NodeNr(1), word: Word::Vote(&vote) });
+    }
+
+    #[test]
+    fn a_precommit_for_a_block_that_is_not_whole_in_the_journal_is_caught() {
+        let mut stage = stage();
+        stage.begin(0, 1);
+        let vote = precommit(&stage.scene, 0, (1, 1), Some(block(1, "a").id()));
+        parts(&mut stage, &block(1, "b"));
+        stage.fine(0, What::Synced);
+        assert!(stage.wrong(0, What::Signed(Word::Vote(&vote))).contains("0 of its 1 parts"));
+        parts(&mut stage, &block(1, "a"));
+        stage.fine(0, What::Synced);
+        stage.signs(0, &vote);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Evidence: whoever signs two votes for one step is found out by everybody who was told both, it is on the chain soon
 //! after, once; and nobody honest is ever accused.
 
-use super::book::{PerNode, Votes};
+use super::book::{PerNode, Sets, Votes};
 use crate::consensus::Tick;
 use crate::sim::{Checker, End, Level, NodeNr, Scene, Seen, What, Word};
 use crate::types::{Address, Algorithm, CandidateBlock, Evidence as Piece, EvidenceKey, Height, Round, Vote, VoteKind};
@@ -17,6 +17,7 @@ const HEIGHTS_MAX: u64 = 10;
 /// Who voted twice, as far as anybody honest was told.
 #[derive(Debug, Default)]
 pub struct Evidence {
+    sets: Sets,
     nodes: PerNode<Ears>,
     /// On the chain.
     proven: BTreeSet<EvidenceKey>,
@@ -78,7 +79,10 @@ impl Checker for Evidence {
         }
         let node = seen.node;
         match seen.what {
-            What::Began { height, .. } => *self.nodes.of(node) = Ears { height, open: Open::Yes, ..Ears::default() },
+            What::Began { height, .. } => {
+                self.sets.see(scene, seen);
+                *self.nodes.of(node) = Ears { height, open: Open::Yes, ..Ears::default() };
+            }
             What::Started { .. } | What::Crashed { .. } => {
                 *self.nodes.of(node) = Ears::default();
                 self.owed.retain(|(.., who)| *who != node);
@@ -129,6 +133,10 @@ impl Evidence {
         }
         let ears = self.nodes.of(node);
         ears.check(now)?;
+        let seat = self.sets.at(scene, vote.height).and_then(|set| set.members().get(vote.validator_index as usize));
+        if seat.is_none_or(|member| member.address != vote.validator_address) {
+            return Ok(());
+        }
         let counts = ears.open == Open::Yes
             && vote.height == ears.height
             && vote.round <= ears.round

@@ -17,6 +17,8 @@ struct Key {
     signatures: Signatures,
     /// The highest term or view it stated. Nothing below it is signed any more.
     standing: Round,
+    /// PBFT: the view of its newest VIEW-CHANGE. It says no vote below it any more.
+    left: Round,
     /// Raft: the newest term it voted in, and for whom (§5.2).
     voted: Option<(Round, Address)>,
     /// PBFT: its newest NEW-VIEW. A primary that lost one in a crash may make another one (docs/protocol/pbft.md).
@@ -35,7 +37,14 @@ impl Checker for OneSignature {
         match seen.what {
             What::Signed(Word::Statement(statement)) => self.nodes.of(seen.node).state(statement),
             What::Signed(word) => self.nodes.of(seen.node).sign(&word),
-            What::Said { word: Word::Vote(vote), .. } => self.trace(scene, vote),
+            What::Said { word: Word::Vote(vote), .. } => {
+                let own = scene.addresses.get(seen.node.index()) == Some(&vote.validator_address);
+                let left = self.nodes.of(seen.node).left;
+                if own && vote.round < left {
+                    return Err(format!("§4.4: it left for view {left}, and says {vote:?}"));
+                }
+                self.trace(scene, vote)
+            }
             What::Heard { word: Word::Vote(vote), .. } => self.trace(scene, vote),
             What::Said { word, .. } => self.said(seen.node, &word),
             What::Started { life } => {
@@ -157,7 +166,11 @@ impl Key {
                 }
                 Ok(view)
             }
-            PbftStatement::ViewChange { view, .. } | PbftStatement::Status { view, .. } => Ok(view),
+            PbftStatement::ViewChange { view, .. } => {
+                self.left = self.left.max(view);
+                Ok(view)
+            }
+            PbftStatement::Status { view, .. } => Ok(view),
         }
     }
 }
@@ -295,6 +308,12 @@ mod tests {
         let scene = stage.scene.clone();
         let (view, height) = (Round::new(1), Height::new(1));
         let leaves = PbftStatement::ViewChange { view, height, checkpoint: None, prepared: None };
+        let old = prevote(&scene, 1, (1, 0), Some(id("a")));
+        stage.signs(1, &old);
+        stage.fine(1, said(Word::Vote(&old)));
+        stage.fine(1, What::Signed(Word::Statement(&pbft(&scene, 1, leaves.clone()))));
+        assert!(stage.wrong(1, said(Word::Vote(&old))).contains("it left"));
+        stage.fine(2, said(Word::Vote(&old)));
         stage.fine(0, What::Signed(Word::Statement(&pbft(&scene, 0, leaves))));
         assert!(stage.wrong(0, What::Signed(Word::Vote(&prevote(&scene, 0, (1, 0), None)))).contains("it left"));
         let made = PbftStatement::NewView { view, height, view_changes: Vec::new(), chosen: None };

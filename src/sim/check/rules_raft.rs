@@ -179,8 +179,13 @@ impl RulesRaft {
     fn propose(&mut self, scene: &Scene, node: NodeNr, proposal: &Proposal) -> Result<(), String> {
         let (height, term, block) = (proposal.height, proposal.round, proposal.block_id);
         let Some(own) = scene.addresses.get(node.index()) else { return Ok(()) };
-        if !self.leaders.get(&term).is_some_and(|leaders| leaders.iter().any(|(leader, _)| leader == own)) {
+        let elected = self.leaders.get(&term).and_then(|leaders| leaders.iter().find(|(leader, _)| leader == own));
+        let Some((_, at)) = elected else {
             return Err(format!("§5.3: it proposes in term {term}, and was not seen to lead it"));
+        };
+        let sets = self.sets.at(scene, *at).zip(self.sets.at(scene, height));
+        if sets.is_some_and(|(one, other)| !same_people(one, other)) {
+            return Err(format!("it proposes at height {height} in term {term}, elected by the set of height {at}"));
         }
         let state = self.nodes.of(node);
         if let Some((_, appended)) = state.entry.filter(|(_, id)| state.height == height && *id != block) {
@@ -460,5 +465,17 @@ mod tests {
         assert_eq!(elect(&mut stage, 0, 1, 1, None), Ok(()));
         assert_eq!(says(&mut stage, 0, beat(1, 2)), Ok(()));
         assert!(says(&mut stage, 0, beat(1, 2)).is_err());
+    }
+
+    #[test]
+    fn a_leader_that_goes_on_under_a_set_that_did_not_elect_it_is_caught() {
+        let mut stage = stage();
+        assert_eq!(elect(&mut stage, 0, 1, 1, None), Ok(()));
+        let other =
+            Arc::new(crate::types::ValidatorSet::new(stage.scene.validators.members()[1..].to_vec()).expect("two"));
+        stage.fine(0, What::Began { height: Height::new(2), validators: &other });
+        let told = proposal(0, 2, 1, block(2, "b").id(), None);
+        let why = stage.wrong(0, What::Signed(Word::Proposal { by: None, proposal: &told }));
+        assert!(why.contains("elected by the set"), "{why}");
     }
 }

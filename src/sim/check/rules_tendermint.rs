@@ -10,6 +10,7 @@
 use super::book::{Knowledge, Known, PerNode, Sets};
 use crate::sim::{Checker, NodeNr, Scene, Seen, What, Word};
 use crate::types::{BlockId, Height, JournalRecord, Proposal, Round, Step, TimerId, ValidatorSet, Vote, VoteKind};
+use std::time::Duration;
 
 /// What each node was told, what it is locked on, and what it waited for in vain.
 #[derive(Debug, Default)]
@@ -24,6 +25,9 @@ struct State {
     height: Height,
     /// Lines 38 and 39: the newest block it precommitted at this height.
     lock: Option<(Round, BlockId)>,
+    /// The last rounds it prevoted and precommitted in at this height.
+    prevoted: Option<Round>,
+    precommitted: Option<Round>,
     /// Timeouts that counted at this height; they are journaled first.
     timeouts: Vec<(Round, Step)>,
 }
@@ -45,7 +49,12 @@ impl Checker for RulesTendermint {
                     *state = State { height, ..State::default() };
                 }
             }
-            What::Persisted(JournalRecord::Timeout { timer, .. }) => self.time_out(seen.node, *timer),
+            What::Persisted(JournalRecord::Timeout { timer, duration }) => {
+                self.time_out(scene, seen.node, *timer, *duration)?;
+            }
+            What::Persisted(JournalRecord::RoundStep { height, round, step: Step::NewRound }) => {
+                self.enter(scene, seen.node, (*height, *round))?;
+            }
             What::Signed(Word::Vote(vote)) => self.vote(scene, seen.node, vote)?,
             What::Signed(Word::Proposal { proposal, .. }) => self.proposal(scene, seen.node, proposal)?,
             _ => {}
@@ -56,11 +65,46 @@ impl Checker for RulesTendermint {
 }
 
 impl RulesTendermint {
-    fn time_out(&mut self, node: NodeNr, timer: TimerId) {
+    /// Lines 57, 61 and 65: a timeout counts in its step, after enough votes, and grows with the round.
+    fn time_out(&mut self, scene: &Scene, node: NodeNr, timer: TimerId, duration: Duration) -> Result<(), String> {
+        let TimerId { height, round, step } = timer;
         let state = self.nodes.of(node);
-        if timer.height == state.height {
-            state.timeouts.push((timer.round, timer.step));
+        let (Some(set), true) = (self.sets.at(scene, height), state.height == height) else { return Ok(()) };
+        let wrong = |why: &str| Err(format!("the timeout of {step:?} in round {round} counts, and {why}"));
+        let known = self.knowledge.of(node, height);
+        let came = |kind| known.is_some_and(|known| known.votes.came_in(set, (round, kind)));
+        let times = &scene.plan.timeouts;
+        let (base, delta) = match step {
+            Step::Propose => (times.propose, times.propose_delta),
+            Step::PrevoteWait => (times.prevote, times.prevote_delta),
+            Step::PrecommitWait => (times.precommit, times.precommit_delta),
+            _ => return Ok(()),
+        };
+        if duration != base + delta * round.get() {
+            return wrong("it does not grow with the round");
         }
+        match step {
+            Step::Propose if state.prevoted >= Some(round) => return wrong("line 57: it had prevoted"),
+            Step::PrevoteWait if state.precommitted >= Some(round) => return wrong("line 61: it had precommitted"),
+            Step::PrevoteWait if !came(VoteKind::Prevote) => return wrong("line 34: too few prevoted"),
+            Step::PrecommitWait if !came(VoteKind::Precommit) => return wrong("line 47: too few precommitted"),
+            _ => {}
+        }
+        state.timeouts.push((round, step));
+        Ok(())
+    }
+
+    /// Lines 55 and 65: a later round begins when time was up in the one before, or more than a third is there.
+    fn enter(&mut self, scene: &Scene, node: NodeNr, (height, round): (Height, Round)) -> Result<(), String> {
+        let state = self.nodes.of(node);
+        let (Some(set), true) = (self.sets.at(scene, height), state.height == height) else { return Ok(()) };
+        let Some(before) = round.get().checked_sub(1).map(Round::new) else { return Ok(()) };
+        let known = self.knowledge.of(node, height);
+        let skips = known.is_some_and(|known| known.votes.are_there(set, round));
+        if skips || state.timeouts.contains(&(before, Step::PrecommitWait)) {
+            return Ok(());
+        }
+        Err(format!("lines 55 and 65: it enters round {round}, where no third is, and did not wait in round {before}"))
     }
 
     fn vote(&mut self, scene: &Scene, node: NodeNr, vote: &Vote) -> Result<(), String> {
@@ -83,18 +127,30 @@ impl RulesTendermint {
             }
             (VoteKind::Precommit, None) => case.precommit_nil()?,
         }
+        let last = match vote.kind {
+            VoteKind::Prevote => &mut state.prevoted,
+            VoteKind::Precommit => &mut state.precommitted,
+        };
+        *last = (*last).max(Some(vote.round));
         Ok(())
     }
 
-    /// Lines 15 to 19: an old block is proposed with the round of its polka.
+    /// Lines 15 to 19: a block it is locked on, or one that had a later polka, is proposed again, with the round of its
+    /// polka.
     fn proposal(&mut self, scene: &Scene, node: NodeNr, proposal: &Proposal) -> Result<(), String> {
-        let (Some(set), Some(pol_round)) = (self.sets.at(scene, proposal.height), proposal.pol_round) else {
-            return Ok(());
-        };
-        let known = self.knowledge.of(node, proposal.height);
-        let polka =
-            known.is_some_and(|known| known.votes.agree(set, (pol_round, VoteKind::Prevote), Some(proposal.block_id)));
-        if pol_round >= proposal.round || !polka {
+        let Proposal { height, round, pol_round, block_id, .. } = *proposal;
+        let state = self.nodes.of(node);
+        let lock = state.lock.filter(|(locked, _)| state.height == height && *locked < round);
+        if let Some((locked, _)) = lock
+            && pol_round.is_none_or(|pol_round| pol_round < locked)
+        {
+            return Err(format!("line 15: it proposes {block_id:?} of {pol_round:?}, and is locked on {lock:?}"));
+        }
+        let (Some(set), Some(pol_round)) = (self.sets.at(scene, height), pol_round) else { return Ok(()) };
+        let known = self.knowledge.of(node, height);
+        let at = (pol_round, VoteKind::Prevote);
+        let polka = known.is_some_and(|known| known.votes.agree(set, at, Some(block_id)));
+        if pol_round >= round || !polka {
             return Err(format!("line 16: it proposes again what had no polka in round {pol_round}: {proposal:?}"));
         }
         Ok(())
@@ -203,7 +259,6 @@ mod tests {
     use super::*;
     use crate::types::{Algorithm, CandidateBlock};
     use std::sync::Arc;
-    use std::time::Duration;
 
     /// Node 0 is watched; it and the others sit where they sit.
     fn stage() -> Stage<RulesTendermint> {
@@ -225,8 +280,19 @@ mod tests {
     }
 
     fn time_out(stage: &mut Stage<RulesTendermint>, round: u32, step: Step) {
+        assert_eq!(try_time_out(stage, round, step, 0), Ok(()));
+    }
+
+    fn try_time_out(stage: &mut Stage<RulesTendermint>, round: u32, step: Step, more: u64) -> Result<(), String> {
         let timer = TimerId { height: Height::new(1), round: Round::new(round), step };
-        stage.fine(0, What::Persisted(&JournalRecord::Timeout { timer, duration: Duration::ZERO }));
+        let base = if step == Step::Propose { 1000 } else { 300 };
+        let duration = Duration::from_millis(base + 200 * u64::from(round) + more);
+        stage.see(0, What::Persisted(&JournalRecord::Timeout { timer, duration }))
+    }
+
+    fn enters(stage: &mut Stage<RulesTendermint>, round: u32) -> Result<(), String> {
+        let (height, round) = (Height::new(1), Round::new(round));
+        stage.see(0, What::Persisted(&JournalRecord::RoundStep { height, round, step: Step::NewRound }))
     }
 
     fn votes(
@@ -359,9 +425,10 @@ mod tests {
         propose(&mut stage, 0, &block(1, "a"), None);
         assert!(votes(&mut stage, Prevote, 0, None).is_err());
         assert!(votes(&mut stage, Precommit, 0, None).is_err());
-        time_out(&mut stage, 0, Step::PrevoteWait);
-        assert!(votes(&mut stage, Precommit, 0, None).is_err(), "nobody voted");
+        assert!(try_time_out(&mut stage, 0, Step::PrevoteWait, 0).unwrap_err().contains("too few"));
         polka(&mut stage, 0, Some(&block(1, "a")));
+        assert!(votes(&mut stage, Precommit, 0, None).is_err());
+        time_out(&mut stage, 0, Step::PrevoteWait);
         assert_eq!(votes(&mut stage, Precommit, 0, None), Ok(()));
     }
 
@@ -373,5 +440,45 @@ mod tests {
         assert!(stage.wrong(0, What::Signed(Word::Proposal { by: None, proposal: &again })).starts_with("line 16"));
         polka(&mut stage, 1, Some(&a));
         stage.proposes(0, &again);
+    }
+
+    #[test]
+    fn line_15_a_proposer_that_ignores_its_lock_is_caught_also_after_a_crash() {
+        let mut stage = stage();
+        let (a, b) = (block(1, "a"), block(1, "b"));
+        lock(&mut stage, 0, &a);
+        stage.fine(0, What::Started { life: 1 });
+        stage.begin(0, 1);
+        let fresh = proposal(0, 1, 1, b.id(), None);
+        assert!(stage.wrong(0, What::Signed(Word::Proposal { by: None, proposal: &fresh })).starts_with("line 15"));
+        stage.proposes(0, &proposal(0, 1, 1, a.id(), Some(0)));
+    }
+
+    #[test]
+    fn a_timeout_that_is_late_or_too_short_or_comes_without_the_votes_is_caught() {
+        let mut stage = stage();
+        assert!(try_time_out(&mut stage, 2, Step::Propose, 1).unwrap_err().contains("grow"));
+        let a = block(1, "a");
+        lock(&mut stage, 0, &a);
+        assert!(try_time_out(&mut stage, 0, Step::Propose, 0).unwrap_err().contains("line 57"));
+        assert!(try_time_out(&mut stage, 0, Step::PrevoteWait, 0).unwrap_err().contains("line 61"));
+        assert!(try_time_out(&mut stage, 0, Step::PrecommitWait, 0).unwrap_err().contains("line 47"));
+    }
+
+    #[test]
+    fn lines_55_and_65_a_round_entered_too_early_is_caught() {
+        let mut stage = stage();
+        assert_eq!(enters(&mut stage, 0), Ok(()));
+        assert!(enters(&mut stage, 1).unwrap_err().starts_with("lines 55 and 65"));
+        let scene = stage.scene.clone();
+        // One member of four, twice.
+        stage.hears_vote(0, 1, &prevote(&scene, 1, (1, 1), None));
+        stage.hears_vote(0, 1, &precommit(&scene, 1, (1, 1), None));
+        assert!(enters(&mut stage, 1).is_err());
+        stage.hears_vote(0, 2, &precommit(&scene, 2, (1, 1), None));
+        assert_eq!(enters(&mut stage, 1), Ok(()));
+        (1..4).for_each(|node| stage.hears_vote(0, node, &precommit(&scene, node, (1, 1), None)));
+        time_out(&mut stage, 1, Step::PrecommitWait);
+        assert_eq!(enters(&mut stage, 2), Ok(()));
     }
 }

@@ -4,7 +4,9 @@
 use super::book::{PerHeight, Sets};
 use super::rotation::Rotation;
 use crate::sim::{Checker, Scene, Seen, What, Word, tx_number};
-use crate::types::{Address, Algorithm, BlockId, CandidateBlock, ExtendedCommit, Height, Proposal, Round, Time};
+use crate::types::{
+    Address, Algorithm, BlockId, CandidateBlock, ExtendedCommit, Height, Proposal, Round, Time, VoteKind,
+};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -15,8 +17,8 @@ pub struct Validity {
     rotations: PerHeight<Option<Rotation>>,
     /// As honest nodes heard or signed them.
     proposed: Vec<(Height, Round, BlockId)>,
-    /// By honest nodes.
-    accepted: Vec<BlockId>,
+    /// By honest nodes, and the blocks' times.
+    accepted: Vec<(BlockId, Time)>,
     last: Option<(Height, BlockId, Time)>,
     submitted: BTreeSet<u64>,
 }
@@ -51,8 +53,14 @@ impl Checker for Validity {
                 }
                 self.note(scene, proposal);
             }
-            What::Checked { block, accepted: true } if !self.accepted.contains(&block.id()) => {
-                self.accepted.push(block.id());
+            What::Checked { block, accepted: true } if !self.accepted.iter().any(|(id, _)| *id == block.id()) => {
+                self.accepted.push((block.id(), block.block().header.time));
+            }
+            What::Signed(Word::Vote(vote)) if vote.kind == VoteKind::Precommit => {
+                let block = self.accepted.iter().find(|(id, _)| Some(*id) == vote.block_id);
+                if block.is_some_and(|(_, time)| vote.timestamp <= *time) {
+                    return Err(format!("a precommit that is not later than its block, of {block:?}: {vote:?}"));
+                }
             }
             What::Decided { block, commit } if self.last.is_none_or(|(last, ..)| last < commit.height) => {
                 return self.decide(scene, block, commit);
@@ -128,7 +136,7 @@ impl Validity {
         if !self.proposed.contains(&(height, commit.round, id)) {
             return wrong(format!("was decided in round {}, where nobody honest saw it proposed", commit.round));
         }
-        if !self.accepted.contains(&id) {
+        if !self.accepted.iter().any(|(accepted, _)| *accepted == id) {
             return wrong("was decided, and nobody honest accepted it".to_owned());
         }
         let before = self.last.map(|(last, id, _)| (last.next(), id));
@@ -307,5 +315,17 @@ mod tests {
         stage.fine(honest, What::Heard { from: NodeNr(liar), word });
         stage.accepts(honest, &block);
         assert!(decide(&mut stage, &block, (1, 0)).unwrap_err().contains("proposed"));
+    }
+
+    #[test]
+    fn a_precommit_that_is_not_later_than_its_block_is_caught() {
+        let mut stage = stage(Algorithm::Raft);
+        let block = first(&mut stage, &[]);
+        let mut vote = super::super::story::precommit(&stage.scene, 1, (1, 0), Some(block.id()));
+        let time = block.block().header.time;
+        vote.timestamp = time;
+        assert!(stage.wrong(1, What::Signed(Word::Vote(&vote))).contains("not later"));
+        vote.timestamp = time.plus(std::time::Duration::from_millis(1));
+        stage.signs(1, &vote);
     }
 }
