@@ -175,8 +175,17 @@ fn many(wishes: &Wishes, args: &SimulateArgs, out: &Output) -> Result<(), CliErr
         text += &last_lines(&shrunk.outcome.lines);
     }
     out.give(&text, &many_as_json(wishes, args.from, &report));
+    let never = report.never(wishes);
     match first {
-        None => Ok(()),
+        None if never.is_empty() => Ok(()),
+        None => Err(CliError::failed(
+            format!(
+                "in {} seeds this never happened: {}; what was simulated is less than it should be",
+                report.seeds,
+                never.join(", ")
+            ),
+            "tell the developers of Quorate: the simulator draws too little",
+        )),
         Some((found, _)) => Err(CliError::failed(
             format!(
                 "{} of {} seeds broke a rule; seed {}: {}",
@@ -277,6 +286,7 @@ fn many_as_json(wishes: &Wishes, from: u64, report: &Report) -> Value {
         "events": report.events,
         "ran_twice": report.twice,
         "coverage": coverage_as_json(&report.coverage),
+        "never_happened": report.never(wishes),
         "violations": report.found.iter().map(found).collect::<Vec<_>>(),
     })
 }

@@ -1,10 +1,12 @@
 //! Many seeds, one after the other: how many, how fast, what they found, what they covered.
 
-use super::{Coverage, Outcome, Plan, Trace, Violation, Wishes};
+use super::{Coverage, Level, Outcome, Plan, Trace, Violation, Wishes};
 use std::time::Duration;
 
 /// Every so many-th seed runs twice, and must do the same twice.
 const RUN_TWICE: u64 = 100;
+/// Seeds after which everything should have happened once.
+const SEEDS_TO_SEE_ALL: u64 = 10_000;
 /// Violations after which a campaign ends: the next ones tell nothing new.
 pub const VIOLATIONS_MAX: usize = 20;
 
@@ -35,6 +37,17 @@ pub struct Report {
 }
 
 impl Report {
+    /// What should have happened by now, and did not: the simulator does not test what it says. Told of campaigns that
+    /// are long enough and leave everything to be drawn.
+    pub fn never(&self, wishes: &Wishes) -> Vec<&'static str> {
+        let drawn = !wishes.calm && wishes.nodes.is_none() && wishes.heights.is_none();
+        if !drawn || self.seeds < SEEDS_TO_SEE_ALL || wishes.level != Level::Bare {
+            return Vec::new();
+        }
+        let all = super::bare::expected(wishes.algorithm);
+        all.into_iter().filter(|what| self.coverage.of(what) == 0).collect()
+    }
+
     /// Seeds a minute.
     pub fn pace(&self) -> f64 {
         self.seeds as f64 * 60.0 / self.elapsed.as_secs_f64().max(1e-9)

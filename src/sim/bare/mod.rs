@@ -27,6 +27,32 @@ use crate::consensus::raft::Raft;
 use crate::consensus::tendermint::Tendermint;
 use crate::types::Algorithm;
 
+/// What happens in some of ten thousand seeds that are left to draw everything.
+pub fn expected(algorithm: Algorithm) -> Vec<&'static str> {
+    let mut all = vec![
+        "application away",
+        "blackout",
+        "block replayed at a start",
+        "blocks fetched",
+        "clock jumped",
+        "clock of another speed",
+        "crash",
+        "crash while recovering",
+        "crash with records that stay",
+        "crash with records to lose",
+        "cut",
+        "pause",
+        "power changed",
+        "round 3 or later",
+    ];
+    all.extend(match algorithm {
+        Algorithm::Tendermint => ["lock in a later round", "relock", "timeout"].as_slice(),
+        Algorithm::Pbft => ["timeout"].as_slice(),
+        Algorithm::Raft => ["read answered", "read refused"].as_slice(),
+    });
+    all
+}
+
 /// Runs a plan under these checkers.
 pub fn run(plan: Plan, checkers: impl FnOnce(&Scene) -> Vec<Box<dyn Checker>>, trace: Trace) -> Outcome {
     match plan.algorithm {
