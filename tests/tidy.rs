@@ -118,6 +118,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "light",
             "replica",
             "ports",
+            "executor",
             // The real codecs, journal, store and guard, over a simulated disk.
             "codec",
             "abci",

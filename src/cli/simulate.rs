@@ -75,7 +75,13 @@ fn wishes(args: &SimulateArgs) -> Result<Wishes, CliError> {
     }
     let level = match args.level {
         1 => Level::Bare,
-        _ => return Err(usage("level 2, whole replicas, is not part of this build", "quorate simulate --level 1 …")),
+        2 => Level::Whole,
+        _ => {
+            return Err(usage(
+                "--level is 1, protocol machines alone, or 2, whole replicas",
+                "quorate simulate --help",
+            ));
+        }
     };
     Ok(Wishes { level, algorithm, nodes: args.nodes, heights: args.heights, calm: args.calm })
 }

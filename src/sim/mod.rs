@@ -25,6 +25,7 @@ mod tell;
 mod tests;
 mod trace;
 mod watch;
+pub mod whole;
 
 pub use coverage::Coverage;
 pub use dice::Dice;
@@ -38,6 +39,6 @@ pub use watch::{AppCall, Checker, End, Outcome, Scene, Seen, Violation, Watch, W
 pub fn run(plan: Plan, trace: Trace) -> Outcome {
     match plan.level {
         Level::Bare => bare::run(plan, check::all, trace),
-        Level::Whole => unreachable!("whoever draws a plan asks first whether this build has its level"),
+        Level::Whole => whole::run(plan, check::all, trace),
     }
 }

@@ -95,12 +95,13 @@ impl Calls {
                 self.phase = Phase::Finalized;
             }
             (
-                AppCall::PrepareProposal(height)
-                | AppCall::ProcessProposal(height)
-                | AppCall::ExtendVote(height)
-                | AppCall::VerifyVoteExtension(height),
+                AppCall::PrepareProposal(height) | AppCall::ProcessProposal(height) | AppCall::ExtendVote(height),
                 Phase::Ready,
             ) if height != next => return wrong("it is not the next height"),
+            // A precommit of the height before may come late. CometBFT takes it without asking; we ask.
+            (AppCall::VerifyVoteExtension(height), Phase::Ready) if height != next && height != self.height => {
+                return wrong("it is neither the next height nor the last");
+            }
             (
                 AppCall::PrepareProposal(_)
                 | AppCall::ProcessProposal(_)

@@ -1,0 +1,218 @@
+//! A model of an application: deterministic, durable at Commit, strict about what it is asked.
+//!
+//! A transaction is a number, `7=tx`, that may come once; what follows it is padding or an order to change a validator's
+//! power. The hash after a block covers every transaction before.
+
+use crate::crypto::{PublicKey, sha256};
+use crate::sim::{tx_bytes, tx_number};
+use crate::types::abci::{
+    CheckTxResponse, CommitResponse, ExecTxResult, FinalizeBlockRequest, FinalizeBlockResponse, InfoResponse,
+    InitChainResponse, QueryResponse, Request, Response, Verdict,
+};
+use crate::types::{Height, Power, ValidatorUpdate};
+use bytes::Bytes;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// States kept so that it can fall behind, as one that syncs its own files too late does after a power cut.
+const PAST_MAX: usize = 4;
+
+/// What does not change: the same on all nodes.
+#[derive(Debug)]
+pub(super) struct Constitution {
+    /// Keys by node, for transactions that change their power.
+    pub(super) keys: Vec<PublicKey>,
+    /// Blocks it wants kept; all when none.
+    pub(super) keep: Option<u64>,
+    /// Whether a block without transactions changes the hash.
+    pub(super) empty_blocks: EmptyBlocksDo,
+}
+
+/// What a block without transactions does to the hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EmptyBlocksDo {
+    Change,
+    Nothing,
+}
+
+/// One node's application.
+#[derive(Debug)]
+pub(super) struct ModelApp {
+    law: Arc<Constitution>,
+    /// As of the last Commit. Survives the process.
+    committed: Book,
+    /// Executed and not committed.
+    working: Option<Book>,
+    past: VecDeque<Book>,
+    /// Somebody may still need the blocks from here on.
+    needed: u64,
+}
+
+/// What it knows after a block.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Book {
+    height: u64,
+    hash: Bytes,
+    txs: Arc<BTreeSet<u64>>,
+}
+
+/// The transaction with this number, and this many bytes of padding.
+pub(super) fn padded_tx(number: u64, padding: usize) -> Bytes {
+    let mut bytes = tx_bytes(number).to_vec();
+    bytes.resize(bytes.len() + padding, b'.');
+    bytes.into()
+}
+
+/// The transaction with this number that gives the validator of `node` another power.
+pub(super) fn power_tx(number: u64, node: u8, power: u64) -> Bytes {
+    format!("{number}=power/{node}/{power}").into()
+}
+
+/// The node and the power a transaction names.
+fn power_in(tx: &[u8]) -> Option<(usize, u64)> {
+    let (_, order) = std::str::from_utf8(tx).ok()?.split_once('=')?;
+    let mut words = order.strip_prefix("power/")?.split('/');
+    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+}
+
+impl ModelApp {
+    pub(super) fn new(law: Arc<Constitution>) -> ModelApp {
+        ModelApp { law, committed: Book::default(), working: None, past: VecDeque::new(), needed: 0 }
+    }
+
+    /// How far it is.
+    pub(super) fn info(&self) -> InfoResponse {
+        InfoResponse {
+            last_block_height: self.committed.height as i64,
+            last_block_app_hash: self.committed.hash.clone(),
+            ..InfoResponse::default()
+        }
+    }
+
+    /// The oldest height it could be thrown back to.
+    pub(super) fn oldest(&self) -> u64 {
+        self.past.front().map_or(0, |book| book.height)
+    }
+
+    /// It is told below what height nobody needs a block any more: whoever is far behind has no other way to catch up.
+    pub(super) fn need_from(&mut self, height: u64) {
+        self.needed = height;
+    }
+
+    /// Its process dies: what it had not committed is gone.
+    pub(super) fn crash(&mut self) {
+        self.working = None;
+    }
+
+    /// Its files are as they were some commits ago.
+    pub(super) fn forget_commits(&mut self, count: usize) {
+        self.working = None;
+        for _ in 0..count {
+            let Some(before) = self.past.pop_back() else { return };
+            self.committed = before;
+        }
+    }
+
+    /// Numbers of the transactions it has committed, as a read answers.
+    pub(super) fn query(&self) -> QueryResponse {
+        let value = format!("{}", self.committed.txs.len()).into();
+        QueryResponse { height: self.committed.height as i64, value, ..QueryResponse::default() }
+    }
+
+    /// Answers; the error is a sentence about whoever asked wrongly.
+    pub(super) fn answer(&mut self, request: Request) -> Result<Response, String> {
+        Ok(match request {
+            Request::InitChain(_) => {
+                if self.committed.height > 0 {
+                    return Err(format!("InitChain comes when height {} is committed", self.committed.height));
+                }
+                Response::InitChain(InitChainResponse::default())
+            }
+            Request::PrepareProposal(request) => {
+                let mut seen = BTreeSet::new();
+                let fresh = |tx: &Bytes| self.is_new(tx) && tx_number(tx).is_some_and(|number| seen.insert(number));
+                Response::PrepareProposal(request.txs.into_iter().filter(fresh).collect())
+            }
+            Request::ProcessProposal(request) => Response::ProcessProposal(self.judge(&request.txs)),
+            Request::ExtendVote(request) => Response::ExtendVote(extension(request.block.height)),
+            Request::VerifyVoteExtension(request) => {
+                let good = request.vote_extension == extension(request.height);
+                Response::VerifyVoteExtension(if good { Verdict::Accept } else { Verdict::Reject })
+            }
+            Request::FinalizeBlock(request) => Response::FinalizeBlock(self.execute(&request)?),
+            Request::Commit => Response::Commit(self.commit()?),
+            Request::CheckTx(request) => {
+                let code = if self.is_new(&request.tx) { 0 } else { 1 };
+                Response::CheckTx(CheckTxResponse { code, gas_wanted: 1, ..CheckTxResponse::default() })
+            }
+            Request::Query(_) => Response::Query(self.query()),
+            other => return Err(format!("a replica never sends {}", other.method())),
+        })
+    }
+
+    fn is_new(&self, tx: &[u8]) -> bool {
+        tx_number(tx).is_some_and(|number| !self.committed.txs.contains(&number))
+    }
+
+    fn judge(&self, txs: &[Bytes]) -> Verdict {
+        let mut seen = BTreeSet::new();
+        let good = |tx: &Bytes| self.is_new(tx) && tx_number(tx).is_some_and(|number| seen.insert(number));
+        if txs.iter().all(good) { Verdict::Accept } else { Verdict::Reject }
+    }
+
+    fn execute(&mut self, request: &FinalizeBlockRequest) -> Result<FinalizeBlockResponse, String> {
+        let height = request.block.height.get();
+        let before = &self.committed;
+        if before.height > 0 && height != before.height + 1 {
+            return Err(format!("FinalizeBlock of height {height} comes after height {}", before.height));
+        }
+        let mut txs = BTreeSet::clone(&before.txs);
+        let mut hash = before.hash.clone();
+        if self.law.empty_blocks == EmptyBlocksDo::Change {
+            hash = Bytes::copy_from_slice(sha256(&[hash.as_ref(), &height.to_be_bytes()].concat()).as_bytes());
+        }
+        let mut validator_updates = Vec::new();
+        for tx in &request.txs {
+            let Some(number) = tx_number(tx) else { continue };
+            if !txs.insert(number) {
+                return Err(format!("transaction {number} is executed a second time, at height {height}"));
+            }
+            hash = Bytes::copy_from_slice(sha256(&[hash.as_ref(), tx.as_ref()].concat()).as_bytes());
+            if let Some((node, power)) = power_in(tx)
+                && let Some(key) = self.law.keys.get(node)
+            {
+                validator_updates.retain(|update: &ValidatorUpdate| update.public_key != *key);
+                validator_updates.push(ValidatorUpdate { public_key: *key, power: Power::new(power) });
+            }
+        }
+        let tx_results = request.txs.iter().map(|_| ExecTxResult { gas_used: 1, ..ExecTxResult::default() }).collect();
+        self.working = Some(Book { height, hash: hash.clone(), txs: Arc::new(txs) });
+        Ok(FinalizeBlockResponse { app_hash: hash, tx_results, validator_updates, ..FinalizeBlockResponse::default() })
+    }
+
+    fn commit(&mut self) -> Result<CommitResponse, String> {
+        let book = self.working.take().ok_or("Commit comes without FinalizeBlock")?;
+        let keep = |keep: u64| (book.height + 1).saturating_sub(keep).min(self.needed);
+        let retain = self.law.keep.map_or(0, keep);
+        self.past.push_back(std::mem::replace(&mut self.committed, book));
+        if self.past.len() > PAST_MAX {
+            self.past.pop_front();
+        }
+        Ok(CommitResponse { retain_height: retain as i64 })
+    }
+}
+
+fn extension(height: Height) -> Bytes {
+    format!("extension of {height}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_powers_are_read_as_they_are_written() {
+        assert_eq!((tx_number(&padded_tx(7, 10)), power_in(&padded_tx(7, 10))), (Some(7), None));
+        assert_eq!((tx_number(&power_tx(8, 2, 30)), power_in(&power_tx(8, 2, 30))), (Some(8), Some((2, 30))));
+    }
+}
