@@ -34,6 +34,16 @@ impl Rotation {
         next
     }
 
+    /// At a height whose set was changed in ways that are not seen from its members: the priorities are taken from it.
+    pub(super) fn adopt(set: &ValidatorSet) -> Rotation {
+        let seats = set.members().iter().map(|member| Seat {
+            address: member.address,
+            power: i128::from(member.power.get()),
+            priority: i128::from(member.proposer_priority),
+        });
+        Rotation { seats: seats.collect(), proposer: set.proposer().address }
+    }
+
     /// Who proposes in this round.
     pub(super) fn proposer(&self, round: u32) -> Address {
         let mut turned = self.clone();
@@ -134,6 +144,15 @@ mod tests {
             set.advance(1);
             rotation = rotation.follow(&set);
         }
+    }
+
+    #[test]
+    fn priorities_that_were_adopted_go_on_as_those_of_the_chain() {
+        let mut set = ValidatorSet::new((0..5).map(|who| member(who, 1 + u64::from(who)))).expect("legal");
+        set.advance(7);
+        let rotation = Rotation::adopt(&set);
+        assert!(rotation.is_of(&set));
+        assert!((0..9).all(|round| rotation.proposer(round) == set.advanced(round).proposer().address));
     }
 
     #[test]
