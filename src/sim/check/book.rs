@@ -111,7 +111,8 @@ pub(super) fn same_people(one: &Arc<ValidatorSet>, other: &Arc<ValidatorSet>) ->
     Arc::ptr_eq(one, other) || people(one) == people(other)
 }
 
-/// Who decides which height, as the first honest node that took it up had it (`agreement` compares them).
+/// Who decides which height, as the first node that took it up had it (`agreement` compares them; what liars lie about is
+/// what they say).
 #[derive(Debug, Default)]
 pub(super) struct Sets(PerHeight<Option<Arc<ValidatorSet>>>);
 
@@ -119,7 +120,6 @@ impl Sets {
     /// Remembers a height that was taken up.
     pub(super) fn see(&mut self, scene: &Scene, seen: &Seen<'_>) {
         if let What::Began { height, validators } = seen.what
-            && scene.is_honest(seen.node)
             && let Some(slot) = self.0.of(scene, height)
         {
             slot.get_or_insert_with(|| Arc::clone(validators));

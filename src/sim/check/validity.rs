@@ -1,9 +1,9 @@
 //! Validity: what is decided was proposed by the member whose turn it was, accepted by somebody honest, follows the block
 //! before it, and holds what clients gave and nothing else.
 
-use super::book::{PerHeight, Sets, same_people};
+use super::book::{PerHeight, Sets};
 use super::rotation::Rotation;
-use crate::sim::{Checker, Level, Scene, Seen, What, Word, tx_number};
+use crate::sim::{Checker, Level, Misfortune, Scene, Seen, What, Word, tx_number};
 use crate::types::{
     Address, Algorithm, BlockId, CandidateBlock, ExtendedCommit, Height, Proposal, Round, Time, VoteKind,
 };
@@ -79,9 +79,9 @@ impl Validity {
         }
         let Some(set) = self.sets.at(scene, height) else { return Ok(()) };
         let before = height.previous().and_then(|before| self.rotations.get(scene, before)?.as_ref());
-        let last = height.previous().and_then(|before| self.sets.at(scene, before));
         // Alone, machines have an application whose changes come one after the other, more than one in a block.
-        let stays = last.is_some_and(|last| scene.plan.level == Level::Whole || same_people(last, set));
+        let changes = scene.plan.faults.iter().any(|fault| matches!(fault.what, Misfortune::Power { .. }));
+        let stays = scene.plan.level == Level::Whole || !changes;
         let rotation = match before {
             Some(before) if stays => before.follow(set),
             Some(_) => Rotation::adopt(set),
