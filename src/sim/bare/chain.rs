@@ -9,6 +9,7 @@ use crate::types::{
     ValidatorUpdate, Version,
 };
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Transactions with this beginning change a power: a node and eight bytes of power follow.
@@ -103,11 +104,7 @@ impl Chain {
             return Arc::clone(known);
         }
         let mut next = (*state.next_validators).clone();
-        for tx in &block.block().txs {
-            if let Some(change) = self.power_change(tx) {
-                self.change_power(&mut next, change);
-            }
-        }
+        self.change_powers(&mut next, &block.block().txs);
         next.advance(1);
         let header = &block.block().header;
         let after = Arc::new(State {
@@ -167,11 +164,19 @@ impl Chain {
         self.keys.get(usize::from(*node)).map(|_| PowerChange { node: NodeNr(*node), power })
     }
 
-    /// The application refuses what would leave nobody, or give liars a third.
-    fn change_power(&self, set: &mut ValidatorSet, change: PowerChange) {
+    /// All changes of a block at once, as an application gives them; of two for one node the last one counts. Those that
+    /// change nothing are left out, and all are refused that together would leave nobody, or give liars a third.
+    fn change_powers(&self, set: &mut ValidatorSet, txs: &[Tx]) {
+        let mut wanted: BTreeMap<NodeNr, u64> = BTreeMap::new();
+        wanted.extend(txs.iter().filter_map(|tx| self.power_change(tx)).map(|change| (change.node, change.power)));
+        let update = |(node, power): (NodeNr, u64)| {
+            let public_key = self.keys[node.index()];
+            let has = set.by_address(&Address::from(&public_key)).map_or(0, |(_, member)| member.power.get());
+            (has != power).then(|| ValidatorUpdate { public_key, power: Power::new(power) })
+        };
+        let updates: Vec<ValidatorUpdate> = wanted.into_iter().filter_map(update).collect();
         let mut changed = set.clone();
-        let update = ValidatorUpdate { public_key: self.keys[change.node.index()], power: Power::new(change.power) };
-        if changed.update(&[update]).is_err() {
+        if updates.is_empty() || changed.update(&updates).is_err() {
             return;
         }
         let of_liars = changed.members().iter().filter(|member| self.liars.contains(&member.address));

@@ -111,12 +111,30 @@ impl<P: Watched> World<P> {
         self.answer(who, Answer::Built(order.height, order.round, block));
     }
 
-    /// The application answers, some time later; when it is away, when it is back.
+    /// The application answers, some time later.
     fn answer(&mut self, who: NodeNr, answer: Answer) {
-        let node = &self.nodes[who.index()];
-        let (life, back) = (node.life, node.app_back);
-        let at = self.queue.now().max(back).plus(self.dice.time(APP.0, APP.1));
-        self.queue.at(at, Event::Arrive { node: who, life, arrival: Arrival::Answer(answer) });
+        let life = self.nodes[who.index()].life;
+        let wait = self.dice.time(APP.0, APP.1);
+        self.queue.after(wait, Event::Arrive { node: who, life, arrival: Arrival::Answer(answer) });
+    }
+
+    /// The application answered; when it is away, it will when it is back.
+    pub(super) fn answered(&mut self, who: NodeNr, answer: Answer) {
+        let node = &mut self.nodes[who.index()];
+        if self.queue.now() < node.app_back {
+            node.held.push(answer);
+        } else {
+            self.arrive(who, Arrival::Answer(answer));
+        }
+    }
+
+    /// The application is back, unless it went away again meanwhile.
+    pub(super) fn app_returns(&mut self, who: NodeNr) {
+        let node = &mut self.nodes[who.index()];
+        if self.queue.now() >= node.app_back {
+            node.inbox.extend(node.held.drain(..).map(Arrival::Answer));
+            self.run_node(who);
+        }
     }
 
     /// Stores the block, ends the journal's height, has the block executed.

@@ -61,7 +61,9 @@ impl<P: Watched> World<P> {
             }
             Misfortune::AppCrash { node, away } => {
                 self.watch.count("application away");
-                self.nodes[node.index()].app_back = self.queue.now().plus(*away);
+                let back = self.queue.now().plus(*away);
+                self.nodes[node.index()].app_back = back;
+                self.queue.at(back, Event::AppBack { node: *node });
             }
             Misfortune::Power { node, power } => {
                 self.watch.count("power changed");
@@ -114,9 +116,9 @@ impl<P: Watched> World<P> {
             let node = &mut self.nodes[who.index()];
             node.doom = None;
             node.pauses = 0;
-            node.app_back = node.app_back.min(now.plus(BACK));
+            node.app_back = node.app_back.min(now);
             if node.machine.is_some() {
-                self.run_node(who);
+                self.app_returns(who);
             } else {
                 let life = node.life;
                 let wait = self.dice.time(AWAY_MIN, BACK);

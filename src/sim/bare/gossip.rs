@@ -3,10 +3,9 @@
 //! Every node keeps the words of its height that it said itself or that its machine took. A new word of its own goes to
 //! everybody at once. Whenever a peer enters a height or a round, and every [`REPEAT`] beside, it is offered what it
 //! lacks: words of its height, or, if it is one height or more behind, the block that was decided there and its votes.
-//! That is what `gossip/` comes to with the messages between peers left out: nodes know what others lack because the
-//! world tells them.
+//! That is what `gossip/` comes to with the messages between peers left out: what a peer lacks, its machine is asked.
 
-use super::protocol::{Spread, Watched};
+use super::protocol::{Regard, Spread, Watched};
 use super::world::{Event, World};
 use crate::consensus::Decision;
 use crate::consensus::tendermint::Message;
@@ -25,8 +24,8 @@ const HEIGHTS_BEHIND_TO_FETCH: u64 = 4;
 /// The words of the height at hand.
 #[derive(Debug)]
 pub(super) struct Shelf<M> {
-    words: Vec<(Slot, Arc<M>)>,
-    has: BTreeSet<Slot>,
+    words: Vec<Arc<M>>,
+    names: BTreeSet<Slot>,
 }
 
 /// Names a word: equal words have equal names, and hardly any others.
@@ -35,19 +34,19 @@ struct Slot(u64);
 
 impl<M> Default for Shelf<M> {
     fn default() -> Shelf<M> {
-        Shelf { words: Vec::new(), has: BTreeSet::new() }
+        Shelf { words: Vec::new(), names: BTreeSet::new() }
     }
 }
 
 impl<M> Shelf<M> {
     pub(super) fn clear(&mut self) {
         self.words.clear();
-        self.has.clear();
+        self.names.clear();
     }
 
     fn put(&mut self, slot: Slot, word: Arc<M>) {
-        if self.has.insert(slot) {
-            self.words.push((slot, word));
+        if self.names.insert(slot) {
+            self.words.push(word);
         }
     }
 }
@@ -146,26 +145,21 @@ impl<P: Watched> World<P> {
         if giver.pauses > 0 || has.height() < lacks.height() {
             return;
         }
-        let (height, round) = (lacks.height(), lacks.round());
+        let height = lacks.height();
         if has.height() == height {
-            let of_use = |message: &P::Message| match P::word(message) {
-                Word::Proposal { proposal, .. } => proposal.round == round || proposal.round == round.next(),
-                _ => true,
-            };
-            let words = giver.shelf.words.iter().filter(|(slot, _)| !taker.shelf.has.contains(slot));
-            let words: Vec<Arc<P::Message>> =
-                words.filter(|(_, word)| of_use(word)).map(|(_, word)| Arc::clone(word)).collect();
+            let words = giver.shelf.words.iter().filter(|word| lacks.regards(word) == Regard::Lacking);
+            let words: Vec<Arc<P::Message>> = words.map(Arc::clone).collect();
             words.into_iter().for_each(|word| self.say(from, to, &word));
             return;
         }
-        if has.height().get() >= height.get() + HEIGHTS_BEHIND_TO_FETCH {
+        let ahead = has.height().get() - height.get();
+        let Some(decision) = giver.disk.block(height) else { return };
+        // Parts are wanted as soon as the votes are here, so they are said at once.
+        let words = P::decided(decision).into_iter().filter(|word| lacks.regards(word) != Regard::Had);
+        let words: Vec<P::Message> = words.collect();
+        words.into_iter().for_each(|word| self.say(from, to, &Arc::new(word)));
+        if ahead >= HEIGHTS_BEHIND_TO_FETCH {
             self.fetch_soon(to);
-        }
-        let Some(decision) = self.nodes[from.index()].disk.block(height).map(Arc::clone) else { return };
-        for message in P::decided(&decision) {
-            if !self.nodes[to.index()].shelf.has.contains(&slot(&P::word(&message))) {
-                self.say(from, to, &Arc::new(message));
-            }
         }
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Node<P: Watched> {
     pub(super) recovering: bool,
     /// Until then its application answers nothing.
     pub(super) app_back: Tick,
+    /// What it will answer when it is back.
+    pub(super) held: Vec<Answer>,
     /// When the machine wants to be woken, by the node's own clock.
     pub(super) wake: Option<Tick>,
     pub(super) fetching: bool,
@@ -151,6 +153,7 @@ impl<P: Watched> Node<P> {
             doom: None,
             recovering: false,
             app_back: Tick(0),
+            held: Vec::new(),
             wake: None,
             fetching: false,
             decided_at: None,
@@ -169,6 +172,7 @@ impl<P: Watched> Node<P> {
         self.life += 1;
         self.work.clear();
         self.inbox.clear();
+        self.held.clear();
         self.signed.clear();
         self.syncing = false;
         self.pauses = 0;

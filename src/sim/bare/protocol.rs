@@ -10,7 +10,9 @@ use crate::consensus::tendermint::{Message, Tendermint};
 use crate::consensus::{Decision, Direct, Protocol};
 use crate::crypto::Verified;
 use crate::sim::Word;
-use crate::types::{Address, Height, JournalMessage, JournalRecord, PbftStatement, Round, Statement, StatementBody};
+use crate::types::{
+    Address, Height, JournalMessage, JournalRecord, PartSetHeader, PbftStatement, Round, Statement, StatementBody,
+};
 use std::fmt::Debug;
 
 /// How words get around.
@@ -20,6 +22,15 @@ pub(super) enum Spread {
     Direct,
     /// Everybody hands on what others lack, until they have it.
     Gossip,
+}
+
+/// What a word is to a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Regard {
+    Had,
+    Lacking,
+    /// It has no place for it now.
+    Unwanted,
 }
 
 /// What a node makes of a word before its machine sees it.
@@ -47,6 +58,8 @@ pub(super) trait Watched: Protocol<Message: Debug, Record = JournalRecord> + Deb
     fn sort(&self, state: &State, message: Self::Message) -> Sorted<Self::Message>;
     /// The message in a journal entry, where gossip hands it on.
     fn journaled(message: &JournalMessage) -> Option<Self::Message>;
+    /// Whether it has a word already, and whether it would take it, where gossip hands it on.
+    fn regards(&self, message: &Self::Message) -> Regard;
     /// A decided block as words for those behind, where gossip hands it on.
     fn decided(decision: &Decision) -> Vec<Self::Message>;
 }
@@ -91,6 +104,27 @@ impl Watched for Tendermint {
         })
     }
 
+    fn regards(&self, message: &Message) -> Regard {
+        let regard = |had: bool| if had { Regard::Had } else { Regard::Lacking };
+        match message {
+            Message::Proposal(proposal) => {
+                let near = proposal.round == self.round() || proposal.round == self.round().next();
+                if near { regard(self.proposal_of(proposal.round).is_some()) } else { Regard::Unwanted }
+            }
+            Message::Part { part, .. } => {
+                let (Ok(hash), Ok(total)) = (part.proof.root(), u32::try_from(part.proof.total)) else {
+                    return Regard::Unwanted;
+                };
+                let gathered = self.parts(&PartSetHeader { total, hash });
+                gathered.map_or(Regard::Unwanted, |parts| regard(parts.part(part.index).is_some()))
+            }
+            Message::Vote(vote) => {
+                let votes = self.tally().set(vote.round, vote.kind);
+                regard(votes.is_some_and(|set| set.vote_for(vote.validator_index, vote.block_id.as_ref()).is_some()))
+            }
+        }
+    }
+
     fn decided(decision: &Decision) -> Vec<Message> {
         super::gossip::decided(decision)
     }
@@ -120,6 +154,10 @@ macro_rules! direct {
 
             fn journaled(_: &JournalMessage) -> Option<Direct> {
                 None
+            }
+
+            fn regards(&self, _: &Direct) -> Regard {
+                Regard::Unwanted
             }
 
             fn decided(_: &Decision) -> Vec<Direct> {

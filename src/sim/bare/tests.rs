@@ -6,7 +6,7 @@ use crate::consensus::raft::Raft;
 use crate::consensus::tendermint::Tendermint;
 use crate::consensus::{Decision, Effect, Effects, Input, Now, Protocol, Reaction, Start};
 use crate::sim::bare::chain::State;
-use crate::sim::bare::protocol::{Sorted, Spread, Watched};
+use crate::sim::bare::protocol::{Regard, Sorted, Spread, Watched};
 use crate::sim::{Level, Plan, Trace, Wishes, Word, check};
 use crate::types::{Algorithm, Height, JournalMessage, JournalRecord, Round, SignRequest, Source, VoteKind};
 use std::fmt::Debug;
@@ -67,6 +67,10 @@ impl<P: Watched, F: Fault> Watched for Bent<P, F> {
 
     fn journaled(message: &JournalMessage) -> Option<P::Message> {
         P::journaled(message)
+    }
+
+    fn regards(&self, message: &P::Message) -> Regard {
+        self.0.regards(message)
     }
 
     fn decided(decision: &Decision) -> Vec<P::Message> {

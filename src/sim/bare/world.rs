@@ -56,6 +56,9 @@ pub(super) enum Event<M> {
         node: NodeNr,
         life: u32,
     },
+    AppBack {
+        node: NodeNr,
+    },
     /// The fault of this place in the plan.
     Fault(usize),
     /// The cut of this place in the plan is over.
@@ -227,9 +230,13 @@ impl<P: Watched> World<P> {
             }
             Event::Arrive { node, life, arrival } => {
                 if self.lives(node, life) {
-                    self.arrive(node, arrival);
+                    match arrival {
+                        Arrival::Answer(answer) => self.answered(node, answer),
+                        arrival => self.arrive(node, arrival),
+                    }
                 }
             }
+            Event::AppBack { node } => self.app_returns(node),
             Event::Timer { node, life, timer, at } => self.ring(node, life, at, Some(timer)),
             Event::Wake { node, life, at } => self.ring(node, life, at, None),
             Event::Synced { node, life } => {
