@@ -5,7 +5,7 @@ use super::shown::{Shown, newest_shown};
 use super::{ExecuteError, Executor};
 use crate::ports::{Signer, Store};
 use crate::replica::KeyCheck;
-use crate::types::{Address, Height, SignPosition};
+use crate::types::{Address, Algorithm, Height, JournalRecord, SignPosition};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,7 +26,46 @@ pub struct StaleSignState {
     pub shown: Shown,
 }
 
+/// The journal of a validator of Raft or PBFT is gone, and with it what the validator promised.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "refused to take part: {} says that this key signed {last}, but the journal does not say in which {round} this node \
+     last was, nor what it promised there: it was set aside, or comes from another time. Taking part could decide \
+     two blocks at one height\n  next: put back the journal (data/cs.wal) that belongs to this home. If it is lost, this \
+     validator has to come back with a new key: quorate unsafe-reset-all, then have the application replace the old one",
+    file.display()
+)]
+pub struct ForgottenPromises {
+    /// The state file.
+    pub file: PathBuf,
+    /// The last signature it knows.
+    pub last: SignPosition,
+    /// Term or view.
+    pub round: &'static str,
+}
+
 impl Executor {
+    /// Under Raft and PBFT who granted a vote, or left a view, must not forget it, whatever happens to its disk: a second
+    /// vote in one term elects a second leader (Raft, §5.2 and Figure 2, "persistent state"; bug class 118). The sign
+    /// state remembers votes for blocks only. So a key that signed, and no standing in the journal, do not go together.
+    pub(super) fn refuse_forgotten_promises(
+        &self,
+        algorithm: Algorithm,
+        records: &[JournalRecord],
+    ) -> Result<(), ExecuteError> {
+        let round = match algorithm {
+            Algorithm::Tendermint => return Ok(()),
+            Algorithm::Raft => "term",
+            Algorithm::Pbft => "view",
+        };
+        let Some(memory) = self.signer().and_then(Signer::memory) else { return Ok(()) };
+        let remembers = records.iter().any(|record| matches!(record, JournalRecord::Standing(_)));
+        if remembers || memory.last == SignPosition::START {
+            return Ok(());
+        }
+        Err(ForgottenPromises { file: memory.file, last: memory.last, round }.into())
+    }
+
     /// Refuses a signer whose state is older than what blocks and journal show its key to have signed. Asked at the
     /// start, and again whenever consensus takes up the chain: blocks fetched meanwhile may show more.
     pub(super) fn refuse_stale_sign_state(&self) -> Result<(), ExecuteError> {

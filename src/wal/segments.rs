@@ -167,7 +167,7 @@ fn missing(path: &Path) -> JournalError {
 pub(super) fn remedy(path: &Path) -> String {
     format!(
         "Restore the file from a copy, or, if this node's priv_validator_state.json is intact, set the journal aside and \
-         start again: mv {dir} {dir}.damaged",
+         start again (a validator of Raft or PBFT cannot do without it): mv {dir} {dir}.damaged",
         dir = path.parent().unwrap_or(path).display()
     )
 }

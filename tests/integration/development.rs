@@ -162,6 +162,18 @@ fn a_node_alone_needs_one_line_and_keeps_its_home_below_the_users_own() {
     let again = Process::start(quorate().args(["start", "--algorithm", "raft", "--home"]).arg(&home));
     again.wait_for("ready  ");
     assert_eq!(value_of(&mut Client::new(&rpc), "name").as_deref(), Some("satoshi"));
+    drop(again);
+    // Under Raft the journal says for whom this node voted: without it, it could elect a second leader of a term.
+    std::fs::rename(home.join("data/cs.wal"), home.join("data/cs.wal.aside")).unwrap();
+    let refused = run(quorate().args(["start", "--home"]).arg(&home));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        !refused.status.success() && said.contains("does not say in which term") && said.contains("next: "),
+        "{said}"
+    );
+    std::fs::remove_dir_all(home.join("data/cs.wal")).unwrap();
+    std::fs::rename(home.join("data/cs.wal.aside"), home.join("data/cs.wal")).unwrap();
+    Process::start(quorate().args(["start", "--home"]).arg(&home)).wait_for("ready  ");
 }
 
 #[test]
