@@ -239,11 +239,13 @@ impl RulesRaft {
 
     fn append(&mut self, scene: &Scene, height: Height, ack: (Round, BlockId, u32)) -> Result<(), String> {
         let (term, block, _) = ack;
-        let (Some(set), Some(entry)) = (self.sets.at(scene, height), self.log.of(scene, height)) else { return Ok(()) };
+        let Some(entry) = self.log.of(scene, height) else { return Ok(()) };
         if entry.acknowledged.contains(&ack) {
             return Ok(());
         }
+        // Also before an honest node is at this height and shows whose it is: the others' will be counted with it.
         entry.acknowledged.push(ack);
+        let Some(set) = self.sets.at(scene, height) else { return Ok(()) };
         let same = entry.acknowledged.iter().filter(|(at, id, _)| (*at, *id) == (term, block)).map(|(.., by)| *by);
         if !Share::Half.is_in(power_of(set, same), whole(set)) {
             return Ok(());

@@ -16,8 +16,8 @@ use std::sync::Arc;
 impl Process {
     pub(super) fn execute(&mut self, scope: &mut Scope<'_>, effect: Effect) -> Result<(), Death> {
         self.announce(scope, &effect);
-        let saved = match &effect {
-            Effect::SaveBlock { commit, .. } => Some(commit.height),
+        let decided = match &effect {
+            Effect::SaveBlock { block, commit } => Some((Arc::clone(block), commit.clone())),
             _ => None,
         };
         let signs = matches!(effect, Effect::Sign(_));
@@ -28,8 +28,9 @@ impl Process {
         }
         match executed.map_err(|error| Death::Stopped(error.to_string()))? {
             Executed::Done | Executed::Guarded(_) => {
-                if let Some(height) = saved {
-                    scope.see(What::Stored { height });
+                if let Some((block, commit)) = &decided {
+                    scope.see(What::Decided { block, commit });
+                    scope.see(What::Stored { height: commit.height });
                 }
                 if signs
                     && let Some(Input::Signed(signed)) = self.answers.back()
@@ -58,7 +59,6 @@ impl Process {
                 scope.blocks.note(record);
                 scope.see(What::Persisted(record));
             }
-            Effect::SaveBlock { block, commit } => scope.see(What::Decided { block, commit }),
             Effect::SaveEvidence(changes) => {
                 for change in changes {
                     if let EvidenceChange::Waits(Evidence::DuplicateVote(proof)) = change {

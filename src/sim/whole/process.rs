@@ -128,6 +128,11 @@ impl Process {
         self.replica.state().last_block_height
     }
 
+    /// The newest block in the store.
+    pub(super) fn stored(&self) -> Height {
+        self.store.tip()
+    }
+
     /// Where it stands, in words, for who wonders why nothing goes on.
     pub(super) fn describe(&self) -> String {
         let view = self.replica.view();

@@ -253,8 +253,13 @@ impl World {
         let begun = catch_unwind(AssertUnwindSafe(|| Process::begin(home, &genesis, how, local)));
         match begun {
             Ok(Ok(process)) => {
+                let tip = process.stored();
                 site.process = Some(Box::new(process));
                 self.watch.count("lives");
+                if tip > Height::ZERO {
+                    // A life may have ended just when the block was there.
+                    self.see(node, What::Stored { height: tip });
+                }
                 self.plan_dial_app(node, Duration::from_millis(1));
                 for other in self.plan.all().filter(|other| *other != node) {
                     self.plan_call(node, other, Duration::from_millis(20));
