@@ -56,7 +56,12 @@ impl Story {
             for _ in 0..4 {
                 match self.ask(&mut signer) {
                     Err(Trouble::Ours(why)) => return Err(why),
-                    Err(Trouble::Disk(why)) => return life.failed(why),
+                    Err(Trouble::Disk(why)) => {
+                        return match self.ask(&mut signer) {
+                            Ok(()) => Err(format!("it signs on after a failure: {why}")),
+                            Err(_) => life.failed(why),
+                        };
+                    }
                     Ok(()) => {}
                 }
             }

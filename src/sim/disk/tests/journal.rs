@@ -19,14 +19,12 @@ pub(super) fn time() -> Time {
     Time::new(1, 0).expect("in range")
 }
 
-/// Heads of a few records, growth by a page: rotation and growth happen all the time.
+/// Heads of a few records, growth by a page: rotation and growth happen all the time, in some journals removal too.
 fn limits(dice: &mut Dice) -> Limits {
     let grow = *dice.pick(&[512, 4096, 8192]).expect("not empty");
-    Limits {
-        head_bytes: dice.between(200, 6000),
-        grow_bytes: NonZeroU64::new(grow).expect("not zero"),
-        ..Limits::default()
-    }
+    let head_bytes = dice.between(200, 6000);
+    let total_bytes = if dice.chance(25) { head_bytes + dice.below(10_000) } else { 1 << 30 };
+    Limits { head_bytes, grow_bytes: NonZeroU64::new(grow).expect("not zero"), total_bytes }
 }
 
 /// A record of height 1 that says its number, of up to 1500 bytes.
@@ -83,7 +81,10 @@ impl Story {
                 self.written.push(next);
                 if self.dice.chance(50) {
                     if let Err(error) = wal.sync() {
-                        return life.failed(error);
+                        return match (wal.append(time(), &record(0, &mut self.dice)), wal.sync()) {
+                            (Err(_), Err(_)) => life.failed(error),
+                            _ => Err(format!("it goes on after a sync that failed: {error}")),
+                        };
                     }
                     self.promised = self.written.len();
                 }
@@ -93,17 +94,25 @@ impl Story {
         .unwrap_or(Ok(()))
     }
 
-    /// What is there is a beginning of what was written, and holds all that was promised. From here on it is promised:
-    /// whoever reads it acts on it.
+    /// What is there is a beginning of what was written, and holds all that was promised, but for what was removed as too
+    /// old. From here on it is promised: whoever reads it acts on it.
     fn remembered(&mut self, found: Vec<JournalRecord>) -> Result<(), String> {
-        if !self.written.starts_with(&found) {
-            return Err(format!("{} records, not a beginning of the {} written", found.len(), self.written.len()));
+        let removes = self.limits.total_bytes < 1 << 30;
+        let removed = found.first().and_then(|first| self.written.iter().position(|record| record == first));
+        let removed = match removed {
+            Some(removed) if removes => removed,
+            None if removes => self.promised, // everything was too old
+            _ => 0,
+        };
+        if !self.written[removed..].starts_with(&found) {
+            return Err(format!("{} records that are not {} written", found.len(), self.written.len()));
         }
-        if found.len() < self.promised {
-            return Err(format!("{} records of {} promised", found.len(), self.promised));
+        let end = removed + found.len();
+        if end < self.promised {
+            return Err(format!("{end} records of {} promised", self.promised));
         }
-        self.written.truncate(found.len());
-        self.promised = found.len();
+        self.written.truncate(end);
+        self.promised = end;
         Ok(())
     }
 
