@@ -15,6 +15,7 @@ pub mod check;
 mod coverage;
 mod dice;
 pub mod disk;
+pub mod liars;
 mod net;
 pub mod panics;
 mod plan;

@@ -373,6 +373,11 @@ impl Watch {
         self.coverage.count(what);
     }
 
+    /// Adds what was counted elsewhere.
+    pub fn add(&mut self, coverage: &Coverage) {
+        self.coverage.add(coverage);
+    }
+
     /// Something happened.
     pub fn see(&mut self, seen: &Seen<'_>) {
         self.events += 1;

@@ -97,6 +97,7 @@ impl<P: Watched> World<P> {
         node.forget();
         let life = node.life;
         self.clients.forget(who);
+        self.forget_lies(who);
         self.queue.after(away.max(AWAY_MIN), Event::Restart { node: who, life });
         for peer in self.plan.all().filter(|peer| *peer != who) {
             let other = &self.nodes[peer.index()];

@@ -5,7 +5,8 @@
 //! planner. `whole/` has those.
 //!
 //! Reading order: this file → `world` → `node` → `execute` → `faults` → `clients` → `gossip`; `protocol` says how each
-//! machine is watched, `chain` what follows from blocks, `signer` what signatures are, `bound` how long is too long.
+//! machine is watched, `chain` what follows from blocks, `signer` what signatures are, `lie` how liars speak and `verify`
+//! how they are heard, `bound` how long is too long.
 
 mod bound;
 mod chain;
@@ -13,9 +14,11 @@ mod clients;
 mod execute;
 mod faults;
 mod gossip;
+mod lie;
 mod node;
 mod protocol;
 mod signer;
+mod verify;
 mod world;
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! `gossip::hear_direct` do, without their signatures.
 
 use super::chain::State;
+use super::verify::{Judge, Refused};
 use crate::consensus::pbft::Pbft;
 use crate::consensus::raft::Raft;
 use crate::consensus::tendermint::{Message, Tendermint};
@@ -11,9 +12,13 @@ use crate::consensus::{Decision, Direct, Protocol};
 use crate::crypto::Verified;
 use crate::sim::Word;
 use crate::types::{
-    Address, Height, JournalMessage, JournalRecord, PartSetHeader, PbftStatement, Round, Statement, StatementBody,
+    Address, Algorithm, ChainId, DirectMessage, Height, JournalMessage, JournalRecord, PartSetHeader, PbftStatement,
+    Round, Statement, StatementBody,
 };
 use std::fmt::Debug;
+
+/// The proposer of a round that nobody is in.
+const NOBODY: Address = Address::new([0; Address::LEN]);
 
 /// How words get around.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +61,12 @@ pub(super) trait Watched: Protocol<Message: Debug, Record = JournalRecord> + Deb
     fn word(message: &Self::Message) -> Word<'_>;
     /// What a node at this place makes of it, its signatures taken as good.
     fn sort(&self, state: &State, message: Self::Message) -> Sorted<Self::Message>;
+    /// A message as the word a liar bends.
+    fn spoken(&self, message: Self::Message) -> DirectMessage;
+    /// A word as the message it is; none where the protocol has none like it. Nobody checked its signatures.
+    fn said(word: DirectMessage) -> Option<Self::Message>;
+    /// Checks the form and the signatures of a liar's word.
+    fn judge(&self, chain: &ChainId, state: &State, message: &Self::Message) -> Result<(), Refused>;
     /// The message in a journal entry, where gossip hands it on.
     fn journaled(message: &JournalMessage) -> Option<Self::Message>;
     /// Whether it has a word already, and whether it would take it, where gossip hands it on.
@@ -96,6 +107,36 @@ impl Watched for Tendermint {
         if height == ours && fits { Sorted::Said(message) } else { Sorted::Useless }
     }
 
+    fn spoken(&self, message: Message) -> DirectMessage {
+        match message {
+            Message::Proposal(proposal) => {
+                let by = self.proposer(proposal.round).map_or(NOBODY, |proposer| proposer.address);
+                DirectMessage::Proposal { by, proposal: proposal.into_inner() }
+            }
+            Message::Part { height, round, part } => DirectMessage::Part { height, round, part },
+            Message::Vote(vote) => DirectMessage::Vote(vote.into_inner()),
+        }
+    }
+
+    fn said(word: DirectMessage) -> Option<Message> {
+        Some(match word {
+            DirectMessage::Proposal { proposal, .. } => Message::Proposal(Verified::trusted(proposal)),
+            DirectMessage::Part { height, round, part } => Message::Part { height, round, part },
+            DirectMessage::Vote(vote) => Message::Vote(Verified::trusted(vote)),
+            DirectMessage::Statement(_) | DirectMessage::Commit(_) => return None,
+        })
+    }
+
+    fn judge(&self, chain: &ChainId, state: &State, message: &Message) -> Result<(), Refused> {
+        let judge = Judge { chain, algorithm: Algorithm::Tendermint, ours: self.height(), state };
+        let word = self.spoken(message.clone());
+        let proposer = match &word {
+            DirectMessage::Proposal { proposal, .. } => self.proposer(proposal.round).map(|proposer| proposer.address),
+            _ => None,
+        };
+        judge.gossip(proposer, &word)
+    }
+
     fn journaled(message: &JournalMessage) -> Option<Message> {
         Some(match message.clone() {
             JournalMessage::Proposal(proposal) => Message::Proposal(Verified::trusted(proposal)),
@@ -132,7 +173,7 @@ impl Watched for Tendermint {
 
 /// What Raft and PBFT have in common.
 macro_rules! direct {
-    ($machine:ty) => {
+    ($machine:ty, $algorithm:expr) => {
         impl Watched for $machine {
             const SPREAD: Spread = Spread::Direct;
 
@@ -152,6 +193,19 @@ macro_rules! direct {
                 sort(self.height(), state, message)
             }
 
+            fn spoken(&self, message: Direct) -> DirectMessage {
+                message.into()
+            }
+
+            fn said(word: DirectMessage) -> Option<Direct> {
+                Some(said(word))
+            }
+
+            fn judge(&self, chain: &ChainId, state: &State, message: &Direct) -> Result<(), Refused> {
+                let judge = Judge { chain, algorithm: $algorithm, ours: self.height(), state };
+                judge.direct(&message.clone().into())
+            }
+
             fn journaled(_: &JournalMessage) -> Option<Direct> {
                 None
             }
@@ -167,8 +221,8 @@ macro_rules! direct {
     };
 }
 
-direct!(Raft);
-direct!(Pbft);
+direct!(Raft, Algorithm::Raft);
+direct!(Pbft, Algorithm::Pbft);
 
 fn word(message: &Direct) -> Word<'_> {
     match message {
@@ -178,6 +232,17 @@ fn word(message: &Direct) -> Word<'_> {
         Direct::Part { height, round, part } => Word::Part { height: *height, round: *round, part },
         Direct::Vote(vote) => Word::Vote(vote.get()),
         Direct::Commit(commit) => Word::Commit(commit.get()),
+    }
+}
+
+/// What a liar says, with signatures that `judge` looks at when it is heard.
+fn said(word: DirectMessage) -> Direct {
+    match word {
+        DirectMessage::Statement(statement) => Direct::Statement(Verified::trusted(statement)),
+        DirectMessage::Proposal { by, proposal } => Direct::Proposal { by, proposal: Verified::trusted(proposal) },
+        DirectMessage::Part { height, round, part } => Direct::Part { height, round, part },
+        DirectMessage::Vote(vote) => Direct::Vote(Verified::trusted(vote)),
+        DirectMessage::Commit(commit) => Direct::Commit(Verified::trusted(commit)),
     }
 }
 

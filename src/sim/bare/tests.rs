@@ -7,8 +7,11 @@ use crate::consensus::tendermint::Tendermint;
 use crate::consensus::{Decision, Effect, Effects, Input, Now, Protocol, Reaction, Start};
 use crate::sim::bare::chain::State;
 use crate::sim::bare::protocol::{Regard, Sorted, Spread, Watched};
+use crate::sim::bare::verify::Refused;
 use crate::sim::{Level, Plan, Trace, Wishes, Word, check};
-use crate::types::{Algorithm, Height, JournalMessage, JournalRecord, Round, SignRequest, Source, VoteKind};
+use crate::types::{
+    Algorithm, ChainId, DirectMessage, Height, JournalMessage, JournalRecord, Round, SignRequest, Source, VoteKind,
+};
 use std::fmt::Debug;
 use std::marker::PhantomData;
 
@@ -63,6 +66,18 @@ impl<P: Watched, F: Fault> Watched for Bent<P, F> {
 
     fn sort(&self, state: &State, message: P::Message) -> Sorted<P::Message> {
         self.0.sort(state, message)
+    }
+
+    fn spoken(&self, message: P::Message) -> DirectMessage {
+        self.0.spoken(message)
+    }
+
+    fn said(word: DirectMessage) -> Option<P::Message> {
+        P::said(word)
+    }
+
+    fn judge(&self, chain: &ChainId, state: &State, message: &P::Message) -> Result<(), Refused> {
+        self.0.judge(chain, state, message)
     }
 
     fn journaled(message: &JournalMessage) -> Option<P::Message> {

@@ -3,6 +3,7 @@
 use super::bound;
 use super::chain::{self, Chain, PowerChange};
 use super::clients::Clients;
+use super::lie::{self, Liar};
 use super::node::{Answer, Arrival, Node};
 use super::protocol::{Sorted, Spread, Watched};
 use super::signer::Key;
@@ -10,7 +11,9 @@ use crate::consensus::{Effects, Input, RECENT_BLOCKS_MAX, Reaction, RoundNote, S
 use crate::crypto::PublicKey;
 use crate::sim::net::Order;
 use crate::sim::queue::Queue;
-use crate::sim::{Checker, Conduct, Dice, End, Net, NodeNr, Outcome, Packet, Plan, Scene, Seen, Trace, Watch, What};
+use crate::sim::{
+    Checker, Conduct, Coverage, Dice, End, Net, NodeNr, Outcome, Packet, Plan, Scene, Seen, Trace, Watch, What,
+};
 use crate::types::{Address, ConsensusParams, Height, NodeId, Source, TimerId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -75,6 +78,14 @@ pub(super) enum Event<M> {
         node: NodeNr,
         life: u32,
     },
+    /// A liar says something nobody asked for.
+    Lie {
+        node: NodeNr,
+    },
+    /// A liar says what it kept back.
+    Release {
+        node: NodeNr,
+    },
     /// A client asks something.
     Client,
 }
@@ -92,6 +103,10 @@ pub(super) struct World<P: Watched> {
     /// Changes of power that clients want, and no block has.
     pub(super) wanted: Vec<PowerChange>,
     pub(super) clients: Clients,
+    /// By node; none for those who behave.
+    pub(super) liars: Vec<Option<Liar>>,
+    /// Lies told.
+    pub(super) told: Coverage,
     params: Arc<ConsensusParams>,
     /// Honest nodes that have not applied all heights.
     pub(super) unfinished: usize,
@@ -117,6 +132,7 @@ pub(super) fn run<P: Watched>(
             End::OutOfTime { at }
         }
     };
+    world.watch.add(&world.told);
     world.watch.finish(end)
 }
 
@@ -161,6 +177,8 @@ impl<P: Watched> World<P> {
             queue: Queue::default(),
             wanted: Vec::new(),
             clients: Clients::new(&plan, watch.dice("clients")),
+            liars: lie::all(&plan, &addresses, &watch),
+            told: Coverage::default(),
             params: Arc::new(ConsensusParams::default()),
             unfinished: watch.scene().honest().count(),
             acting: NodeNr(0),
@@ -179,6 +197,7 @@ impl<P: Watched> World<P> {
         self.plan.all().for_each(|who| self.start_node(who));
         self.begin_gossip();
         self.begin_clients();
+        self.begin_lies();
         let mut events = 0;
         while let Some(event) = self.queue.take() {
             let at = self.queue.now();
@@ -270,6 +289,8 @@ impl<P: Watched> World<P> {
                 }
             }
             Event::Client => self.ask(),
+            Event::Lie { node } => self.lie(node),
+            Event::Release { node } => self.release(node),
         }
     }
 
@@ -364,6 +385,10 @@ impl<P: Watched> World<P> {
     }
 
     fn hear(&mut self, who: NodeNr, from: NodeNr, message: &Arc<P::Message>) {
+        self.overhear(who, from, P::word(message));
+        if !self.is_good(who, from, message) {
+            return;
+        }
         let node = &self.nodes[who.index()];
         let Some(machine) = &node.machine else { return };
         match machine.sort(&node.state, (**message).clone()) {
@@ -468,8 +493,16 @@ impl<P: Watched> World<P> {
         }
     }
 
-    /// Says something to one node.
+    /// Says something to one node; or what a liar says instead.
     pub(super) fn say(&mut self, from: NodeNr, to: NodeNr, message: &Arc<P::Message>) {
+        match &self.liars[from.index()] {
+            Some(_) => self.say_falsely(from, to, message),
+            None => self.put(from, to, message),
+        }
+    }
+
+    /// Puts a word on the wire.
+    pub(super) fn put(&mut self, from: NodeNr, to: NodeNr, message: &Arc<P::Message>) {
         self.see(from, What::Said { to, word: P::word(message) });
         let packet = Packet { from, to, load: Arc::clone(message) };
         for (at, packet) in self.net.send(self.queue.now(), &packet) {

@@ -8,8 +8,7 @@ use super::{Actor, Cx, Half, unsigned_proposal};
 use crate::crypto::Hash;
 use crate::sim::{Level, Lie, NodeNr};
 use crate::types::{
-    Block, CandidateBlock, Commit, CommitSig, DirectMessage, ExtendedCommit, Height, Part, PartSet, Proposal, Round,
-    Tx,
+    Block, CandidateBlock, Commit, CommitSig, DirectMessage, ExtendedCommit, Height, Part, PartSet, Proposal, Round, Tx,
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -165,8 +164,7 @@ impl Actor {
             DirectMessage::Proposal { .. } | DirectMessage::Part { .. }
                 if self.is_own(&word) && cx.scene.plan.level == Level::Whole =>
             {
-                let Some((at, (proposal, ours))) =
-                    super::place(&word).and_then(|at| Some((at, self.own_block(at)?)))
+                let Some((at, (proposal, ours))) = super::place(&word).and_then(|at| Some((at, self.own_block(at)?)))
                 else {
                     return Vec::new();
                 };

@@ -88,6 +88,9 @@ impl Cx<'_> {
     }
 }
 
+/// Kept back until then, for whom.
+type Held = (Tick, NodeNr, DirectMessage);
+
 /// Which half of the others a node is in; another split at every height.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Half {
@@ -105,7 +108,7 @@ pub struct Actor {
     zeal: u64,
     memory: Memory,
     /// Said later, to whom.
-    held: Vec<(Tick, NodeNr, DirectMessage)>,
+    held: Vec<Held>,
 }
 
 impl Actor {
@@ -132,9 +135,9 @@ impl Actor {
         self.memory.hear(&word);
     }
 
-    /// What it says though its core does not. To be asked every [`UNPROMPTED_EVERY`], and when it is [`Actor::due`].
+    /// What it says though its core does not. To be asked every [`UNPROMPTED_EVERY`].
     pub fn unprompted(&mut self, cx: &mut Cx<'_>) -> Vec<(NodeNr, DirectMessage)> {
-        let mut words = self.release(cx);
+        let mut words = Vec::new();
         for lie in self.lies.clone() {
             if self.acts(cx.scene, lie, cx.height, cx.round) {
                 self.add_unprompted(cx, lie, &mut words);

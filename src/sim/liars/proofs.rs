@@ -171,7 +171,12 @@ impl Actor {
             }
             _ => {
                 if self.half(cx.scene, height, to) == Half::First {
-                    return vec![DirectMessage::Statement(self.state_new_view(cx, (view, height), view_changes, chosen))];
+                    return vec![DirectMessage::Statement(self.state_new_view(
+                        cx,
+                        (view, height),
+                        view_changes,
+                        chosen,
+                    ))];
                 }
                 (view_changes, chosen) = self.other_view_changes((view, height), view_changes);
                 "lie.two_new_views"

@@ -1,7 +1,7 @@
 //! Words at the wrong time: at the moment when the others stop to wait, of later rounds and heights, of long ago, of
 //! another chain.
 
-use super::{Actor, Cx, further, unsigned, unsigned_proposal};
+use super::{Actor, Cx, Held, further, unsigned, unsigned_proposal};
 use crate::consensus::Tick;
 use crate::sim::{Lie, NodeNr};
 use crate::types::{
@@ -37,11 +37,11 @@ impl Actor {
         Vec::new()
     }
 
-    /// What is due of what was kept back.
-    pub(super) fn release(&mut self, cx: &Cx<'_>) -> Vec<(NodeNr, DirectMessage)> {
-        let (due, held) = std::mem::take(&mut self.held).into_iter().partition(|(at, ..)| *at <= cx.now);
+    /// What is due of what was kept back. To be asked when it is [`Actor::due`].
+    pub fn release(&mut self, now: Tick) -> Vec<(NodeNr, DirectMessage)> {
+        let (due, held): (Vec<Held>, Vec<Held>) =
+            std::mem::take(&mut self.held).into_iter().partition(|(at, ..)| *at <= now);
         self.held = held;
-        let due: Vec<(Tick, NodeNr, DirectMessage)> = due;
         due.into_iter().map(|(_, to, word)| (to, word)).collect()
     }
 
