@@ -53,6 +53,7 @@ pub fn expected(algorithm: Algorithm) -> Vec<&'static str> {
         Algorithm::Pbft => ["timeout"].as_slice(),
         Algorithm::Raft => ["read answered", "read refused"].as_slice(),
     });
+    all.extend(super::liars::expected(algorithm));
     all
 }
 

@@ -22,12 +22,66 @@ mod tests;
 use super::{Coverage, Dice, Lie, NodeNr, Scene, Word};
 use crate::consensus::Tick;
 use crate::types::{
-    Address, ChainId, DirectMessage, Height, Proposal, Round, Statement, Time, UnsignedProposal, UnsignedStatement,
-    UnsignedVote, ValidatorSet, Vote,
+    Address, Algorithm, ChainId, DirectMessage, Height, Proposal, Round, Statement, Time, UnsignedProposal,
+    UnsignedStatement, UnsignedVote, ValidatorSet, Vote,
 };
 use memory::Memory;
 use std::fmt;
 use std::time::Duration;
+
+/// Lies told in some of ten thousand seeds of level 1 that are left to draw everything.
+pub fn expected(algorithm: Algorithm) -> Vec<&'static str> {
+    let mut all = vec!["lie refused", "lie.other_chain", "lie.replay"];
+    if algorithm != Algorithm::Raft {
+        all.extend([
+            "equivocation seen",
+            "lie.bad_part",
+            "lie.empty_part",
+            "lie.equivocate_proposals",
+            "lie.equivocate_votes",
+            "lie.extension_where_none_belongs",
+            "lie.garbage_block",
+            "lie.index_of_nobody",
+            "lie.late",
+            "lie.leap",
+            "lie.leap_unasked",
+            "lie.mutate",
+            "lie.name_of_another",
+            "lie.other_receiver",
+            "lie.proof_too_deep",
+            "lie.vote_nil",
+            "lie.vote_unknown",
+            "lie.withhold",
+            "lie.withhold_parts",
+            "lie.withhold_proposal",
+            "lie.wrong_address",
+            "lie.wrong_index",
+            "lie.wrong_index_in_proof",
+            "lie.wrong_index_of_part",
+            "lie.wrong_total",
+        ]);
+    }
+    all.extend(match algorithm {
+        Algorithm::Tendermint => ["lie.forget_locks", "lie.lock"].as_slice(),
+        Algorithm::Pbft => &[
+            "lie.bad_commit",
+            "lie.checkpoint",
+            "lie.checkpoint_ahead",
+            "lie.place",
+            "lie.prepared_forged",
+            "lie.prepared_missing",
+            "lie.prepared_stale",
+            "lie.status",
+            "lie.too_few_view_changes",
+            "lie.two_new_views",
+            "lie.view_change_twice",
+            "lie.view_change_unasked",
+            "lie.wrong_choice",
+        ],
+        Algorithm::Raft => &[],
+    });
+    all
+}
 
 /// How often a world asks a liar for words nobody asked for.
 pub const UNPROMPTED_EVERY: Duration = Duration::from_millis(40);
