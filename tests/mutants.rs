@@ -4,13 +4,14 @@
 //! complains; and where none does, the unit tests of its module. A panic does not count: a bug must be called by its name.
 
 use quorate::mutants::{self, ALL, Killer, Mutant};
-use quorate::sim::campaign::{self, Report};
+use quorate::sim::campaign::{self, Found};
 use quorate::sim::{Level, Wishes, panics};
 use quorate::types::Algorithm;
 use std::env;
-use std::io::Read;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// Where the three ranges of seeds begin.
@@ -21,6 +22,8 @@ const SEEDS_MAX: u64 = 1_000_000;
 const SECONDS_DEFAULT: u64 = 60;
 /// A process that needs so much longer hangs.
 const GRACE: Duration = Duration::from_secs(20);
+/// How long the unit tests of a module may take.
+const TESTS_LIMIT: Duration = Duration::from_secs(300);
 /// One seed in so many carries the planted bug of the canary.
 const CANARY_EVERY: u64 = 100;
 /// The canary: any run shows it.
@@ -67,21 +70,40 @@ fn one(args: &[String]) -> Result<ExitCode, String> {
     let [protocol, from, seconds] = args else { return Err("one PROTOCOL FROM SECONDS".to_owned()) };
     let algorithm = Algorithm::from_name(protocol).ok_or_else(|| format!("no protocol {protocol}"))?;
     let (from, seconds): (u64, u64) = (number(from)?, number(seconds)?);
+    let name = env::var(mutants::VARIABLE).ok().filter(|name| !name.is_empty());
     panics::keep_quiet();
-    let began = Instant::now();
-    let named = |report: &Report| report.found.iter().any(|found| found.violation.checker != "panic");
-    let report = campaign::run(&wishes(Level::Bare, algorithm), from, |report| {
-        !named(report) && report.seeds < SEEDS_MAX && began.elapsed() < Duration::from_secs(seconds)
-    });
-    let found = report.found.iter().find(|found| found.violation.checker != "panic").or(report.found.first());
-    match found {
-        Some(found) => println!("noticed {} {}", found.violation.checker, found.seed - from + 1),
-        None => println!("survived {} {}", report.seeds, mutants::reached()),
+    let (began, mut reached) = (Instant::now(), 0);
+    for seed in from..from + SEEDS_MAX {
+        mutants::choose(name.as_deref())?;
+        let found = first_named(algorithm, seed);
+        reached += mutants::reached();
+        if let Some(Found { violation, .. }) = found {
+            eprintln!("  {} seed {seed}: {violation}", algorithm.name());
+            if name.is_none() || is_clean(algorithm, seed)? {
+                println!("noticed {} {}", violation.checker, seed - from + 1);
+                return Ok(ExitCode::SUCCESS);
+            }
+            eprintln!("    and without the mutant, too: this seed shows nothing");
+        }
+        if began.elapsed() >= Duration::from_secs(seconds) {
+            println!("survived {} {reached}", seed - from + 1);
+            return Ok(ExitCode::SUCCESS);
+        }
     }
-    if let Some(found) = found {
-        eprintln!("  {} seed {}: {}", algorithm.name(), found.seed, found.violation);
-    }
+    println!("survived {SEEDS_MAX} {reached}");
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a checker says of one seed; a panic is nobody's word.
+fn first_named(algorithm: Algorithm, seed: u64) -> Option<Found> {
+    let report = campaign::run(&wishes(Level::Bare, algorithm), seed, |_| false);
+    report.found.into_iter().find(|found| found.violation.checker != "panic")
+}
+
+/// True when nobody complains about the seed without a mutant.
+fn is_clean(algorithm: Algorithm, seed: u64) -> Result<bool, String> {
+    mutants::choose(None)?;
+    Ok(first_named(algorithm, seed).is_none())
 }
 
 fn number(text: &str) -> Result<u64, String> {
@@ -176,30 +198,33 @@ impl Orders {
     fn simulate(&self, mutant: &'static Mutant, fate: &mut Fate) -> Result<(), String> {
         let mut protocols = protocols_of(mutant.place);
         for from in RANGES {
-            let mut last = None;
+            let (mut all_seeds, mut all_reached, mut noticed) = (0, 0, None);
             for protocol in &protocols {
-                let ended = self.campaign(mutant.name, *protocol, from)?;
-                let noticed = matches!(ended, Ended::Noticed { .. });
-                last = Some(ended);
-                if noticed {
-                    break;
+                match self.campaign(mutant.name, *protocol, from)? {
+                    Ended::Survived { seeds, reached } => {
+                        all_seeds += seeds;
+                        all_reached += reached;
+                    }
+                    Ended::Noticed { checker, seeds, protocol } => {
+                        noticed = Some((checker, seeds, protocol));
+                        break;
+                    }
                 }
             }
-            match last {
-                Some(Ended::Noticed { checker, seeds, protocol }) => {
-                    fate.noticed |= checker != "panic" && checker != "hangs";
+            match noticed {
+                Some((checker, seeds, protocol)) => {
+                    fate.noticed |= checker != "hangs";
                     fate.by.push(checker);
                     fate.seeds.push(seeds);
                     protocols = vec![protocol];
                 }
-                Some(Ended::Survived { seeds, reached }) => {
-                    fate.remark = format!("survived {seeds} seeds, hook reached {reached} times");
+                None => {
+                    fate.remark = format!("survived {all_seeds} seeds, hook come by {all_reached} times");
                     // What one range does not show another hardly does; the unit tests are next.
                     if fate.by.is_empty() {
                         return Ok(());
                     }
                 }
-                None => {}
             }
         }
         Ok(())
@@ -210,7 +235,7 @@ impl Orders {
         let mut command = Command::new(this);
         command.args(["one", protocol.name(), &from.to_string(), &self.seconds.to_string()]);
         let limit = Duration::from_secs(self.seconds) + GRACE;
-        let Some(said) = output(command.env(mutants::VARIABLE, name), limit)? else {
+        let Some(said) = output(command.env(mutants::VARIABLE, name), limit, |_| false)? else {
             return Ok(Ended::Noticed { checker: "hangs".to_owned(), seeds: 0, protocol });
         };
         let words: Vec<&str> = said.split_whitespace().collect();
@@ -223,47 +248,50 @@ impl Orders {
         }
     }
 
-    /// Runs unit tests and takes the names of those that fail.
+    /// Runs unit tests until one fails, and takes its name.
     fn test(&self, filter: &str, fate: &mut Fate) -> Result<(), String> {
         let Some(tests) = &self.tests else { return Ok(()) };
         let mut command = Command::new(tests);
-        command.arg(filter).env(mutants::VARIABLE, fate.mutant.name);
-        let limit = Duration::from_secs(self.seconds).max(Duration::from_secs(120)) + GRACE;
-        let Some(said) = output(&mut command, limit)? else {
-            fate.remark = format!("tests of {filter} hang");
+        command.arg(filter).env(mutants::VARIABLE, fate.mutant.name).stderr(Stdio::null());
+        let failed = |line: &str| line.ends_with(" ... FAILED");
+        let Some(said) = output(&mut command, TESTS_LIMIT, failed)? else {
+            fate.remark = format!("tests of {filter} take too long");
             return Ok(());
         };
-        let failed = said.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
-        let failed: Vec<&str> = failed.collect();
-        if let Some(first) = failed.first() {
+        let name = said.lines().rfind(|line| failed(line)).and_then(|line| line.split(' ').nth(1));
+        if let Some(name) = name {
             fate.noticed = true;
-            let others = failed.len() - 1;
-            fate.by.push(if others == 0 { format!("`{first}`") } else { format!("`{first}` and {others} more") });
+            fate.by.push(format!("`{name}`"));
         }
         Ok(())
     }
 }
 
-/// What a process says, or none when it takes too long.
-fn output(command: &mut Command, limit: Duration) -> Result<Option<String>, String> {
+/// What a process says up to a line that says enough, or none when it takes too long.
+fn output(command: &mut Command, limit: Duration, enough: impl Fn(&str) -> bool) -> Result<Option<String>, String> {
     let begun = command.stdout(Stdio::piped()).spawn();
     let mut child = begun.map_err(|why| format!("cannot start {command:?}: {why}"))?;
-    let mut pipe = child.stdout.take().ok_or("no output to read")?;
-    let reader = std::thread::spawn(move || {
-        let mut said = String::new();
-        pipe.read_to_string(&mut said).map(|_| said)
+    let pipe = child.stdout.take().ok_or("no output to read")?;
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        BufReader::new(pipe).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
     });
-    let until = Instant::now() + limit;
-    while !reader.is_finished() {
-        if Instant::now() > until {
-            child.kill().and_then(|()| child.wait()).map_err(|why| why.to_string())?;
-            return Ok(None);
+    let (until, mut said) = (Instant::now() + limit, String::new());
+    let in_time = loop {
+        match lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                said += &line;
+                said.push('\n');
+                if enough(&line) {
+                    break true;
+                }
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => break true,
+            Err(mpsc::RecvTimeoutError::Timeout) => break false,
         }
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
-    child.wait().map_err(|why| why.to_string())?;
-    let said = reader.join().map_err(|_| "the reader panicked".to_owned())?;
-    said.map(Some).map_err(|why| why.to_string())
+    };
+    child.kill().and_then(|()| child.wait()).map_err(|why| why.to_string())?;
+    Ok(in_time.then_some(said))
 }
 
 /// The protocols a file belongs to.
@@ -299,7 +327,11 @@ impl Fate {
 
     fn as_row(&self) -> String {
         let Mutant { name, place, bug, .. } = self.mutant;
-        let seeds = self.median().map_or("–".to_owned(), |seeds| seeds.to_string());
+        let seeds = match (self.median(), self.seeds.len()) {
+            (None, _) => "–".to_owned(),
+            (Some(seeds), 3) => seeds.to_string(),
+            (Some(seeds), ranges) => format!("{seeds} in {ranges} of 3"),
+        };
         format!("| {name} | {} | {bug} | {} | {seeds} |", place.trim_start_matches("src/"), self.who())
     }
 

@@ -43,7 +43,7 @@ pub fn body(buffer: &[u8], max: usize) -> Result<Option<(usize, usize)>, FrameEr
     for (i, byte) in buffer.iter().take(LENGTH_BYTES_MAX).enumerate() {
         announced |= u64::from(byte & 0x7f) << (7 * i);
         if byte & 0x80 == 0 {
-            let len = usize::try_from(announced).ok().filter(|len| *len <= max || mutant!("C1"));
+            let len = usize::try_from(announced).ok().filter(|len| *len <= max + usize::from(mutant!("C1")));
             return len.map(|len| Some((i + 1, len))).ok_or(FrameError::TooLarge { announced, max });
         }
     }
@@ -87,6 +87,8 @@ mod tests {
         assert_eq!(buffer.capacity(), capacity);
         let mut endless = BytesMut::from(&[0x80; 10][..]);
         assert_eq!(take(&mut endless, 10), Err(FrameError::BadLength));
+        let mut one_more = BytesMut::from(&[11][..]);
+        assert_eq!(take(&mut one_more, 10), Err(FrameError::TooLarge { announced: 11, max: 10 }));
         let mut largest = BytesMut::from(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1][..]);
         assert_eq!(take(&mut largest, 10), Err(FrameError::TooLarge { announced: u64::MAX, max: 10 }));
     }

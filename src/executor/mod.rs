@@ -211,3 +211,6 @@ impl Executor {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

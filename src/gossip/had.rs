@@ -31,7 +31,7 @@ impl Had {
 
     /// Adds a position; one beyond [`POSITIONS_MAX`] is nobody's.
     pub(super) fn insert(&mut self, position: usize) {
-        if position >= POSITIONS_MAX && !mutant!("G3") {
+        if position >= POSITIONS_MAX + usize::from(mutant!("G3")) {
             return;
         }
         if position / WORD >= self.words.len() {

@@ -136,3 +136,13 @@ fn unknown_fields_and_groups_are_skipped() {
     body.extend_from_slice(&[0xab, 0x06, 0x08, 0x01, 0xac, 0x06]); // group 101 { 1: 1 }
     assert_eq!(decode_request(&body.freeze()), Ok(Request::Echo("hi".into())));
 }
+
+#[test]
+fn groups_are_skipped_thirty_two_deep_and_no_deeper() {
+    for (depth, fits) in [(32, true), (33, false)] {
+        let mut body = build(|w| w.nested(1, |w| w.bytes(1, b"hi")));
+        (0..depth).for_each(|_| body.extend_from_slice(&[0xab, 0x06]));
+        (0..depth).for_each(|_| body.extend_from_slice(&[0xac, 0x06]));
+        assert_eq!(decode_request(&body.freeze()).is_ok(), fits, "{depth} deep");
+    }
+}

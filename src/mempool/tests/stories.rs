@@ -256,6 +256,17 @@ fn the_answers_of_an_overtaken_recheck_count_for_nothing() {
 }
 
 #[test]
+fn nor_when_as_many_answers_as_are_awaited_come() {
+    let mut mempool = rechecking();
+    let first = commit(&mut mempool, 1, &[("a", 0)]);
+    let second = commit(&mut mempool, 2, &[]);
+    answer_all(&mut mempool, &first, code(1));
+    assert_eq!(texts(&mempool.first(9)), ["b", "c"]);
+    answer_all(&mut mempool, &second, code(1));
+    assert_eq!(mempool.count(), 0);
+}
+
+#[test]
 fn nothing_is_sent_while_the_application_commits() {
     let mut mempool = Mempool::new(config(), LIMITS);
     let before = submit(&mut mempool, &[tx("a")]);

@@ -7,6 +7,7 @@ use crate::pipeline::{CallId, ExecuteError, Outcome, PipelineEffect, PipelineErr
 use crate::types::abci::{ExecTxResult, FinalizeBlockResponse, Request, Response, Verdict};
 use crate::types::*;
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 fn run(oddity: Oddity) -> World {
@@ -101,6 +102,16 @@ fn validators_change_two_heights_later_and_parameters_at_the_next() {
     assert_eq!(state.last_height_validators_changed, Height::new(4));
     assert_eq!(state.consensus_params.block.max_bytes, Some(2_000_000));
     assert_eq!(state.last_height_consensus_params_changed, Height::new(4));
+}
+
+#[test]
+fn of_equal_validators_another_one_proposes_at_each_height() {
+    let mut world = World::new(1);
+    world.connect();
+    assert!(world.run_to(3));
+    let proposers: BTreeSet<Address> =
+        (1..=3).map(|height| world.disk.validators[&height].proposer().address).collect();
+    assert_eq!(proposers.len(), 3);
 }
 
 #[test]

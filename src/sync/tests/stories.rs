@@ -306,6 +306,15 @@ fn a_node_that_fell_behind_fetches_and_goes_back_to_deciding() {
 }
 
 #[test]
+fn a_peer_may_claim_less_than_before() {
+    let mut peer = Peer::new(s(0));
+    for height in [100, 50] {
+        peer.claims(s(1), Height::FIRST, Height::new(height)).unwrap();
+        assert_eq!(peer.height(), Some(Height::new(height)));
+    }
+}
+
+#[test]
 fn claims_alone_do_not_pull_a_node_out_of_consensus() {
     for habit in [Habit::Boasts, Habit::BoastsAndFakes, Habit::Stingy, Habit::HighBase, Habit::Denies] {
         let mut world = deciding_at(50, 51, &[habit, Habit::Honest]);

@@ -1,13 +1,14 @@
 //! What nobody honest sends: no panic, and nothing grows.
 
 use super::puppets::{
-    block, certificate_of, commit_of, new_view_of, proposal_of, statement_of, view_change_of, vote_of,
+    address, block, certificate_of, commit_of, new_view_of, primary, proposal_of, statement_of, view_change_of, vote_of,
 };
 use super::story::Story;
+use crate::consensus::pbft::later::Later;
 use crate::consensus::{Direct, Input, Reaction, Tick};
 use crate::crypto::Verified;
 use crate::types::{
-    Election, Height, LogPosition, PbftStatement, RaftStatement, Round, Statement, StatementBody, VoteKind,
+    Election, Height, LogPosition, PbftStatement, RaftStatement, Round, Source, Statement, StatementBody, VoteKind,
 };
 
 const FAR: u32 = 1_000_000;
@@ -138,6 +139,17 @@ fn the_next_height_keeps_a_bounded_number_of_messages() {
         }
     }
     assert_eq!(story.machine.later.sizes(), (2, 1, 1));
+}
+
+#[test]
+fn of_proposals_for_the_next_height_only_those_of_the_two_latest_views_are_kept() {
+    let story = Story::of_four(1);
+    let mut later = Later::new(&story.machine.current.start.params);
+    for view in 0..10 {
+        let (by, proposal) = (address(primary(&story.set, view)), proposal_of(2, view, block(2, "A").id()));
+        assert_eq!(later.keep_proposal(Source::Own, (by, by), proposal), Reaction::Accepted);
+    }
+    assert_eq!(later.sizes().0, 2);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::{Errors, Life, caught, draw_trouble, end_life, moment};
 use crate::crypto::Signature;
 use crate::ports::Journal;
 use crate::sim::Dice;
-use crate::sim::disk::{Kind, SimDisk, until_power_cut};
+use crate::sim::disk::{FailedSync, Kind, SimDisk, Trouble, until_power_cut};
 use crate::types::{Address, Height, JournalMessage, JournalRecord, Round, Source, Time, Vote, VoteKind};
 use crate::wal::{self, Limits};
 use std::num::NonZeroU64;
@@ -186,4 +186,16 @@ fn whatever_fails_the_journal_stops_with_the_name_of_the_file_and_remembers_what
         failures += kinds.into_iter().map(|kind| story.disk.failures(kind)).sum::<u64>();
     }
     assert!(failures > 3000, "{failures} failures");
+}
+
+#[test]
+fn a_journal_whose_sync_failed_promises_nothing_more() {
+    let (disk, now, record) =
+        (SimDisk::new(), Time::new(1, 0).expect("in range"), JournalRecord::EndHeight(Height::FIRST));
+    let (port, _) = disk.boot();
+    let (mut wal, _) = wal::open(port, dir(), Limits::default(), now).expect("an empty disk");
+    wal.append(now, &record).expect("in memory");
+    disk.add_trouble(Trouble::Fails { kind: Kind::Sync, skip: 0, times: 1, leaves: FailedSync::LeavesNothing });
+    assert!(wal.sync().is_err());
+    assert!(wal.append(now, &record).is_err() && wal.sync().is_err(), "what is on disk is unknown");
 }

@@ -1,0 +1,133 @@
+//! The barrier: what depends on a record waits until the record is durable.
+
+use super::*;
+use crate::codec::json;
+use crate::consensus::Tick;
+use crate::crypto::{Hash, PublicKey, sha256};
+use crate::ports::{SignError, SignMemory};
+use crate::storage::{Backend, Indexing, open};
+use crate::types::tests::{Signers, chain_id, time};
+use crate::types::*;
+use bytes::Bytes;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const GENESIS: &[u8] = br#"{"chain_id":"story","genesis_time":"2026-01-01T00:00:00Z"}"#;
+
+/// A journal that says whether all of it is durable.
+struct Flagged(Arc<AtomicBool>);
+
+impl Journal for Flagged {
+    fn append(&mut self, _: Time, _: &JournalRecord) -> Result<(), JournalError> {
+        self.0.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), JournalError> {
+        self.0.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn records_since(&self, _: Height) -> Result<Vec<JournalRecord>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    fn records_with_standing(&self, _: Height) -> Result<Vec<JournalRecord>, JournalError> {
+        Ok(Vec::new())
+    }
+}
+
+/// A signer that refuses everything and notes whether the journal was durable when it was asked.
+struct Witness {
+    durable: Arc<AtomicBool>,
+    seen: Arc<Mutex<Vec<bool>>>,
+}
+
+impl Signer for Witness {
+    fn public_key(&self) -> PublicKey {
+        PublicKey::new([1; 32])
+    }
+
+    fn memory(&self) -> Option<SignMemory> {
+        None
+    }
+
+    fn sign_vote(&mut self, _: &ChainId, _: UnsignedVote) -> Result<Vote, SignError> {
+        self.seen.lock().unwrap().push(self.durable.load(Ordering::Relaxed));
+        Err(SignError::Refused("a witness signs nothing".to_owned()))
+    }
+
+    fn sign_proposal(&mut self, _: &ChainId, _: UnsignedProposal) -> Result<Proposal, SignError> {
+        Err(SignError::Refused("a witness signs nothing".to_owned()))
+    }
+
+    fn sign_statement(&mut self, _: &ChainId, _: UnsignedStatement) -> Result<Statement, SignerFailed> {
+        Err(SignerFailed("a witness signs nothing".to_owned()))
+    }
+}
+
+/// An executor, whether its journal is durable, and what its signer saw of that.
+fn executor() -> (Executor, Arc<AtomicBool>, Arc<Mutex<Vec<bool>>>) {
+    let (durable, seen) = (Arc::new(AtomicBool::new(true)), Arc::new(Mutex::new(Vec::new())));
+    let genesis = Arc::new(json::genesis::parse(GENESIS).unwrap());
+    let store = open(Backend::Memory, Path::new(""), Indexing::Off).unwrap();
+    let signer = Witness { durable: Arc::clone(&durable), seen: Arc::clone(&seen) };
+    let journal = Box::new(Flagged(Arc::clone(&durable)));
+    (Executor::new((genesis, GENESIS.to_vec()), journal, Some(Box::new(signer)), store), durable, seen)
+}
+
+fn execute(executor: &mut Executor, effect: Effect) {
+    let now = Now { tick: Tick(0), wall: time(0) };
+    executor.execute(now, effect, &mut VecDeque::new()).unwrap();
+}
+
+fn record() -> Effect {
+    Effect::Persist(JournalRecord::EndHeight(Height::FIRST))
+}
+
+#[test]
+fn a_signature_waits_until_what_was_journaled_before_is_durable() {
+    let (mut executor, _, seen) = executor();
+    let vote = UnsignedVote {
+        kind: VoteKind::Prevote,
+        height: Height::FIRST,
+        round: Round::ZERO,
+        block_id: None,
+        timestamp: time(0),
+        validator_address: Address::new([1; 20]),
+        validator_index: 0,
+        extension: None,
+    };
+    execute(&mut executor, record());
+    execute(&mut executor, Effect::Sign(SignRequest::Vote(vote)));
+    assert_eq!(*seen.lock().unwrap(), [true]);
+}
+
+#[test]
+fn a_block_is_saved_after_what_was_journaled_before_is_durable() {
+    let (mut executor, durable, _) = executor();
+    let signers = Signers::new(1, &[10]);
+    let header = Header {
+        version: Version { block: Version::BLOCK, app: 0 },
+        chain_id: chain_id(),
+        height: Height::FIRST,
+        time: time(1),
+        last_block_id: None,
+        last_commit_hash: sha256(b"commit"),
+        data_hash: Hash::EMPTY,
+        validators_hash: signers.set.hash(),
+        next_validators_hash: signers.set.hash(),
+        consensus_hash: Hash::EMPTY,
+        app_hash: Bytes::new(),
+        last_results_hash: Hash::EMPTY,
+        evidence_hash: Hash::EMPTY,
+        proposer_address: signers.set.members()[0].address,
+    };
+    let block = Block { header, txs: Vec::new(), evidence: Vec::new(), last_commit: None };
+    let block = Arc::new(CandidateBlock::new(block));
+    let commit = ExtendedCommit::from(signers.commit(Height::FIRST, block.id(), 1));
+    execute(&mut executor, record());
+    execute(&mut executor, Effect::SaveBlock { block, commit });
+    assert!(durable.load(Ordering::Relaxed));
+}
