@@ -30,7 +30,7 @@ pub struct Mutant {
 /// Who notices a mutant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Killer {
-    /// A checker of the simulator, in a network of this protocol.
+    /// This checker of the simulator should; where no seed shows it, the unit tests of the module have to.
     Sim(&'static str),
     /// A unit test whose name begins with this.
     Test(&'static str),
