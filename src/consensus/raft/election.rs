@@ -159,7 +159,9 @@ impl Raft {
             Election::Vote if self.keeps_lease(now, &by, asked) => false,
             Election::Vote | Election::Handover => self.vote(now, by, asked, last, out),
         };
-        self.stand_instead(now, granted, last);
+        if !granted {
+            self.stand_instead(now, last);
+        }
         if granted && election == Election::PreVote {
             self.make_room(now, by, last);
         }
@@ -170,9 +172,9 @@ impl Raft {
     }
 
     /// Who asks has missed what we have, and nobody leads: we stand at once, or both would wait for another timeout.
-    fn stand_instead(&mut self, now: Now, granted: bool, last: LogPosition) {
+    fn stand_instead(&mut self, now: Now, last: LogPosition) {
         let asks = matches!(self.role, Role::Follower | Role::PreCandidate(_));
-        let in_vain = asks && !granted && last < self.position();
+        let in_vain = asks && last < self.position();
         if in_vain && !self.hears_leader(now) && self.may_stand() {
             self.election_at = self.election_at.min(now.tick);
         }

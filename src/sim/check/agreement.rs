@@ -130,7 +130,7 @@ fn same<T: Clone + PartialEq + fmt::Debug>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Stage, block, commit};
+    use crate::sim::check::story::{Stage, block, commit};
     use super::*;
     use crate::types::Algorithm;
 

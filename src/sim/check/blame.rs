@@ -23,7 +23,7 @@ impl Checker for Blame {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::Stage;
+    use crate::sim::check::story::Stage;
     use super::*;
     use crate::sim::NodeNr;
     use crate::types::Algorithm;

@@ -75,7 +75,7 @@ impl Certificates {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Stage, block, commit, pbft, precommit, prevote};
+    use crate::sim::check::story::{Stage, block, commit, pbft, precommit, prevote};
     use super::*;
     use crate::sim::NodeNr;
     use crate::types::{Algorithm, CommitSig, Height, PbftStatement, PreparedCertificate, Round};

@@ -57,7 +57,7 @@ impl Checker for Durability {
             }
             What::Signed(word) => {
                 disk.barrier("this was signed", &word)?;
-                disk.sign(&word)
+                disk.note_signed(&word)
             }
             What::Decided { commit, .. } => disk.barrier("this was decided", &commit.block_id),
             What::Stored { height } => {
@@ -123,7 +123,7 @@ impl Disk {
         self.signed.iter_mut().filter(|(known, ..)| *known == place).for_each(|(.., written)| *written = Written::Yes);
     }
 
-    fn sign(&mut self, word: &Word<'_>) -> Result<(), String> {
+    fn note_signed(&mut self, word: &Word<'_>) -> Result<(), String> {
         let Some((place, print)) = printed(word) else { return Ok(()) };
         if place.height != self.height {
             return Ok(());
@@ -157,7 +157,7 @@ impl Disk {
 }
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Stage, block, commit, precommit};
+    use crate::sim::check::story::{Stage, block, commit, precommit};
     use super::*;
     use crate::sim::{NodeNr, Unsynced};
     use crate::types::{Algorithm, CandidateBlock, Round};

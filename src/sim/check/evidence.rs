@@ -212,7 +212,7 @@ const ROUNDS_BEHIND: u32 = 4;
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Stage, block, block_with, commit, precommit, prevote};
+    use crate::sim::check::story::{Stage, block, block_with, commit, precommit, prevote};
     use super::*;
     use crate::types::{BlockId, DuplicateVoteEvidence, Time};
 

@@ -92,7 +92,7 @@ impl ExactlyOnce {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Stage, block_of, commit};
+    use crate::sim::check::story::{Stage, block_of, commit};
     use super::*;
     use crate::types::{Address, Algorithm};
 

@@ -116,7 +116,7 @@ impl Calls {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::Stage;
+    use crate::sim::check::story::Stage;
     use super::*;
     use crate::ports::Connection;
     use crate::sim::AppCall::{

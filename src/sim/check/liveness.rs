@@ -121,7 +121,7 @@ impl Liveness {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Stage, block, commit};
+    use crate::sim::check::story::{Stage, block, commit};
     use super::*;
 
     fn decide(stage: &mut Stage<Liveness>, height: u64, round: u32) -> Result<(), String> {

@@ -36,7 +36,7 @@ impl Checker for OneSignature {
         }
         match seen.what {
             What::Signed(Word::Statement(statement)) => self.nodes.of(seen.node).state(statement),
-            What::Signed(word) => self.nodes.of(seen.node).sign(&word),
+            What::Signed(word) => self.nodes.of(seen.node).note_signed(&word),
             What::Said { word: Word::Vote(vote), .. } => {
                 let own = scene.addresses.get(seen.node.index()) == Some(&vote.validator_address);
                 let left = self.nodes.of(seen.node).left;
@@ -89,7 +89,7 @@ impl OneSignature {
 
 impl Key {
     /// A signature of the guarded kind.
-    fn sign(&mut self, word: &Word<'_>) -> Result<(), String> {
+    fn note_signed(&mut self, word: &Word<'_>) -> Result<(), String> {
         let Some((place, print)) = printed(word) else { return Ok(()) };
         if place.round < self.standing {
             return Err(format!("it left for term or view {}, and signs {word:?}", self.standing));
@@ -177,7 +177,7 @@ impl Key {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Stage, block, pbft, precommit, prevote, proposal, raft};
+    use crate::sim::check::story::{Stage, block, pbft, precommit, prevote, proposal, raft};
     use super::*;
     use crate::types::{Algorithm, LogPosition};
 

@@ -23,7 +23,7 @@ impl Checker for Resources {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::Stage;
+    use crate::sim::check::story::Stage;
     use super::*;
     use crate::types::Algorithm;
 

@@ -196,7 +196,7 @@ fn primary(set: &ValidatorSet, view: Round) -> crate::types::Address {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Stage, block, commit, pbft, precommit, prevote, proposal};
+    use crate::sim::check::story::{Stage, block, commit, pbft, precommit, prevote, proposal};
     use super::*;
     use crate::types::{Algorithm, CandidateBlock, PbftStatement, PreparedCertificate};
     use std::sync::Arc;

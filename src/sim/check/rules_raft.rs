@@ -273,7 +273,7 @@ fn position(state: &State) -> LogPosition {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Stage, block, commit, precommit, proposal, raft};
+    use crate::sim::check::story::{Stage, block, commit, precommit, proposal, raft};
     use super::*;
     use crate::types::{Algorithm, CandidateBlock};
     use std::sync::Arc;

@@ -255,7 +255,7 @@ impl Case<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Stage, block, precommit, prevote, proposal};
+    use crate::sim::check::story::{Stage, block, precommit, prevote, proposal};
     use super::*;
     use crate::types::{Algorithm, CandidateBlock};
     use std::sync::Arc;

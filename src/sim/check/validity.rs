@@ -183,7 +183,7 @@ impl Validity {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Stage, block_of, commit, proposal};
+    use crate::sim::check::story::{Stage, block_of, commit, proposal};
     use super::*;
     use crate::sim::NodeNr;
 
@@ -325,7 +325,7 @@ mod tests {
     fn a_precommit_that_is_not_later_than_its_block_is_caught() {
         let mut stage = stage(Algorithm::Raft);
         let block = first(&mut stage, &[]);
-        let mut vote = super::super::story::precommit(&stage.scene, 1, (1, 0), Some(block.id()));
+        let mut vote = crate::sim::check::story::precommit(&stage.scene, 1, (1, 0), Some(block.id()));
         let time = block.block().header.time;
         vote.timestamp = time;
         assert!(stage.wrong(1, What::Signed(Word::Vote(&vote))).contains("not later"));
