@@ -60,7 +60,7 @@ pub fn run(wishes: &Wishes, from: u64, mut go_on: impl FnMut(&mut Report) -> boo
     let mut seed = from;
     loop {
         let outcome = run_seed(wishes, seed);
-        let twin = (seed % RUN_TWICE == 0).then(|| run_seed(wishes, seed));
+        let twin = seed.is_multiple_of(RUN_TWICE).then(|| run_seed(wishes, seed));
         report.take(seed, outcome, twin);
         seed = seed.wrapping_add(1);
         if !go_on(&mut report) || report.found.len() >= VIOLATIONS_MAX {

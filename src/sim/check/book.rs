@@ -228,8 +228,11 @@ impl Signatures {
 /// all here.
 #[derive(Debug, Default)]
 pub(super) struct Votes {
-    lists: Vec<((Round, VoteKind), Vec<(u32, Option<BlockId>)>)>,
+    lists: Vec<((Round, VoteKind), Choices)>,
 }
+
+/// By member's index: what it voted for.
+type Choices = Vec<(u32, Option<BlockId>)>;
 
 impl Votes {
     /// One more. True when this member had voted for something else before.

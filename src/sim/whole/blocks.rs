@@ -26,10 +26,10 @@ impl Blocks {
             JournalRecord::Message { message: JournalMessage::Proposal(proposal), .. } => {
                 self.expect(proposal.block_id.parts);
             }
-            JournalRecord::Message { message: JournalMessage::Part { part, .. }, .. } => {
-                if !self.take(part) && !self.loose.contains(part) {
-                    push(&mut self.loose, part.clone(), LOOSE_MAX);
-                }
+            JournalRecord::Message { message: JournalMessage::Part { part, .. }, .. }
+                if !self.take(part) && !self.loose.contains(part) =>
+            {
+                push(&mut self.loose, part.clone(), LOOSE_MAX);
             }
             _ => {}
         }
