@@ -68,7 +68,7 @@ fn has_test(source: &str, name: &str) -> bool {
     let is_test = |line: &&str| line.starts_with("#[test]") || line.starts_with("#[tokio::test");
     lines.iter().enumerate().any(|(at, line)| {
         let above = &lines[at.saturating_sub(4)..at];
-        begins.iter().any(|begin| line.starts_with(begin)) && above.iter().any(|line| is_test(&line))
+        begins.iter().any(|begin| line.starts_with(begin)) && above.iter().any(is_test)
     })
 }
 

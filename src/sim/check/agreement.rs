@@ -130,8 +130,8 @@ fn same<T: Clone + PartialEq + fmt::Debug>(
 
 #[cfg(test)]
 mod tests {
-    use crate::sim::check::story::{Stage, block, commit};
     use super::*;
+    use crate::sim::check::story::{Stage, block, commit};
     use crate::types::Algorithm;
 
     fn stage() -> Stage<Agreement> {

@@ -23,9 +23,9 @@ impl Checker for Blame {
 
 #[cfg(test)]
 mod tests {
-    use crate::sim::check::story::Stage;
     use super::*;
     use crate::sim::NodeNr;
+    use crate::sim::check::story::Stage;
     use crate::types::Algorithm;
 
     #[test]

@@ -75,9 +75,9 @@ impl Certificates {
 
 #[cfg(test)]
 mod tests {
-    use crate::sim::check::story::{Stage, block, commit, pbft, precommit, prevote};
     use super::*;
     use crate::sim::NodeNr;
+    use crate::sim::check::story::{Stage, block, commit, pbft, precommit, prevote};
     use crate::types::{Algorithm, CommitSig, Height, PbftStatement, PreparedCertificate, Round};
 
     fn stage(algorithm: Algorithm) -> Stage<Certificates> {

@@ -157,8 +157,8 @@ impl Disk {
 }
 #[cfg(test)]
 mod tests {
-    use crate::sim::check::story::{Stage, block, commit, precommit};
     use super::*;
+    use crate::sim::check::story::{Stage, block, commit, precommit};
     use crate::sim::{NodeNr, Unsynced};
     use crate::types::{Algorithm, CandidateBlock, Round};
 

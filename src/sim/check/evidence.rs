@@ -212,8 +212,8 @@ const ROUNDS_BEHIND: u32 = 4;
 
 #[cfg(test)]
 mod tests {
-    use crate::sim::check::story::{Stage, block, block_with, commit, precommit, prevote};
     use super::*;
+    use crate::sim::check::story::{Stage, block, block_with, commit, precommit, prevote};
     use crate::types::{BlockId, DuplicateVoteEvidence, Time};
 
     /// Node 3 lies, node 0 is watched.

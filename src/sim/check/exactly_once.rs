@@ -92,8 +92,8 @@ impl ExactlyOnce {
 
 #[cfg(test)]
 mod tests {
-    use crate::sim::check::story::{Stage, block_of, commit};
     use super::*;
+    use crate::sim::check::story::{Stage, block_of, commit};
     use crate::types::{Address, Algorithm};
 
     fn stage() -> Stage<ExactlyOnce> {

@@ -116,7 +116,6 @@ impl Calls {
 
 #[cfg(test)]
 mod tests {
-    use crate::sim::check::story::Stage;
     use super::*;
     use crate::ports::Connection;
     use crate::sim::AppCall::{
@@ -124,6 +123,7 @@ mod tests {
         Query, VerifyVoteExtension,
     };
     use crate::sim::Unsynced;
+    use crate::sim::check::story::Stage;
     use crate::types::Algorithm;
 
     fn stage() -> Stage<Grammar> {

@@ -121,8 +121,8 @@ impl Liveness {
 
 #[cfg(test)]
 mod tests {
-    use crate::sim::check::story::{Stage, block, commit};
     use super::*;
+    use crate::sim::check::story::{Stage, block, commit};
 
     fn decide(stage: &mut Stage<Liveness>, height: u64, round: u32) -> Result<(), String> {
         stage.begin(0, height);

@@ -177,8 +177,8 @@ impl Key {
 
 #[cfg(test)]
 mod tests {
-    use crate::sim::check::story::{Stage, block, pbft, precommit, prevote, proposal, raft};
     use super::*;
+    use crate::sim::check::story::{Stage, block, pbft, precommit, prevote, proposal, raft};
     use crate::types::{Algorithm, LogPosition};
 
     fn stage(algorithm: Algorithm) -> Stage<OneSignature> {

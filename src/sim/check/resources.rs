@@ -23,8 +23,8 @@ impl Checker for Resources {
 
 #[cfg(test)]
 mod tests {
-    use crate::sim::check::story::Stage;
     use super::*;
+    use crate::sim::check::story::Stage;
     use crate::types::Algorithm;
 
     #[test]

@@ -196,8 +196,8 @@ fn primary(set: &ValidatorSet, view: Round) -> crate::types::Address {
 
 #[cfg(test)]
 mod tests {
-    use crate::sim::check::story::{Stage, block, commit, pbft, precommit, prevote, proposal};
     use super::*;
+    use crate::sim::check::story::{Stage, block, commit, pbft, precommit, prevote, proposal};
     use crate::types::{Algorithm, CandidateBlock, PbftStatement, PreparedCertificate};
     use std::sync::Arc;
 

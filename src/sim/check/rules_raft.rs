@@ -273,8 +273,8 @@ fn position(state: &State) -> LogPosition {
 
 #[cfg(test)]
 mod tests {
-    use crate::sim::check::story::{Stage, block, commit, precommit, proposal, raft};
     use super::*;
+    use crate::sim::check::story::{Stage, block, commit, precommit, proposal, raft};
     use crate::types::{Algorithm, CandidateBlock};
     use std::sync::Arc;
 

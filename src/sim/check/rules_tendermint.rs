@@ -255,8 +255,8 @@ impl Case<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::sim::check::story::{Stage, block, precommit, prevote, proposal};
     use super::*;
+    use crate::sim::check::story::{Stage, block, precommit, prevote, proposal};
     use crate::types::{Algorithm, CandidateBlock};
     use std::sync::Arc;
 

@@ -183,9 +183,9 @@ impl Validity {
 
 #[cfg(test)]
 mod tests {
-    use crate::sim::check::story::{Stage, block_of, commit, proposal};
     use super::*;
     use crate::sim::NodeNr;
+    use crate::sim::check::story::{Stage, block_of, commit, proposal};
 
     fn stage(algorithm: Algorithm) -> Stage<Validity> {
         let mut stage = Stage::of(algorithm, 4, Validity::default());

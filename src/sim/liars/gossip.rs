@@ -20,10 +20,10 @@ impl Actor {
             PeerMessage::Consensus(message) => match to_word(cx, message) {
                 Ok(word) => self.rewrite(cx, to, word).into_iter().filter_map(from_word).collect(),
                 Err(message) if self.gossips(cx) => {
-                    let said = self.bend_gossip(cx, message);
+                    let said = self.bend_gossip(cx, *message);
                     said.into_iter().map(PeerMessage::Consensus).collect()
                 }
-                Err(message) => vec![PeerMessage::Consensus(message)],
+                Err(message) => vec![PeerMessage::Consensus(*message)],
             },
             PeerMessage::Blocksync(message) if self.gossips(cx) => {
                 let said = self.bend_blocksync(cx, message);
@@ -194,12 +194,12 @@ fn all_ones(bits: &BitArray) -> BitArray {
 }
 
 /// What decides blocks, as the word actors rewrite; everything else comes back.
-fn to_word(cx: &Cx<'_>, message: ConsensusMessage) -> Result<DirectMessage, ConsensusMessage> {
+fn to_word(cx: &Cx<'_>, message: ConsensusMessage) -> Result<DirectMessage, Box<ConsensusMessage>> {
     Ok(match message {
         ConsensusMessage::Proposal(proposal) => DirectMessage::Proposal { by: proposer(cx, &proposal), proposal },
         ConsensusMessage::BlockPart { height, round, part } => DirectMessage::Part { height, round, part },
         ConsensusMessage::Vote(vote) => DirectMessage::Vote(vote),
-        other => return Err(other),
+        other => return Err(Box::new(other)),
     })
 }
 

@@ -44,10 +44,8 @@ impl Memory {
     /// Our core says something to somebody.
     pub(super) fn say(&mut self, own: Address, word: &DirectMessage) {
         match word {
-            DirectMessage::Proposal { by, proposal } if *by == own => {
-                if !self.own.contains(proposal) {
-                    keep(&mut self.own, proposal.clone(), KEPT);
-                }
+            DirectMessage::Proposal { by, proposal } if *by == own && !self.own.contains(proposal) => {
+                keep(&mut self.own, proposal.clone(), KEPT);
             }
             DirectMessage::Vote(vote) if vote.validator_address == own && vote.extension_signature.is_some() => {
                 self.extension = Some(vote.extension.clone());
