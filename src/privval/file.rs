@@ -44,14 +44,14 @@ impl FileSigner {
         Ok(FileSigner { disk, key, state_file: state_file.to_owned(), last, health: Health::Good, _lock: lock })
     }
 
-    /// Opens key and state, making both when there is no key and nothing was ever signed (as `init` and the first `start`
-    /// do).
+    /// Opens key and state, making both when neither is there (as `init` and the first `start` do). A state without its
+    /// key is refused: a lost key must not become another identity unasked. `init` makes one where nothing was signed.
     pub fn open_or_generate(
         disk: Arc<dyn Disk>,
         key_file: &Path,
         state_file: &Path,
     ) -> Result<FileSigner, KeyFileError> {
-        if !files::exists(&*disk, key_file)? && never_signed(&*disk, state_file)? {
+        if !files::exists(&*disk, key_file)? && !files::exists(&*disk, state_file)? {
             FileSigner::generate(&*disk, key_file, state_file)?;
         }
         FileSigner::open(disk, key_file, state_file)

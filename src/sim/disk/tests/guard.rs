@@ -3,13 +3,14 @@
 use super::lies::Lie;
 use super::{Errors, Life, caught, draw_trouble, end_life, moment};
 use crate::crypto::{PublicKey, sha256};
-use crate::ports::{SignError, Signer};
-use crate::privval::FileSigner;
+use crate::ports::{Disk, SignError, Signer};
+use crate::privval::{FileSigner, KeyFileError};
 use crate::sim::Dice;
 use crate::sim::disk::{SimDisk, until_power_cut};
 use crate::types::{Address, BlockId, ChainId, Height, PartSetHeader, Round, Time, UnsignedVote, VoteKind};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 fn key_file() -> &'static Path {
     Path::new("/node/config/priv_validator_key.json")
@@ -25,6 +26,16 @@ fn block(number: u64) -> Option<BlockId> {
 }
 
 type Position = (u32, VoteKind);
+
+/// As people do: start, and, where a crash came between the two files of the very first start, `init` first.
+fn open(port: Arc<dyn Disk>) -> Result<FileSigner, KeyFileError> {
+    let opened = FileSigner::open_or_generate(Arc::clone(&port), key_file(), state_file());
+    if opened.is_err() && port.exists(key_file()).is_ok_and(|there| !there) {
+        FileSigner::generate(&*port, key_file(), state_file())?;
+        return FileSigner::open(port, key_file(), state_file());
+    }
+    opened
+}
 
 /// One guard through several lives, and everything that left it.
 struct Story {
@@ -45,7 +56,7 @@ impl Story {
     fn live(&mut self, life: Life) -> Result<(), String> {
         let port = life.begin(&self.disk);
         until_power_cut(|| {
-            let mut signer = match FileSigner::open_or_generate(port, key_file(), state_file()) {
+            let mut signer = match open(port) {
                 Ok(signer) => signer,
                 Err(error) => return life.failed(error),
             };
