@@ -32,7 +32,7 @@ impl Replica {
 
     /// A block more than two thirds signed. While consensus applies the same height itself this one is superfluous,
     /// and the pipeline, which takes one decision a height, leaves it.
-    fn apply_fetched(&mut self, block: Arc<CandidateBlock>, commit: ExtendedCommit, out: &mut Vec<Effect>) {
+    pub(super) fn apply_fetched(&mut self, block: Arc<CandidateBlock>, commit: ExtendedCommit, out: &mut Vec<Effect>) {
         if !self.is_harmless_commit(&commit, out) {
             return; // the node stops
         }

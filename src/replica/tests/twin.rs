@@ -34,6 +34,22 @@ fn a_second_node_with_the_key_hears_the_first_and_stops_before_it_signs_anything
 }
 
 #[test]
+fn a_second_node_that_fetches_a_block_its_key_signed_meanwhile_stops_before_it_applies_it() {
+    let (mut first, copied) = first();
+    let mut second = first.twin();
+    second.settle();
+    second.fetch(&first, HEIGHTS);
+    second.settle();
+    assert_eq!(second.key_news, [], "that one it signed itself");
+    assert!(first.run_to(HEIGHTS + 1), "the first goes on");
+    second.fetch(&first, HEIGHTS + 1);
+    second.settle();
+    let found = second.key_news.first().copied();
+    assert!(matches!(found, Some(KeyNews::Elsewhere(elsewhere)) if elsewhere.last == copied), "{found:?}");
+    assert!(second.halted.is_some() && second.app.height == HEIGHTS, "{:?}", second.halted);
+}
+
+#[test]
 fn the_first_node_hears_a_second_one_that_did_not_listen() {
     let (mut first, copied) = first();
     let mut second = first.twin();

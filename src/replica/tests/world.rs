@@ -368,6 +368,14 @@ impl World {
         self.step(Input::Woken(Waker::Sync));
     }
 
+    /// Gives the node a block that another one has, as block sync does once its commit was checked.
+    pub(super) fn fetch(&mut self, from: &World, height: u64) {
+        let (block, commit) = from.disk.blocks[&height].clone();
+        let mut out = Vec::new();
+        self.replica.apply_fetched(block, commit, &mut out);
+        self.effects.extend(out);
+    }
+
     /// The height consensus is at; none while it stands still.
     pub(super) fn deciding(&self) -> Option<u64> {
         self.replica.view().map(|view| view.height.get())
