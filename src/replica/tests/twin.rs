@@ -3,7 +3,7 @@
 
 use super::world::{Care, Death, World};
 use crate::replica::{Elsewhere, KeyNews};
-use crate::types::{Height, Round, SignPosition};
+use crate::types::{Algorithm, Height, Round, SignPosition};
 
 /// Heights of a run before the second node starts.
 const HEIGHTS: u64 = 3;
@@ -47,6 +47,16 @@ fn a_second_node_that_fetches_a_block_its_key_signed_meanwhile_stops_before_it_a
     let found = second.key_news.first().copied();
     assert!(matches!(found, Some(KeyNews::Elsewhere(elsewhere)) if elsewhere.last == copied), "{found:?}");
     assert!(second.halted.is_some() && second.app.height == HEIGHTS, "{:?}", second.halted);
+}
+
+/// There the leader hands blocks only to who says where it is: one that falls silent at the tip falls behind again.
+#[test]
+fn where_replicas_speak_directly_listening_begins_before_consensus_does() {
+    for (algorithm, early) in [(Algorithm::Tendermint, false), (Algorithm::Pbft, true), (Algorithm::Raft, true)] {
+        let (mut first, _) = first();
+        first.change_to(algorithm);
+        assert_eq!(first.twin().listens_before_it_decides(), early, "{algorithm}");
+    }
 }
 
 #[test]

@@ -201,7 +201,7 @@ fn genesis() -> GenesisDoc {
     let mut consensus_params = ConsensusParams::default();
     consensus_params.abci.vote_extensions_enable_height = Some(Height::new(2));
     GenesisDoc {
-        algorithm: crate::types::Algorithm::Tendermint,
+        algorithm: Algorithm::Tendermint,
         genesis_time: Time::new(1_700_000_000, 0).expect("in range"),
         chain_id: ChainId::try_from("replica").expect("a legal name"),
         initial_height: Height::FIRST,
@@ -366,6 +366,23 @@ impl World {
     pub(super) fn wake_sync(&mut self, at: Tick) {
         self.now = self.now.max(at.0);
         self.step(Input::Woken(Waker::Sync));
+    }
+
+    /// From its next start on the chain is one of this protocol.
+    pub(super) fn change_to(&mut self, algorithm: Algorithm) {
+        self.disk.states.iter_mut().for_each(|state| Arc::make_mut(state).algorithm = algorithm);
+    }
+
+    /// Starts, order by order, until the node listens for its key; true when it decides nothing yet.
+    pub(super) fn listens_before_it_decides(&mut self) -> bool {
+        for _ in 0..100 {
+            self.fuel = 1;
+            self.settle();
+            if self.listens_until.is_some() {
+                return self.deciding().is_none();
+            }
+        }
+        panic!("100 orders, and it does not listen");
     }
 
     /// Gives the node a block that another one has, as block sync does once its commit was checked.
