@@ -4,6 +4,8 @@
 //! `docs/ARCHITECTURE.md` tells the story.
 
 #[macro_use]
+pub mod crash_points;
+#[macro_use]
 pub mod mutants;
 
 pub mod crypto;

@@ -13,6 +13,7 @@ mod integration {
     mod app_lifecycle;
     mod bad_input;
     mod crash;
+    mod crash_points;
     mod damage;
     mod development;
     mod first_light;

@@ -109,6 +109,9 @@ pub(super) enum Command {
     Evidence(EvidenceCommand),
     /// Run networks of replicas in virtual time, with faults and liars, and check every rule; 1 when one is broken
     Simulate(SimulateArgs),
+    /// For those who test a node: see `quorate debug --help`
+    #[command(subcommand)]
+    Debug(DebugCommand),
     /// Print the version
     Version(VersionArgs),
     /// Print the id peers know this node by
@@ -152,6 +155,12 @@ pub(super) struct StatusArgs {
     /// RPC address of the node [default: the one running in the home]
     #[arg(long, value_name = "ADDRESS")]
     pub(super) node: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DebugCommand {
+    /// List the places where QUORATE_CRASH_POINT=NAME:HIT makes a process die, as by kill -9
+    CrashPoints,
 }
 
 #[derive(Debug, Subcommand)]

@@ -36,6 +36,7 @@ pub(super) fn run(common: &Common, args: &InitArgs, out: &Output) -> Result<(), 
     let wanted = chosen(args.algorithm.as_deref(), |name| std::env::var(name).ok(), "quorate init")?;
     let home = common.home()?;
     home.create()?;
+    crash_point!("init.before");
     let mut steps = vec![config_file(&home)?];
     let (config, warnings) = Config::load(&home, &common.overrides())?;
     for warning in warnings {
@@ -45,7 +46,9 @@ pub(super) fn run(common: &Common, args: &InitArgs, out: &Output) -> Result<(), 
     steps.push(step);
     let (step, validator) = validator_key(&config)?;
     steps.push(step);
+    crash_point!("init.genesis.before");
     steps.push(genesis(&config, chain_id, &validator, wanted)?);
+    crash_point!("init.after");
     report(common, &home, &steps, &node_id, out);
     Ok(())
 }

@@ -10,6 +10,7 @@ mod advance;
 mod algorithm;
 mod args;
 mod card;
+mod debug;
 mod development;
 mod error;
 mod evidence;
@@ -30,6 +31,7 @@ mod why;
 
 pub use error::{CliError, Exit};
 
+use crate::crash_points;
 use args::{Arguments, Command};
 use clap::Parser as _;
 use output::{Output, Reader};
@@ -45,6 +47,13 @@ pub fn main() -> ExitCode {
             return if refusal.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
         }
     };
+    // Who asks for the names may be about to correct the variable.
+    let names_are_asked_for = matches!(arguments.command, Some(Command::Debug(_)));
+    if !names_are_asked_for && let Err(why) = crash_points::arm_from_environment() {
+        let text = format!("{why}\n  next: quorate debug crash-points");
+        output::complain(&CliError { exit: Exit::Usage, text });
+        return Exit::Usage.into();
+    }
     let reader = if arguments.common.json { Reader::Program } else { Reader::Person };
     match run(arguments, &Output::new(reader, Box::new(std::io::stdout()))) {
         Ok(()) => ExitCode::SUCCESS,
@@ -73,6 +82,7 @@ fn run(arguments: Arguments, out: &Output) -> Result<(), CliError> {
         Command::Testnet(args) => testnet::run(&args, out),
         Command::Evidence(command) => evidence::run(&common, &command, out),
         Command::Simulate(args) => simulate::run(&args, simulate::Events::of(&common), out),
+        Command::Debug(command) => debug::run(&command, out),
         Command::Version(args) => version::run(&args, out),
         Command::ShowNodeId => keys::show_node_id(&common, out),
         Command::ShowValidator => keys::show_validator(&common, out),

@@ -32,19 +32,26 @@ pub fn write(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
 fn replace(path: &Path, access: Access, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let temporary = temporary_beside(path)?;
+    crash_point!("file.write.before");
     let written = write_temporary(&temporary, access, fill).and_then(|()| fs::rename(&temporary, path));
     if let Err(why) = written {
         // It may not even exist; the error worth telling is the first one.
         let _ = fs::remove_file(&temporary);
         return Err(why);
     }
-    sync_folder(folder)
+    crash_point!("file.rename.after");
+    sync_folder(folder)?;
+    crash_point!("file.dirsync.after");
+    Ok(())
 }
 
 fn write_temporary(temporary: &Path, access: Access, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(access.mode()).open(temporary)?;
     fill(&mut file)?;
-    file.sync_all()
+    crash_point!("file.sync.before");
+    file.sync_all()?;
+    crash_point!("file.rename.before");
+    Ok(())
 }
 
 /// A name no other process uses; a leftover of a crash is overwritten when the process id comes round again.

@@ -4,6 +4,7 @@ use super::error::shown;
 use super::keys::{KEYS, Key, NEWER_TABLES, Support};
 use super::value::{Kind, Value};
 use super::{ConfigError, Home, Origin, Warning};
+use crate::crash_points;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -101,7 +102,9 @@ impl Layers {
             }
         }
         for (name, text) in environment {
-            if !name.starts_with(Key::VARIABLE_PREFIX) || name == Home::VARIABLE {
+            if !name.starts_with(Key::VARIABLE_PREFIX)
+                || [Home::VARIABLE, crash_points::VARIABLE].contains(&name.as_str())
+            {
                 continue;
             }
             match KEYS.iter().find(|key| key.variable() == *name) {

@@ -169,7 +169,9 @@ impl Executor {
             }
             Effect::SaveEvidence(changes) => self.store.save_evidence(&changes)?,
             Effect::LoadBlock(height) => {
+                crash_point!("replay.load.before");
                 let stored = self.load_block(height)?.map(Box::new);
+                crash_point!("replay.load.after");
                 answers.push_back(Input::Pipeline(PipelineInput::Loaded { height, stored }));
             }
             Effect::LoadDecided(height) => {
@@ -181,7 +183,9 @@ impl Executor {
                 answers.push_back(Input::FactsLoaded { height, round, block, facts });
             }
             Effect::Begin(state) => {
+                crash_point!("begin.before");
                 let resume = self.read_for_height_after(&state)?;
+                crash_point!("begin.after");
                 answers.push_back(Input::Resumed(Box::new(resume)));
                 return Ok(Executed::Begun(state));
             }

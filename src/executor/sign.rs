@@ -31,14 +31,23 @@ impl Executor {
         let (signed, executed) = match request {
             SignRequest::Vote(vote) => {
                 let (height, round) = (vote.height, vote.round);
-                guarded(height, round, signer.sign_vote(chain_id, vote).map(Signed::Vote))?
+                crash_point!("sign.vote.before");
+                let signed = guarded(height, round, signer.sign_vote(chain_id, vote).map(Signed::Vote))?;
+                crash_point!("sign.vote.after");
+                signed
             }
             SignRequest::Proposal(proposal) => {
                 let (height, round) = (proposal.height, proposal.round);
-                guarded(height, round, signer.sign_proposal(chain_id, proposal).map(Signed::Proposal))?
+                crash_point!("sign.proposal.before");
+                let signed = guarded(height, round, signer.sign_proposal(chain_id, proposal).map(Signed::Proposal))?;
+                crash_point!("sign.proposal.after");
+                signed
             }
             SignRequest::Statement(statement) => {
-                (Signed::Statement(Box::new(signer.sign_statement(chain_id, statement)?)), Executed::Done)
+                crash_point!("sign.statement.before");
+                let statement = signer.sign_statement(chain_id, statement)?;
+                crash_point!("sign.statement.after");
+                (Signed::Statement(Box::new(statement)), Executed::Done)
             }
         };
         answers.push_back(Input::Signed(signed));

@@ -96,7 +96,9 @@ impl AnyApp {
 
     async fn info(&self) -> Result<InfoResponse, String> {
         let request = Request::Info(requests::info());
+        crash_point!("app.info.before");
         let answers = self.call(Connection::Query, vec![request]).await.map_err(|error| error.to_string())?;
+        crash_point!("app.info.after");
         match answers.into_iter().next() {
             Some(Response::Info(info)) => Ok(info),
             other => Err(format!("the application's answer to info cannot be used: {other:?}")),
@@ -165,6 +167,36 @@ fn measure(metrics: &Metrics, connection: Connection, methods: &[&'static str], 
     }
 }
 
+/// Where a crash may be wanted before the application is asked.
+fn about_to_ask(method: &str) {
+    match method {
+        "init_chain" => crash_point!("app.init_chain.before"),
+        "prepare_proposal" => crash_point!("app.prepare_proposal.before"),
+        "process_proposal" => crash_point!("app.process_proposal.before"),
+        "extend_vote" => crash_point!("app.extend_vote.before"),
+        "verify_vote_extension" => crash_point!("app.verify_vote_extension.before"),
+        "finalize_block" => crash_point!("app.finalize_block.before"),
+        "commit" => crash_point!("app.commit.before"),
+        "check_tx" => crash_point!("app.check_tx.before"),
+        _ => {}
+    }
+}
+
+/// The same when it has answered.
+fn has_answered(method: &str) {
+    match method {
+        "init_chain" => crash_point!("app.init_chain.after"),
+        "prepare_proposal" => crash_point!("app.prepare_proposal.after"),
+        "process_proposal" => crash_point!("app.process_proposal.after"),
+        "extend_vote" => crash_point!("app.extend_vote.after"),
+        "verify_vote_extension" => crash_point!("app.verify_vote_extension.after"),
+        "finalize_block" => crash_point!("app.finalize_block.after"),
+        "commit" => crash_point!("app.commit.after"),
+        "check_tx" => crash_point!("app.check_tx.after"),
+        _ => {}
+    }
+}
+
 /// Requests with the names under which their answers come back.
 #[derive(Debug, Default)]
 pub(super) struct Job<I> {
@@ -204,7 +236,9 @@ impl<I: Send + 'static> Pump<I> {
                         under_way.push_back(async move {
                             let methods: Vec<&'static str> = requests.iter().map(Request::method).collect();
                             let begun = Instant::now();
+                            methods.iter().for_each(|method| about_to_ask(method));
                             let answer = app.call(connection, requests).await;
+                            methods.iter().for_each(|method| has_answered(method));
                             measure(&metrics, connection, &methods, begun.elapsed());
                             (ids, answer)
                         });

@@ -212,8 +212,11 @@ impl Driver {
 
     /// Stops in order: what was promised is durable already, the rest may be lost.
     fn finish(mut self) -> Result<(), NodeError> {
+        crash_point!("stop.before");
         self.indexer.finish();
-        Ok(self.executor.sync()?)
+        self.executor.sync()?;
+        crash_point!("stop.after");
+        Ok(())
     }
 
     pub(super) fn now(&self) -> Now {

@@ -59,7 +59,9 @@ impl Driver {
                 self.inner.timers.forget_below(applied.block.block().header.height);
                 self.report.applied(&applied, &self.metrics);
                 self.status.applied();
+                crash_point!("publish.before");
                 self.bus.publish(Published::Block(applied));
+                crash_point!("publish.after");
             }
             Effect::Index(applied) => self.indexer.index(applied),
             Effect::Prune { retain, state } => self.indexer.prune(retain, state),
@@ -72,7 +74,9 @@ impl Driver {
             Effect::ReadAnswer { ticket, outcome } => self.end_read(ticket, outcome),
             Effect::EvidenceAnswer { request, outcome } => {
                 if let Some(reply) = self.inner.waiting.evidence.remove(&request) {
+                    crash_point!("client.evidence.before");
                     let _ = reply.send(outcome);
+                    crash_point!("client.evidence.after");
                 }
             }
             Effect::Persist(_)
@@ -134,7 +138,9 @@ impl Driver {
             MempoolEffect::Admitted { request, results } => {
                 results.iter().filter_map(|result| result.as_ref().err()).for_each(|error| self.count_refusal(error));
                 if let Some(reply) = self.inner.waiting.admitted.remove(&request) {
+                    crash_point!("client.admitted.before");
                     let _ = reply.send(results);
+                    crash_point!("client.admitted.after");
                 }
             }
             MempoolEffect::Checked { request, results } => {
@@ -146,7 +152,9 @@ impl Driver {
                     }
                 }
                 if let Some(reply) = self.inner.waiting.checked.remove(&request) {
+                    crash_point!("client.checked.before");
                     let _ = reply.send(results);
+                    crash_point!("client.checked.after");
                 }
             }
             MempoolEffect::SetRecheckTimer { height, after } => {

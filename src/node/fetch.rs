@@ -31,9 +31,11 @@ impl BlockReader {
         extended_commit: Option<ExtendedCommit>,
     ) -> Result<FetchedBlock, String> {
         let _permit = self.0.acquire().await.expect("nobody closes this semaphore");
-        spawn_blocking(move || read_block(message_bytes, encoded, extended_commit))
-            .await
-            .expect("reading a block does not panic")
+        crash_point!("sync.read.before");
+        let read = spawn_blocking(move || read_block(message_bytes, encoded, extended_commit));
+        let read = read.await.expect("reading a block does not panic");
+        crash_point!("sync.read.after");
+        read
     }
 }
 
@@ -42,6 +44,7 @@ impl BlockReader {
 /// # Panics
 /// When a check panics, which would be our own mistake.
 pub(super) async fn verify(chain_id: ChainId, checks: Vec<CommitCheck>) -> Vec<Result<(), CheckFault>> {
+    crash_point!("sync.verify.before");
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let share = checks.len().div_ceil(threads).max(1);
     let mut running = Vec::with_capacity(threads);
@@ -58,6 +61,7 @@ pub(super) async fn verify(chain_id: ChainId, checks: Vec<CommitCheck>) -> Vec<R
     for task in running {
         outcomes.extend(task.await.expect("checking a commit does not panic"));
     }
+    crash_point!("sync.verify.after");
     outcomes
 }
 

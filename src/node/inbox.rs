@@ -143,7 +143,9 @@ impl Inbox {
         let answer = PeerMessage::Blocksync(answer);
         let encoded = answer.encode();
         self.traffic.queued(&peer, &answer, encoded.len() as u64);
+        crash_point!("serve.block.before");
         let _ = network.send_when_possible(peer, Channel::Blocksync, encoded).await;
+        crash_point!("serve.block.after");
     }
 }
 

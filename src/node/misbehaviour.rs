@@ -88,12 +88,15 @@ impl Misbehaviour {
         if length.saturating_add(line.len() as u64) > FILE_BYTES_MAX {
             return Err(io::Error::other(format!("it has {length} bytes, and may have {FILE_BYTES_MAX}")));
         }
+        crash_point!("misbehaviour.write.before");
         file.write_all(&line)?;
+        crash_point!("misbehaviour.sync.before");
         file.sync_all()?;
-        match self.file.parent().filter(|_| is_new) {
-            Some(directory) => std::fs::File::open(directory)?.sync_all(),
-            None => Ok(()),
+        if let Some(directory) = self.file.parent().filter(|_| is_new) {
+            std::fs::File::open(directory)?.sync_all()?;
         }
+        crash_point!("misbehaviour.after");
+        Ok(())
     }
 
     fn record(&self, now: Time, misconduct: &Misconduct) -> Record<'_> {

@@ -7,7 +7,7 @@ use crate::executor::Owed;
 use crate::p2p::{Fault, Network, NotSent};
 use crate::replica::{Input, Waker, Whose};
 use crate::sync::{CommitCheck, SyncInput};
-use crate::types::{BlocksyncMessage, ChainId, NodeId, PeerMessage};
+use crate::types::{BlocksyncMessage, ChainId, ConsensusMessage, NodeId, PeerMessage};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -78,9 +78,11 @@ impl Talk {
     fn send(&self, peer: NodeId, message: &PeerMessage, encoded: Bytes) -> bool {
         let Some(network) = &self.network else { return false };
         let (channel, bytes) = (message.channel(), encoded.len() as u64);
+        about_to_tell(message);
         match network.send(peer, channel, encoded) {
             Ok(()) => {
                 self.traffic.queued(&peer, message, bytes);
+                has_told(message);
                 true
             }
             Err(NotSent::Gone | NotSent::NotSpoken) => false,
@@ -121,6 +123,35 @@ impl Talk {
         let due: Vec<Waker> = self.wakers.iter().filter(|(_, at)| **at <= now).map(|(waker, _)| *waker).collect();
         self.wakers.retain(|_, at| *at > now);
         due
+    }
+}
+
+/// Where a crash may be wanted before a peer is told something.
+fn about_to_tell(message: &PeerMessage) {
+    match message {
+        PeerMessage::Consensus(ConsensusMessage::Proposal(_)) => crash_point!("tell.proposal.before"),
+        PeerMessage::Consensus(ConsensusMessage::BlockPart { .. }) => crash_point!("tell.part.before"),
+        PeerMessage::Consensus(ConsensusMessage::Vote(_)) => crash_point!("tell.vote.before"),
+        PeerMessage::Direct(..) => crash_point!("tell.direct.before"),
+        PeerMessage::Txs(_) => crash_point!("tell.txs.before"),
+        PeerMessage::Evidence(_) => crash_point!("tell.evidence.before"),
+        PeerMessage::Blocksync(_) => crash_point!("tell.request.before"),
+        // What says only where we stand.
+        PeerMessage::Consensus(_) => {}
+    }
+}
+
+/// The same when the message is in its queue.
+fn has_told(message: &PeerMessage) {
+    match message {
+        PeerMessage::Consensus(ConsensusMessage::Proposal(_)) => crash_point!("tell.proposal.after"),
+        PeerMessage::Consensus(ConsensusMessage::BlockPart { .. }) => crash_point!("tell.part.after"),
+        PeerMessage::Consensus(ConsensusMessage::Vote(_)) => crash_point!("tell.vote.after"),
+        PeerMessage::Direct(..) => crash_point!("tell.direct.after"),
+        PeerMessage::Txs(_) => crash_point!("tell.txs.after"),
+        PeerMessage::Evidence(_) => crash_point!("tell.evidence.after"),
+        PeerMessage::Blocksync(_) => crash_point!("tell.request.after"),
+        PeerMessage::Consensus(_) => {}
     }
 }
 

@@ -134,8 +134,10 @@ impl FileSigner {
             Answer::Again(signature) => Ok((signature, None)),
             Answer::AgainAt(signature, time) => Ok((signature, Some(time))),
             Answer::Sign => {
+                crash_point!("guard.sign.before");
                 let signature = self.key.sign(&sign_bytes);
                 self.remember(LastSigned { at, signed: Some(SignedBytes { sign_bytes, signature }) })?;
+                crash_point!("guard.sign.after");
                 Ok((signature, None))
             }
         }

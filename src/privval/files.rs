@@ -2,6 +2,7 @@
 
 use super::guard::{LastSigned, SignedBytes};
 use super::sign_bytes::position;
+use crate::crash_points::{Point, Replacing, reach};
 use crate::crypto::{PrivateKey, PublicKey, Signature};
 use crate::ports::{Disk, DiskFile, OpenMode, parent};
 use crate::types::{Address, Height, Round, SignPosition, SignStep};
@@ -70,6 +71,22 @@ const RESTORE_STATE: &str = "Do not delete it while the validator is bonded: sig
                              Restore it; if it is lost, stop every other node with this key, then run \
                              'quorate advance-sign-state'";
 const CHECK_DISK: &str = "Check free space and permissions (df -h, ls -l)";
+
+const REPLACING_STATE: Replacing = Replacing {
+    write_before: Point::named("guard.write.before"),
+    sync_before: Point::named("guard.sync.before"),
+    rename_before: Point::named("guard.rename.before"),
+    rename_after: Point::named("guard.rename.after"),
+    dirsync_after: Point::named("guard.dirsync.after"),
+};
+
+const REPLACING_KEY: Replacing = Replacing {
+    write_before: Point::named("key.write.before"),
+    sync_before: Point::named("key.sync.before"),
+    rename_before: Point::named("key.rename.before"),
+    rename_after: Point::named("key.rename.after"),
+    dirsync_after: Point::named("key.dirsync.after"),
+};
 
 #[derive(Deserialize)]
 struct KeyJson {
@@ -155,7 +172,7 @@ pub(super) fn write_key(disk: &dyn Disk, file: &Path, key: &PrivateKey) -> Resul
         private = private.as_str(),
     ));
     make_parent(disk, file)?;
-    write_atomic(disk, file, text.as_bytes())
+    write_atomic(disk, file, text.as_bytes(), &REPLACING_KEY)
 }
 
 /// Reads what was signed last.
@@ -211,7 +228,7 @@ pub(super) fn write_state(disk: &dyn Disk, file: &Path, last: &LastSigned) -> Re
         signbytes: last.signed.as_ref().map(|signed| hex::encode_upper(&signed.sign_bytes)),
     };
     let text = serde_json::to_string_pretty(&json).expect("strings and numbers always make JSON");
-    write_atomic(disk, file, text.as_bytes())
+    write_atomic(disk, file, text.as_bytes(), &REPLACING_STATE)
 }
 
 /// Takes the lock that lets one process use this state. Held as long as the file is open.
@@ -249,7 +266,7 @@ pub(super) fn warn_if_readable(file: &Path) {
 ///
 /// One process at a time writes a file, the one that holds the lock, so the temporary file's name is always the same: a
 /// crash leaves at most one behind, and the next write removes it.
-fn write_atomic(disk: &dyn Disk, file: &Path, content: &[u8]) -> Result<(), KeyFileError> {
+fn write_atomic(disk: &dyn Disk, file: &Path, content: &[u8], points: &Replacing) -> Result<(), KeyFileError> {
     let dir = parent(file);
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let temporary = dir.join(format!("write-file-atomic-{name}"));
@@ -257,7 +274,8 @@ fn write_atomic(disk: &dyn Disk, file: &Path, content: &[u8]) -> Result<(), KeyF
         let file = file.to_owned();
         move |error| KeyFileError::Io { action, file, error, remedy: CHECK_DISK }
     };
-    let written = write_new(disk, &temporary, content)
+    reach(points.write_before);
+    let written = write_new(disk, &temporary, content, points)
         .map_err(io("write", &temporary))
         .and_then(|()| disk.rename(&temporary, file).map_err(io("replace", file)));
     if let Err(error) = written {
@@ -266,10 +284,15 @@ fn write_atomic(disk: &dyn Disk, file: &Path, content: &[u8]) -> Result<(), KeyF
         }
         return Err(error);
     }
-    if mutant!("K7") { Ok(()) } else { disk.sync_dir(dir).map_err(io("make durable the directory of", file)) }
+    reach(points.rename_after);
+    if !mutant!("K7") {
+        disk.sync_dir(dir).map_err(io("make durable the directory of", file))?;
+    }
+    reach(points.dirsync_after);
+    Ok(())
 }
 
-fn write_new(disk: &dyn Disk, file: &Path, content: &[u8]) -> io::Result<()> {
+fn write_new(disk: &dyn Disk, file: &Path, content: &[u8], points: &Replacing) -> io::Result<()> {
     let made = match disk.open(file, OpenMode::CreateNew) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             disk.remove(file)?;
@@ -278,7 +301,10 @@ fn write_new(disk: &dyn Disk, file: &Path, content: &[u8]) -> io::Result<()> {
         made => made,
     }?;
     made.write_all_at(content, 0)?;
-    made.sync_all()
+    reach(points.sync_before);
+    made.sync_all()?;
+    reach(points.rename_before);
+    Ok(())
 }
 
 fn make_parent(disk: &dyn Disk, file: &Path) -> Result<(), KeyFileError> {

@@ -151,6 +151,7 @@ impl<N: Node> Shared<N> {
             Err(_) => "timed out waiting for tx to be included in a block".to_owned(),
         };
         drop(slot);
+        crash_point!("client.committed.before");
         let render = |(answer, hash): (Result<CheckTxResponse, MempoolError>, &Hash)| {
             let check_tx = answer.map_err(|error| format!("error on broadcastTxCommit: {error}"))?;
             let committed = waiting.get(hash).and_then(Option::as_ref);

@@ -153,10 +153,13 @@ fn check_marker(backend: Backend, dir: &Path) -> Result<(), StoreError> {
 }
 
 fn write_marker(backend: Backend, path: &Path, dir: &Path) -> io::Result<()> {
+    crash_point!("store.marker.before");
     let mut file = File::create(path)?;
     writeln!(file, "{backend}")?;
     file.sync_all()?;
-    File::open(dir)?.sync_all()
+    File::open(dir)?.sync_all()?;
+    crash_point!("store.marker.after");
+    Ok(())
 }
 
 fn failed(what: &str, path: &Path, error: &io::Error) -> StoreError {

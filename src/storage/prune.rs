@@ -30,11 +30,14 @@ impl KvStore {
         if retain <= before.base {
             return Ok(0);
         }
+        crash_point!("store.prune.before");
         self.remove_blocks(before, retain)?;
+        crash_point!("store.prune.headers.before");
         let needed = self.evidence_needs(before.headers, retain, state)?;
         self.remove_headers(needed)?;
         self.remove_states(Kind::Validators, needed)?;
         self.remove_states(Kind::Params, needed)?;
+        crash_point!("store.prune.after");
         Ok(retain.get() - before.base.get())
     }
 

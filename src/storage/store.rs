@@ -225,30 +225,47 @@ impl Store for KvStore {
     }
 
     fn save_genesis(&self, genesis_json: &[u8], state: &ChainState) -> Result<(), StoreError> {
-        self.put_genesis(genesis_json, state)
+        crash_point!("store.genesis.before");
+        self.put_genesis(genesis_json, state)?;
+        crash_point!("store.genesis.after");
+        Ok(())
     }
 
     fn save_block(&self, block: &CandidateBlock, commit: &ExtendedCommit) -> Result<(), StoreError> {
-        self.put_block(block, commit)
+        crash_point!("store.block.before");
+        self.put_block(block, commit)?;
+        crash_point!("store.block.after");
+        Ok(())
     }
 
     fn save_results(&self, height: Height, results: &FinalizeBlockResponse) -> Result<(), StoreError> {
-        self.put_results(height, results)
+        crash_point!("store.results.before");
+        self.put_results(height, results)?;
+        crash_point!("store.results.after");
+        Ok(())
     }
 
     fn save_state(&self, state: &ChainState) -> Result<(), StoreError> {
-        self.put_state(state)
+        crash_point!("store.state.before");
+        self.put_state(state)?;
+        crash_point!("store.state.after");
+        Ok(())
     }
 
     fn save_evidence(&self, changes: &[EvidenceChange]) -> Result<(), StoreError> {
-        self.put_evidence(changes)
+        crash_point!("store.evidence.before");
+        self.put_evidence(changes)?;
+        crash_point!("store.evidence.after");
+        Ok(())
     }
 
     fn index(&self, applied: &AppliedBlock) -> Result<(), StoreError> {
-        match self.indexing {
-            Indexing::On => self.index_applied(applied),
-            Indexing::Off => Ok(()),
+        if self.indexing == Indexing::On {
+            crash_point!("store.index.before");
+            self.index_applied(applied)?;
+            crash_point!("store.index.after");
         }
+        Ok(())
     }
 
     fn prune(&self, retain: Height, state: &ChainState) -> Result<u64, StoreError> {

@@ -12,7 +12,7 @@ use super::Repaired;
 use super::frame::{self, FrameReader, HEADER_BYTES, Next};
 use super::segments::{Segments, failed, remedy};
 use super::writer::GROUP_BYTES_MAX;
-use crate::ports::{Disk, JournalError, OpenMode};
+use crate::ports::{Disk, DiskFile, JournalError, OpenMode};
 use std::path::Path;
 
 /// The unit a disk writes whole or not at all.
@@ -92,7 +92,15 @@ fn lost_sector(bytes: &[u8], offset: u64) -> bool {
 }
 
 fn cut(disk: &dyn Disk, path: &Path, offset: u64) -> Result<(), JournalError> {
+    crash_point!("wal.repair.before");
+    let cut = |file: Box<dyn DiskFile>| {
+        file.set_len(offset)?;
+        crash_point!("wal.repair.sync.before");
+        file.sync_all()?;
+        crash_point!("wal.repair.after");
+        Ok(())
+    };
     disk.open(path, OpenMode::ReadWrite)
-        .and_then(|file| file.set_len(offset).and_then(|()| file.sync_all()))
+        .and_then(cut)
         .map_err(|error| failed(&format!("cannot cut the torn end off the journal {}", path.display()), &error))
 }

@@ -98,10 +98,12 @@ impl Segments {
     pub(super) fn rotate(&mut self) -> Result<(), JournalError> {
         let number = self.rotated.last().map_or(0, |last| last + 1);
         let to = self.path_of(number);
+        crash_point!("wal.rotate.rename.before");
         self.disk
             .rename(&self.head(), &to)
             .map_err(|error| failed(&format!("cannot rename the journal's head to {}", to.display()), &error))?;
         self.rotated.push(number);
+        crash_point!("wal.rotate.rename.after");
         self.sync()
     }
 
@@ -122,11 +124,14 @@ impl Segments {
                 break;
             }
             let path = self.path_of(self.rotated[0]);
+            crash_point!("wal.prune.before");
             self.disk
                 .remove(&path)
                 .map_err(|error| failed(&format!("cannot remove the old journal file {}", path.display()), &error))?;
             self.rotated.remove(0);
+            crash_point!("wal.prune.sync.before");
             self.sync()?;
+            crash_point!("wal.prune.after");
             total -= size;
         }
         Ok(())

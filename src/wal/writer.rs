@@ -42,9 +42,13 @@ impl Wal {
     /// Takes up a log whose head holds good records up to `end` and zeros behind.
     pub(super) fn start(segments: Segments, limits: Limits, end: u64, now: Time) -> Result<Wal, JournalError> {
         let made = !segments.has_head()?;
+        if made {
+            crash_point!("wal.create.before");
+        }
         let (head, allocated) = open_head(&segments)?;
         if made {
             segments.sync()?;
+            crash_point!("wal.create.after");
         }
         // A crash may have fallen between making the first head and filling it.
         let begins = end == 0 && segments.is_first();
@@ -69,8 +73,11 @@ impl Wal {
         let from = self.end.saturating_sub(GROUP_BYTES_MAX as u64);
         let mut group = vec![0; (self.end - from) as usize];
         self.head.read_exact_at(&mut group, from)?;
+        crash_point!("wal.renew.before");
         self.head.write_all_at(&group, from)?;
-        self.head.sync_data()
+        self.head.sync_data()?;
+        crash_point!("wal.renew.after");
+        Ok(())
     }
 
     fn check_health(&self) -> Result<(), JournalError> {
@@ -86,28 +93,37 @@ impl Wal {
     /// Writes and syncs the buffer, then rotates when the head is full.
     fn write_out(&mut self) -> io::Result<()> {
         let end = self.end + self.buffer.len() as u64;
+        crash_point!("wal.write.before");
         self.head.write_all_at(&self.buffer, self.end)?;
         if end > self.allocated {
             let allocated = end.next_multiple_of(self.limits.grow_bytes.get());
+            crash_point!("wal.grow.before");
             write_zeros(&*self.head, end, allocated)?;
             self.allocated = allocated;
+            crash_point!("wal.grow.after");
         }
+        crash_point!("wal.sync.before");
         if !mutant!("W2") {
             self.head.sync_data()?;
         }
+        crash_point!("wal.sync.after");
         self.end = end;
         self.buffer.clear();
         Ok(())
     }
 
     fn rotate(&mut self) -> Result<(), JournalError> {
+        crash_point!("wal.rotate.before");
         self.cut_zeros().map_err(|error| {
             failed(&format!("cannot close the journal's full segment {}", self.segments.head().display()), &error)
         })?;
         self.segments.rotate()?;
+        crash_point!("wal.rotate.head.before");
         (self.head, self.allocated) = open_head(&self.segments)?;
         self.end = 0;
+        crash_point!("wal.rotate.head.after");
         self.segments.sync()?;
+        crash_point!("wal.rotate.after");
         self.segments.remove_oldest(self.limits.total_bytes.saturating_sub(self.limits.head_bytes))
     }
 
@@ -133,7 +149,9 @@ impl Journal for Wal {
         if self.buffer.len() + data.len() + frame::HEADER_BYTES > GROUP_BYTES_MAX {
             self.sync()?;
         }
+        crash_point!("wal.append.before");
         frame::put(&mut self.buffer, &data);
+        crash_point!("wal.append.after");
         Ok(())
     }
 
@@ -166,12 +184,14 @@ impl Drop for Wal {
         if self.health == Health::Broken {
             return;
         }
+        crash_point!("wal.close.before");
         let closed =
             self.sync().and_then(|()| self.cut_zeros().map_err(|error| failed("cannot close the journal", &error)));
         if let Err(error) = closed {
             let file = self.segments.head();
             tracing::error!(%error, file = %file.display(), "the journal was not closed cleanly");
         }
+        crash_point!("wal.close.after");
     }
 }
 

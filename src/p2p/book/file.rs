@@ -156,11 +156,17 @@ pub(in crate::p2p) fn write_file(path: &Path, text: &[u8]) -> Result<(), BookErr
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let temporary = path.with_extension(format!("json.{}.tmp", std::process::id()));
     let write = || -> io::Result<()> {
+        crash_point!("book.write.before");
         let mut file = File::create(&temporary)?;
         file.write_all(text)?;
+        crash_point!("book.sync.before");
         file.sync_all()?;
+        crash_point!("book.rename.before");
         fs::rename(&temporary, path)?;
-        File::open(folder)?.sync_all()
+        crash_point!("book.rename.after");
+        File::open(folder)?.sync_all()?;
+        crash_point!("book.dirsync.after");
+        Ok(())
     };
     write().map_err(|source| {
         // It may not even exist; the error worth telling is the first one.

@@ -88,6 +88,13 @@ impl Process {
         }
     }
 
+    /// Waits for a line that contains `what`; none when the process ends without it.
+    pub(crate) fn wait_for_or_end(&self, what: &str) -> Option<String> {
+        let found = |printed: &Printed| printed.lines.iter().find(|(_, line)| line.contains(what)).cloned();
+        let printed = self.wait_until(|printed| found(printed).is_some() || printed.closed == 2);
+        found(&printed).map(|(_, line)| line)
+    }
+
     /// Waits for a condition on what was printed, or until patience ends.
     fn wait_until(&self, done: impl Fn(&Printed) -> bool) -> MutexGuard<'_, Printed> {
         let until = Instant::now() + PATIENCE;

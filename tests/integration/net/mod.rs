@@ -1,12 +1,14 @@
-//! Networks of real nodes, joined by wires that can be cut. `liar` is a peer of our own making that says what is not so.
+//! Networks of real nodes, joined by wires that can be cut. `liar` and `two_faced` are peers of our own making that say what is not so.
 
 mod liar;
 mod link;
 mod network;
 mod stranger;
+mod two_faced;
 
 mod agreement;
 mod catch_up;
+pub(crate) mod crash_points;
 mod histories;
 mod lies;
 mod partition;

@@ -7,8 +7,9 @@ use quorate::types::Algorithm;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use tempfile::TempDir;
@@ -185,6 +186,19 @@ impl Net {
         &self.members[node]
     }
 
+    /// The process of a node that will end by itself.
+    pub(super) fn take_process(&mut self, node: usize) -> Process {
+        self.members[node].running.take().expect("the story started this node").process
+    }
+
+    /// Changes the genesis document of all nodes alike, before any of them was started.
+    pub(super) fn change_genesis(&self, change: impl FnOnce(&mut Value)) {
+        let file = |member: &Member| member.home.join("config/genesis.json");
+        let mut genesis = serde_json::from_slice(&fs::read(file(&self.members[0])).unwrap()).unwrap();
+        change(&mut genesis);
+        self.members.iter().for_each(|member| fs::write(file(member), genesis.to_string()).unwrap());
+    }
+
     /// Says what the wires between two groups of nodes do.
     pub(super) fn between(&self, some: &[usize], others: &[usize], wire: Wire) {
         for (later, earlier) in self.links.keys() {
@@ -247,6 +261,11 @@ impl Member {
 
     pub(super) fn rpc(&self) -> &str {
         &self.running().rpc
+    }
+
+    /// Its home directory.
+    pub(super) fn home(&self) -> &Path {
+        &self.home
     }
 
     /// Where peers call it, without a wire between.
