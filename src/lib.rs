@@ -35,6 +35,7 @@ pub mod wal;
 pub mod config;
 pub mod events;
 pub mod forming;
+mod http;
 pub mod metrics;
 pub mod rpc;
 

@@ -5,7 +5,7 @@ mod disk;
 mod situation;
 
 pub use disk::{Disk, DiskFile, OpenMode, parent};
-pub use situation::{FetchView, KeyView, LeadView, Situation, ValidatorView};
+pub use situation::{FetchView, HeardView, KeyView, LeadView, Situation, ValidatorView};
 
 use crate::crypto::{Hash, PublicKey};
 use crate::types::abci::{CheckTxResponse, FinalizeBlockResponse, Request, Response, TxResult};

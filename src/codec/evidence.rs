@@ -1,7 +1,7 @@
 //! Evidence and the light blocks in it.
 
 use super::DecodeError;
-use super::protobuf::{Fields, Message, Writer, encode, varint_len};
+use super::protobuf::{Fields, Message, Writer, encode, low_byte, varint_len};
 use crate::crypto::{Hash, sha256};
 use crate::types::{DuplicateVoteEvidence, Evidence, LightBlock, LightClientAttackEvidence, SignedHeader, Validator};
 
@@ -126,10 +126,10 @@ impl LightClientAttackEvidence {
         }
         let mut zigzag = self.common_height.get() << 1; // heights are not negative and fit 63 bits
         while zigzag >= 0x80 {
-            buffer.push(zigzag as u8 | 0x80);
+            buffer.push(low_byte(zigzag) | 0x80);
             zigzag >>= 7;
         }
-        buffer.push(zigzag as u8);
+        buffer.push(low_byte(zigzag));
         sha256(&buffer)
     }
 }

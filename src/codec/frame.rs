@@ -1,5 +1,6 @@
 //! Frames: a varint length and that many bytes, as ABCI sockets and remote signers send them (reference §3.1).
 
+use super::protobuf::low_byte;
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Why no frame can be read any more: the stream is out of step and must be closed.
@@ -28,12 +29,13 @@ pub fn append(out: &mut Vec<u8>, body: &[u8]) {
 }
 
 /// Appends a length as frames begin with it.
-pub(crate) fn append_length(out: &mut Vec<u8>, mut len: usize) {
+pub(crate) fn append_length(out: &mut Vec<u8>, len: usize) {
+    let mut len = len as u64;
     while len >= 0x80 {
-        out.push(len as u8 | 0x80);
+        out.push(low_byte(len) | 0x80);
         len >>= 7;
     }
-    out.push(len as u8);
+    out.push(low_byte(len));
 }
 
 /// Where the body of the first frame lies: behind how many bytes, and how long it is. `None` when its length is not

@@ -56,6 +56,11 @@ pub(crate) fn varint_len(value: u64) -> usize {
     (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
 }
 
+/// The lowest eight bits: what of a varint goes into its next byte.
+pub(crate) fn low_byte(value: u64) -> u8 {
+    value.to_le_bytes()[0]
+}
+
 /// Appends fields to a buffer.
 pub(crate) struct Writer<'a> {
     out: &'a mut BytesMut,
@@ -68,10 +73,10 @@ impl<'a> Writer<'a> {
 
     fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
-            self.out.put_u8(value as u8 | 0x80);
+            self.out.put_u8(low_byte(value) | 0x80);
             value >>= 7;
         }
-        self.out.put_u8(value as u8);
+        self.out.put_u8(low_byte(value));
     }
 
     fn tag(&mut self, field: u32, wire_type: u32) {
@@ -149,10 +154,10 @@ impl<'a> Writer<'a> {
         }
         let mut rest = len as u64;
         for byte in &mut self.out[start..start + extra] {
-            *byte = rest as u8 | 0x80;
+            *byte = low_byte(rest) | 0x80;
             rest >>= 7;
         }
-        self.out[start + extra] = rest as u8;
+        self.out[start + extra] = low_byte(rest);
     }
 }
 
@@ -242,6 +247,7 @@ impl<'a> Fields<'a> {
     }
 
     /// An unsigned 32-bit number; 0 when missing. Higher bits are dropped, as Go drops them.
+    #[expect(clippy::cast_possible_truncation, reason = "Go drops them, and so must we")]
     pub(crate) fn uint32(&self, field: u32, name: &'static str) -> Result<u32, DecodeError> {
         Ok(self.uint(field, name)? as u32)
     }
@@ -252,6 +258,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A signed 32-bit number or enum; 0 when missing. Higher bits are dropped, as Go drops them.
+    #[expect(clippy::cast_possible_truncation, reason = "Go drops them, and so must we")]
     pub(crate) fn int32(&self, field: u32, name: &'static str) -> Result<i32, DecodeError> {
         Ok(self.uint(field, name)? as i32)
     }

@@ -70,6 +70,8 @@ pub enum Effect<P: Protocol> {
     Accuse(Accusation),
     /// We are behind: fetch blocks up to at least this height.
     RequestSync(Height),
+    /// Transactions wait here, and whoever proposes may not have them: offer all of them to all peers once more.
+    OfferTxs,
     /// Tell subscribers, metrics and the log what happened. Changes nothing.
     Note(RoundNote),
 }

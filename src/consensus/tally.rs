@@ -6,7 +6,7 @@
 use super::{Accusation, quorum};
 use crate::types::{
     BitArray, BlockId, CommitSig, ExtendedCommit, ExtendedCommitSig, Height, NodeId, Power, Quorum, Round, SignedPart,
-    Source, ValidatorSet, Vote, VoteKind,
+    Source, ValidatorSet, Vote, VoteKind, place,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -96,7 +96,7 @@ impl VoteSet {
                 block_id,
                 timestamp: part.timestamp,
                 validator_address: part.validator_address,
-                validator_index: index as u32,
+                validator_index: place(index),
                 signature: part.signature,
                 extension: entry.extension.clone(),
                 extension_signature: entry.extension_signature,
@@ -172,7 +172,7 @@ impl VoteSet {
     /// Where both votes of an equivocator count, the one for the majority is the one shown and gossiped.
     fn show_majority(&mut self) {
         let Some(majority) = self.majority else { return };
-        for index in 0..self.votes.len() as u32 {
+        for index in 0..place(self.votes.len()) {
             let Some(second) = self.beside.remove(&(index, majority)) else { continue };
             if let Some(first) = self.votes[index as usize].replace(second) {
                 self.beside.insert((index, first.block_id), first);

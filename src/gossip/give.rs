@@ -6,7 +6,7 @@ use super::peer::{At, Help, Peer, VoteKey};
 use super::plan::{Item, Plan};
 use crate::consensus::tally::VoteSet;
 use crate::consensus::tendermint::Tendermint;
-use crate::types::{BitArray, BlockId, ConsensusMessage, Height, NodeId, PartSet, Round, Step, Vote, VoteKind};
+use crate::types::{BitArray, BlockId, ConsensusMessage, Height, NodeId, PartSet, Round, Step, Vote, VoteKind, place};
 use std::cmp::Ordering;
 
 /// What we have.
@@ -144,7 +144,7 @@ fn give_set(id: NodeId, peer: &mut Peer, set: Option<&VoteSet>, plan: &mut Plan)
     let Some(had) = peer.known.votes(set.height(), set.round(), set.kind()) else { return true };
     let account = &mut peer.account;
     had.fill(set.bits(), 0, |index| {
-        let Some(vote) = set.by_index(index as u32) else { return false };
+        let Some(vote) = set.by_index(place(index)) else { return false };
         plan.give(id, account, Item::Vote(VoteKey::from(vote)), || ConsensusMessage::Vote(vote.clone()))
     })
 }
@@ -160,7 +160,7 @@ fn give_votes_of(
     let Some(had) = peer.known.votes(height, round, VoteKind::Precommit) else { return true };
     let account = &mut peer.account;
     had.fill(voted, 0, |index| {
-        let Some(vote) = vote(index as u32) else { return false };
+        let Some(vote) = vote(place(index)) else { return false };
         plan.give(id, account, Item::Vote(VoteKey::from(&vote)), || ConsensusMessage::Vote(vote))
     })
 }
@@ -176,7 +176,7 @@ fn give_part_set(
     let Some(parts) = peer.known.parts.as_mut().filter(|parts| parts.header == set.header()) else { return false };
     let account = &mut peer.account;
     parts.had.fill(set.bits(), peer.start, |index| {
-        let Some(part) = set.part(index as u32) else { return false };
+        let Some(part) = set.part(place(index)) else { return false };
         let message = || ConsensusMessage::BlockPart { height, round, part: part.clone() };
         plan.give(id, account, Item::Part(set.header(), part.index, round), message)
     })

@@ -8,7 +8,7 @@
 use super::give::Ours;
 use super::peer::{Help, Peer, VoteKey};
 use super::plan::{Item, Plan};
-use crate::types::{BitArray, ConsensusMessage, Height, NodeId, Round, VoteKind, VotesFor};
+use crate::types::{BitArray, ConsensusMessage, Height, NodeId, Round, VoteKind, VotesFor, place};
 use std::cmp::Ordering;
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ impl Ours<'_> {
         had.correct(&asked, have);
         let account = &mut peer.account;
         had.fill(&asked, 0, |index| {
-            let Some(vote) = set.vote_for(index as u32, block_id.as_ref()) else { return false };
+            let Some(vote) = set.vote_for(place(index), block_id.as_ref()) else { return false };
             plan.give(id, account, Item::Vote(VoteKey::from(vote)), || ConsensusMessage::Vote(vote.clone()))
         });
     }

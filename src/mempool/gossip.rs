@@ -2,7 +2,8 @@
 //! sent it, to no peer that still fetches blocks. What was given to a peer and is not written yet is bounded; the rest
 //! waits in the pool, not in a queue.
 //!
-//! Each peer has a cursor into the pool's order and nothing else: a transaction that was committed or dropped meanwhile
+//! Each transaction is offered a second time only when it starves (PBFT). A peer has a cursor into the pool's order and
+//! little else: a transaction that was committed or dropped meanwhile
 //! is simply not found behind it any more. While a connection is busy its cursor stands still, so under load a batch
 //! carries all that came in meanwhile, and on an idle connection a transaction leaves at once.
 
@@ -40,6 +41,9 @@ pub enum TxGossipInput {
     Written(NodeId, u64),
     /// The pool took transactions: [`Mempool::taken`] is higher than it was.
     Changed,
+    /// What waits may be unknown to whoever proposes: everybody is offered all of it once more, also where
+    /// [`Broadcast`] is off. PBFT says so, rarely: before it holds its transactions' waiting against the primary.
+    Starving,
 }
 
 /// Offer these to a peer.
@@ -62,6 +66,8 @@ pub struct TxGossip {
 struct Peer {
     /// Behind the last transaction looked at for this peer.
     next: Position,
+    /// Behind the last one it is offered although [`Broadcast`] is off.
+    starving: Position,
     /// The height it decides; none while it fetches blocks.
     at: Option<Height>,
     /// Bytes of each message that is not completely written, oldest first.
@@ -76,9 +82,6 @@ impl TxGossip {
 
     /// Takes one fact into account. What is to be sent is appended to `out`.
     pub fn step(&mut self, input: TxGossipInput, pool: &Mempool, out: &mut Vec<Offer>) {
-        if pool.config().broadcast == Broadcast::Off {
-            return;
-        }
         match input {
             TxGossipInput::PeerUp(id) => {
                 self.peers.insert(id, Peer::default()); // a new connection begins with the first that waits
@@ -90,6 +93,12 @@ impl TxGossip {
             TxGossipInput::Written(id, bytes) => self.note(id, pool, out, |peer| peer.written(bytes)),
             TxGossipInput::Changed => {
                 for (id, peer) in &mut self.peers {
+                    peer.offer(*id, pool, out);
+                }
+            }
+            TxGossipInput::Starving => {
+                for (id, peer) in &mut self.peers {
+                    (peer.next, peer.starving) = (Position::default(), pool.taken());
                     peer.offer(*id, pool, out);
                 }
             }
@@ -134,7 +143,11 @@ impl Peer {
         let max_tx_bytes = pool.config().max_tx_bytes;
         let (mut txs, mut plain, mut encoded) = (Vec::new(), 0, 0);
         let Some(at) = self.at else { return (txs, 0) };
-        for (position, entry) in pool.from(self.next) {
+        let end = match pool.config().broadcast {
+            Broadcast::On => Position::MAX,
+            Broadcast::Off => self.starving,
+        };
+        for (position, entry) in pool.from(self.next).take_while(|(position, _)| *position < end) {
             // broadcastTxRoutine: a peer may be one block behind the transaction's check. Positions and heights grow
             // together, so nothing behind this one is due either.
             // Counted down from ours: the peer may claim the highest there is, which has no next.

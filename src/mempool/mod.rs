@@ -50,7 +50,7 @@ pub struct MempoolConfig {
 pub enum Broadcast {
     /// They are.
     On,
-    /// They are not: ours wait here until we propose them ourselves.
+    /// They are not: ours wait here until we propose them ourselves, or, under PBFT, until they starve.
     Off,
 }
 

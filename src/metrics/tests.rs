@@ -190,5 +190,5 @@ async fn prometheus_gets_the_text_over_http() {
         assert!(answer.contains("cometbft_consensus_height{chain_id=\"test-chain\"} 0"), "{answer}");
     }
     stop.cancel();
-    server.await.unwrap().unwrap();
+    server.await.unwrap();
 }

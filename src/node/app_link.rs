@@ -4,6 +4,7 @@
 //! driver gives up on it, and starts over. The node outlives its application (reference §14.3).
 
 use super::driver::Fact;
+use super::parts::{Life, Parts};
 use crate::abci::{self, LocalApp, SocketApp};
 use crate::metrics::Metrics;
 use crate::pipeline::requests;
@@ -33,6 +34,9 @@ pub enum AppSource {
     },
     /// In this process, with the name it was asked for by.
     Builtin(LocalApp, &'static str),
+    /// Like that, but whoever asks on this connection panics: what becomes of the node then?
+    #[cfg(test)]
+    Broken(LocalApp, Connection),
 }
 
 impl std::fmt::Display for AppSource {
@@ -40,6 +44,8 @@ impl std::fmt::Display for AppSource {
         match self {
             AppSource::Socket { address, .. } => write!(f, "{address}"),
             AppSource::Builtin(_, name) => write!(f, "built-in {name}"),
+            #[cfg(test)]
+            AppSource::Broken(..) => f.write_str("broken"),
         }
     }
 }
@@ -55,6 +61,8 @@ impl std::fmt::Debug for AppSource {
 pub(super) enum AnyApp {
     Socket(SocketApp),
     Local(LocalApp),
+    #[cfg(test)]
+    Broken(LocalApp, Connection),
 }
 
 impl App for AnyApp {
@@ -62,6 +70,10 @@ impl App for AnyApp {
         match self {
             AnyApp::Socket(app) => app.call(connection, requests).await,
             AnyApp::Local(app) => app.call(connection, requests).await,
+            #[cfg(test)]
+            AnyApp::Broken(_, broken) if *broken == connection => panic!("planted"),
+            #[cfg(test)]
+            AnyApp::Broken(app, _) => app.call(connection, requests).await,
         }
     }
 }
@@ -75,6 +87,8 @@ impl AnyApp {
                 AnyApp::Socket(abci::connect(address.clone(), options).await)
             }
             AppSource::Builtin(app, _) => AnyApp::Local(app.clone()),
+            #[cfg(test)]
+            AppSource::Broken(app, connection) => AnyApp::Broken(app.clone(), *connection),
         }
     }
 
@@ -83,6 +97,8 @@ impl AnyApp {
         match self {
             AnyApp::Socket(app) => describe(&app.closed().await),
             AnyApp::Local(_) => std::future::pending().await,
+            #[cfg(test)]
+            AnyApp::Broken(..) => std::future::pending().await,
         }
     }
 
@@ -91,6 +107,8 @@ impl AnyApp {
         match self {
             AnyApp::Socket(app) => app.close(why),
             AnyApp::Local(_) => {}
+            #[cfg(test)]
+            AnyApp::Broken(..) => {}
         }
     }
 
@@ -216,11 +234,11 @@ impl<I: Send + 'static> Pump<I> {
         app: AnyApp,
         connection: Connection,
         facts: mpsc::Sender<Fact>,
-        metrics: Metrics,
+        (metrics, parts): (Metrics, &Parts),
         answered: impl Fn(I, Result<Vec<Response>, AppError>) -> Fact + Send + 'static,
     ) -> Pump<I> {
         let (jobs, mut waiting) = mpsc::unbounded_channel::<Job<I>>();
-        tokio::spawn(async move {
+        parts.spawn("the way to the application", Life::UntilDone, async move {
             let mut under_way = FuturesOrdered::new();
             loop {
                 tokio::select! {
@@ -262,6 +280,7 @@ mod tests {
     use crate::mempool::BatchId;
     use crate::types::ChainId;
     use crate::types::abci::{CheckTxKind, CheckTxRequest};
+    use tokio_util::sync::CancellationToken;
 
     #[tokio::test]
     async fn answers_wait_while_the_driver_is_busy_and_all_come_in_order() {
@@ -270,7 +289,8 @@ mod tests {
         let answered = |batch, answer| Fact::Checked { generation: 1, batches: vec![(batch, 1)], answer };
         let chain_id = ChainId::try_from("pump").expect("short");
         let metrics = Metrics::new("cometbft", &chain_id).expect("a legal name");
-        let pump = Pump::start(app, Connection::Mempool, facts, metrics, answered);
+        let pump =
+            Pump::start(app, Connection::Mempool, facts, (metrics, &Parts::new(CancellationToken::new())), answered);
         let ask = || Request::CheckTx(CheckTxRequest { tx: "a=b".into(), kind: CheckTxKind::New });
         for number in 0..100 {
             pump.send(Job { ids: BatchId(number), requests: vec![ask()] });

@@ -37,7 +37,9 @@ pub async fn assemble(
     let genesis = stored_genesis(&*store, genesis)?;
     // The state goes before the genesis document: it says what holds now.
     let algorithm = store.state()?.map_or(genesis.doc.algorithm, |state| state.algorithm);
-    refuse_doubled_validator(&*store, &config.consensus, &Address::from(&signer.public_key()))?;
+    if let Some(depth) = config.consensus.double_sign_check_height {
+        refuse_doubled_validator(&*store, depth, &Address::from(&signer.public_key()))?;
+    }
     protocol::refuse_another(&*store, &genesis.doc, config.algorithm.as_ref())?;
     let metrics = match &config.metrics {
         Some(settings) => Metrics::new(&settings.namespace, &genesis.doc.chain_id),
@@ -112,9 +114,8 @@ fn stored_genesis(store: &dyn Store, file: Genesis) -> Result<Genesis, NodeError
     Ok(Genesis { doc, json })
 }
 
-/// Refuses to start when our key signed one of the last blocks: it may still be running elsewhere (reference §6.11).
-fn refuse_doubled_validator(store: &dyn Store, consensus: &ConsensusSettings, own: &Address) -> Result<(), NodeError> {
-    let Some(depth) = consensus.double_sign_check_height else { return Ok(()) };
+/// Refuses to start when our key signed one of the last `depth` blocks: it may still be running elsewhere (reference §6.11).
+pub(super) fn refuse_doubled_validator(store: &dyn Store, depth: u64, own: &Address) -> Result<(), NodeError> {
     let tip = store.tip().get();
     for height in (tip.saturating_sub(depth - 1).max(1)..=tip).rev().map(Height::new) {
         let Some(commit) = store.seen_commit(height)? else { continue };

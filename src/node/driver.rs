@@ -5,6 +5,7 @@
 
 use super::app_link::{AnyApp, Job, Pump};
 use super::indexer::Indexer;
+use super::parts::Parts;
 use super::reads::{ReadReply, Readers};
 use super::report::Report;
 use super::talk::Talk;
@@ -132,6 +133,7 @@ pub(super) struct Pumps {
 
 /// Everything the loop owns.
 pub(super) struct Driver {
+    pub(super) parts: Parts,
     pub(super) replica: Replica,
     pub(super) executor: Executor,
     pub(super) store: Arc<dyn Store>,
@@ -300,14 +302,14 @@ impl Driver {
             app.clone(),
             Connection::Consensus,
             self.facts.clone(),
-            self.metrics.clone(),
+            (self.metrics.clone(), &self.parts),
             move |calls, answer| Fact::Answered { generation, calls, answer },
         );
         let mempool = Pump::start(
             app.clone(),
             Connection::Mempool,
             self.facts.clone(),
-            self.metrics.clone(),
+            (self.metrics.clone(), &self.parts),
             move |batches, answer| Fact::Checked { generation, batches, answer },
         );
         self.inner.pumps = Some(Pumps { app: app.clone(), consensus, mempool });

@@ -6,6 +6,7 @@ use super::{NodeError, sign_state};
 use crate::consensus::{Now, RoundNote};
 use crate::executor::{Executed, NotSigned};
 use crate::mempool::MempoolEffect;
+use crate::pipeline::PipelineNote;
 use crate::ports::MempoolError;
 use crate::replica::Effect;
 use crate::types::abci::{CheckTxRequest, Request};
@@ -48,7 +49,8 @@ impl Driver {
             Effect::Good(peer) => self.talk.good(peer),
             Effect::Signers(signers) => self.talk.count_signatures_of(signers),
             Effect::VerifyCommits { ticket, checks } => {
-                verify_beside(self.executor.genesis().chain_id.clone(), ticket, checks, self.facts.clone());
+                let chain_id = self.executor.genesis().chain_id.clone();
+                verify_beside(chain_id, ticket, checks, self.facts.clone(), &self.parts);
             }
             Effect::WakeAt { waker, at } => self.talk.wake_at(waker, at),
             Effect::Fetching => self.status.fetching_begun(),
@@ -66,7 +68,12 @@ impl Driver {
             Effect::Index(applied) => self.indexer.index(applied),
             Effect::Prune { retain, state } => self.indexer.prune(retain, state),
             Effect::Round(note) => self.tell_round(now, &note),
-            Effect::Note(note) => tracing::warn!("{note}"),
+            Effect::Note(note) => {
+                if let PipelineNote::ExtensionRefused { height, validator } = note {
+                    self.status.extension_refused(height, validator);
+                }
+                tracing::warn!("{note}");
+            }
             Effect::WaitForApp { why } => self.wait_for_app(&why),
             Effect::Key(news) => sign_state::act_on(news)?,
             Effect::Halt(error) => self.halt(&error.to_string()),

@@ -4,6 +4,7 @@ use crate::executor::{FetchedBlock, check_commit, read_block};
 use crate::sync::{CheckFault, CommitCheck};
 use crate::types::{ChainId, ExtendedCommit};
 use bytes::Bytes;
+use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
@@ -13,11 +14,11 @@ const READS_AT_ONCE: usize = 2;
 
 /// Reads blocks on blocking threads, a few at once.
 #[derive(Debug)]
-pub(super) struct BlockReader(Semaphore);
+pub(super) struct BlockReader(Arc<Semaphore>);
 
 impl BlockReader {
     pub(super) fn new() -> BlockReader {
-        BlockReader(Semaphore::new(READS_AT_ONCE))
+        BlockReader(Arc::new(Semaphore::new(READS_AT_ONCE)))
     }
 
     /// Reads a BlockResponse of `message_bytes` bytes; see [`read_block`].
@@ -30,10 +31,15 @@ impl BlockReader {
         encoded: Bytes,
         extended_commit: Option<ExtendedCommit>,
     ) -> Result<FetchedBlock, String> {
-        let _permit = self.0.acquire().await.expect("nobody closes this semaphore");
+        let permit = Arc::clone(&self.0).acquire_owned().await.expect("nobody closes this semaphore");
         crash_point!("sync.read.before");
-        let read = spawn_blocking(move || read_block(message_bytes, encoded, extended_commit));
-        let read = read.await.expect("reading a block does not panic");
+        let work = move || {
+            let read = read_block(message_bytes, encoded, extended_commit);
+            // Held by the work, not by the peer's task: one that hangs up and calls again is not let in earlier.
+            drop(permit);
+            read
+        };
+        let read = spawn_blocking(work).await.expect("reading a block does not panic");
         crash_point!("sync.read.after");
         read
     }
@@ -71,7 +77,6 @@ mod tests {
     use crate::crypto::Hash;
     use crate::types::tests::{Signers, chain_id, time};
     use crate::types::{Block, CandidateBlock, Header, Height, Quorum, Round, Version};
-    use std::sync::Arc;
 
     fn block(signers: &Signers) -> CandidateBlock {
         let header = Header {

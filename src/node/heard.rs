@@ -1,31 +1,31 @@
 //! When each validator was heard last, for `quorate why`: what its signature proves, whoever brought it.
 
-use crate::types::{Address, ValidatorSet};
+use crate::types::{Address, NodeId, ValidatorSet};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The last time of each validator. Never larger than the largest set it was told with.
+/// The last time of each validator, and which peer brought its word. Never larger than the largest set it was told with.
 #[derive(Debug, Default)]
-pub(super) struct LastHeard(Mutex<BTreeMap<Address, Instant>>);
+pub(super) struct LastHeard(Mutex<BTreeMap<Address, (Instant, NodeId)>>);
 
 impl LastHeard {
-    /// Something signed by `who` came in and was verified. Only members of the current set are remembered.
-    pub(super) fn note(&self, set: &ValidatorSet, who: &Address, now: Instant) {
+    /// `peer` brought something signed by `who`, and it was verified. Only members of the current set are remembered.
+    pub(super) fn note(&self, set: &ValidatorSet, who: &Address, peer: NodeId, now: Instant) {
         if set.by_address(who).is_none() {
             return;
         }
         let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        times.insert(*who, now);
+        times.insert(*who, (now, peer));
         if times.len() > set.len() {
             times.retain(|address, _| set.by_address(address).is_some());
         }
     }
 
-    /// Since a validator was heard; none when it never was.
-    pub(super) fn since(&self, who: &Address, now: Instant) -> Option<Duration> {
+    /// Since a validator was heard, and from which peer; none when it never was.
+    pub(super) fn since(&self, who: &Address, now: Instant) -> Option<(Duration, NodeId)> {
         let times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        times.get(who).map(|time| now.saturating_duration_since(*time))
+        times.get(who).map(|(time, peer)| (now.saturating_duration_since(*time), *peer))
     }
 }
 
@@ -46,12 +46,13 @@ mod tests {
         let (heard, begun) = (LastHeard::default(), Instant::now());
         let later = begun + Duration::from_secs(3);
         let stranger = set(9..10).members()[0].address;
-        heard.note(&before, &stranger, begun);
+        let peer = NodeId::new(stranger);
+        heard.note(&before, &stranger, peer, begun);
         assert_eq!(heard.since(&stranger, begun), None);
-        before.members().iter().for_each(|member| heard.note(&before, &member.address, begun));
-        assert_eq!(heard.since(&before.members()[0].address, later), Some(Duration::from_secs(3)));
-        after.members().iter().for_each(|member| heard.note(&after, &member.address, later));
+        before.members().iter().for_each(|member| heard.note(&before, &member.address, peer, begun));
+        assert_eq!(heard.since(&before.members()[0].address, later), Some((Duration::from_secs(3), peer)));
+        after.members().iter().for_each(|member| heard.note(&after, &member.address, peer, later));
         assert_eq!(heard.0.lock().expect("not poisoned").len(), after.len());
-        assert_eq!(heard.since(&after.members()[0].address, later), Some(Duration::ZERO));
+        assert_eq!(heard.since(&after.members()[0].address, later), Some((Duration::ZERO, peer)));
     }
 }

@@ -109,7 +109,7 @@ impl Inbox {
 
     async fn hand_on(&self, peer: NodeId, said: PeerInput, handed: Handed) {
         if let Some((validators, speaker)) = &handed.speaker {
-            self.heard.note(validators, speaker, Instant::now());
+            self.heard.note(validators, speaker, peer, Instant::now());
         }
         self.tell(peer, said).await;
         self.reception.handed_on(handed);

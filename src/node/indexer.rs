@@ -1,6 +1,7 @@
 //! The index, written behind the chain by a thread of its own. Nobody waits for it until it is far behind.
 
 use super::NodeError;
+use super::parts::{Life, Parts};
 use crate::ports::{Store, StoreError};
 use crate::types::{AppliedBlock, ChainState, Height};
 use std::sync::Arc;
@@ -26,11 +27,15 @@ pub(super) struct Indexer {
 
 impl Indexer {
     /// Starts the thread. What a crash left out of the index was caught up when the store was opened.
-    pub(super) fn start(store: Arc<dyn Store>) -> Result<Indexer, NodeError> {
+    pub(super) fn start(store: Arc<dyn Store>, parts: &Parts) -> Result<Indexer, NodeError> {
         let (tasks, waiting) = sync_channel(BLOCKS_WAITING_MAX);
+        let watch = parts.watch("the indexer", Life::UntilDone);
         let thread = std::thread::Builder::new()
             .name("indexer".to_owned())
-            .spawn(move || work(&*store, &waiting))
+            .spawn(move || {
+                let _watch = watch;
+                work(&*store, &waiting);
+            })
             .map_err(NodeError::Thread)?;
         Ok(Indexer { tasks: Some(tasks), thread: Some(thread) })
     }
@@ -53,7 +58,7 @@ impl Indexer {
 
     fn send(&self, task: Task) {
         if let Some(tasks) = &self.tasks {
-            // The thread only ends after the sender; a panic there was reported already.
+            // The thread only ends after the sender; a panic there ends the node.
             let _ = tasks.send(task);
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Reading order: this file → `assemble` (from the configuration) → `network` (its part about peers) → `driver` (the
 //! loop) → `effects` (what each order does that the executor hands back) → `app_link` (the application) → `inbox` and
-//! `talk` (peers) → `fetch` (old blocks) → `handle`, `reads` (clients) → `indexer`, `timers`, `status`, `report`.
+//! `talk` (peers) → `fetch` (old blocks) → `handle`, `reads` (clients) → `parts` (who watches them) → `indexer`, `timers`, `status`, `report`.
 
 mod app_link;
 mod assemble;
@@ -15,6 +15,7 @@ mod inbox;
 mod indexer;
 mod misbehaviour;
 mod network;
+mod parts;
 mod protocol;
 mod reads;
 mod report;
@@ -50,6 +51,7 @@ use heard::LastHeard;
 use inbox::Inbox;
 use indexer::Indexer;
 use misbehaviour::Misbehaviour;
+use parts::{Life, Parts};
 use report::Report;
 use status::SharedStatus;
 use std::path::{Path, PathBuf};
@@ -142,6 +144,7 @@ pub enum NodeError {
 pub struct Running {
     handle: Arc<Handle>,
     driver: oneshot::Receiver<Result<(), NodeError>>,
+    parts: Parts,
     link: JoinHandle<()>,
     servers: JoinHandle<()>,
     network: Option<p2p::Network>,
@@ -160,11 +163,30 @@ impl Running {
         &self.handle
     }
 
-    /// Waits until the node was stopped, or stopped because going on could do harm.
-    pub async fn ended(self) -> Result<(), NodeError> {
-        let bug = || NodeError::Bug("the replica's thread panicked".to_owned());
-        let outcome = self.driver.await.unwrap_or_else(|_| Err(bug()));
+    /// Waits until the node was stopped, or stopped because going on could do harm, or because a part of it failed.
+    pub async fn ended(mut self) -> Result<(), NodeError> {
+        let parts = self.parts.clone();
+        let network = self.network.clone();
+        let network_failed = async {
+            match network {
+                Some(network) => network.failed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let replica = |ended: Result<_, _>| {
+            ended.unwrap_or_else(|_| Err(NodeError::Bug("the replica's thread panicked".to_owned())))
+        };
+        let outcome = tokio::select! {
+            biased;
+            ended = &mut self.driver => replica(ended),
+            failed = parts.failed() => Err(NodeError::Bug(failed)),
+            failed = network_failed => Err(NodeError::Bug(failed)),
+        };
         self.stop.cancel();
+        if matches!(outcome, Err(NodeError::Bug(_))) {
+            // The replica stops in order if it still can; what it promised is on disk either way.
+            let _ = tokio::time::timeout(STOP_WITHIN, &mut self.driver).await;
+        }
         self.link.abort();
         let _ = tokio::time::timeout(STOP_WITHIN, self.servers).await;
         if let Some(network) = self.network {
@@ -219,10 +241,12 @@ pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, N
         empty_blocks,
         began: Time::from(SystemTime::now()),
     });
+    let parts = Parts::new(stop.clone());
     let driver = Driver {
+        parts: parts.clone(),
         replica,
         executor,
-        indexer: Indexer::start(Arc::clone(&store))?,
+        indexer: Indexer::start(Arc::clone(&store), &parts)?,
         store,
         bus,
         metrics: options.metrics.clone(),
@@ -240,9 +264,10 @@ pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, N
         driver::Inlets { facts: facts_in, commands: commands_in, peers: peer_facts_in },
         stop.clone(),
     )?;
-    let link = tokio::spawn(app_link::keep_connected(app, facts, current_app, watch_given_up));
-    let servers = serve(Arc::clone(&handle), options.rpc, options.metrics_listener, options.metrics, &stop);
-    Ok(Running { handle, driver, link, servers: tokio::spawn(servers), network, stop })
+    let link = app_link::keep_connected(app, facts, current_app, watch_given_up);
+    let link = parts.spawn("the link to the application", Life::UntilStop, link);
+    let servers = serve(Arc::clone(&handle), options.rpc, options.metrics_listener, options.metrics, &parts, &stop);
+    Ok(Running { handle, driver, parts, link, servers: tokio::spawn(servers), network, stop })
 }
 
 /// Starts the network. Gives its handle, the driver's end of it, and where what peers say comes out.
@@ -287,11 +312,15 @@ fn serve(
     rpc: Option<(Vec<rpc::Listener>, RpcConfig)>,
     metrics_listener: Option<(tokio::net::TcpListener, Option<u64>)>,
     metrics: Metrics,
+    parts: &Parts,
     stop: &CancellationToken,
 ) -> impl Future<Output = ()> + use<> {
-    let rpc = rpc.map(|(listeners, config)| tokio::spawn(rpc::serve(handle, listeners, config, stop.clone())));
+    let rpc = rpc.map(|(listeners, config)| {
+        parts.spawn("the RPC", Life::UntilStop, rpc::serve(handle, listeners, config, stop.clone()))
+    });
     let metrics = metrics_listener.map(|(listener, connections)| {
-        tokio::spawn(crate::metrics::serve(listener, metrics, connections, stop.clone()))
+        let server = crate::metrics::serve(listener, metrics, connections, stop.clone());
+        parts.spawn("the server of metrics", Life::UntilStop, server)
     });
     async move {
         if let Some(rpc) = rpc {

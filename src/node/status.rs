@@ -3,7 +3,8 @@
 use super::handle::not_begun;
 use crate::ports::{ConsensusView, HealthCheck};
 use crate::sync::{Progress, Stage};
-use crate::types::{ChainState, Time};
+use crate::types::{Address, ChainState, Height, Time};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,8 @@ pub(super) struct SharedStatus {
     signer: Mutex<Result<(), String>>,
     /// When a block was applied last.
     applied: Mutex<Option<Instant>>,
+    /// Whose votes for which height the application refuses for their extensions: at most a set of validators.
+    refused: Mutex<(Height, BTreeSet<Address>)>,
 }
 
 #[derive(Debug)]
@@ -56,7 +59,13 @@ impl SharedStatus {
             application: Err(format!("waiting for the application at {application}")),
             consensus: Consensus::Stopped("not begun: the handshake with the application comes first".to_owned()),
         };
-        SharedStatus { genesis_state, now: Mutex::new(standing), signer: Mutex::new(Ok(())), applied: Mutex::default() }
+        SharedStatus {
+            genesis_state,
+            now: Mutex::new(standing),
+            signer: Mutex::new(Ok(())),
+            applied: Mutex::default(),
+            refused: Mutex::new((Height::ZERO, BTreeSet::new())),
+        }
     }
 
     pub(super) fn app_connected(&self) {
@@ -98,6 +107,21 @@ impl SharedStatus {
     /// What became of the last request for a signature.
     pub(super) fn signer(&self) -> Result<(), String> {
         self.signer.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The application refuses the extension of a vote for `height`.
+    pub(super) fn extension_refused(&self, height: Height, who: Address) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.0 != height {
+            *refused = (height, BTreeSet::new());
+        }
+        refused.1.insert(who);
+    }
+
+    /// Whose votes for `height` do not count because the application refuses their extensions.
+    pub(super) fn extensions_refused(&self, height: Height) -> BTreeSet<Address> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.0 == height { refused.1.clone() } else { BTreeSet::new() }
     }
 
     /// A block was applied.

@@ -1,6 +1,7 @@
 //! What the driver says to peers, and who they are.
 
 use super::fetch;
+use super::parts::{Life, Parts};
 use super::traffic::Traffic;
 use crate::consensus::Tick;
 use crate::executor::Owed;
@@ -161,8 +162,9 @@ pub(super) fn verify_beside(
     ticket: u64,
     checks: Vec<CommitCheck>,
     answer: mpsc::Sender<super::driver::Fact>,
+    parts: &Parts,
 ) {
-    tokio::spawn(async move {
+    parts.spawn("checking fetched blocks", Life::UntilDone, async move {
         let outcomes = fetch::verify(chain_id, checks).await;
         let input = Input::Sync(SyncInput::Verified { ticket, outcomes });
         // An error means that the node is stopping.

@@ -1,7 +1,11 @@
 //! A whole node in this process: journal and key on disk, store in memory, the built-in application.
 
+mod altered;
 mod bad_input;
 mod barrier;
+mod extensions;
+mod failing;
+mod stopping;
 
 use super::*;
 use crate::abci::{KvStore, LocalApp};
@@ -271,4 +275,28 @@ async fn a_long_past_is_pruned_between_blocks_until_it_is_gone() {
     assert!(store.tip().get() < PAST + 500, "it took {} blocks", store.tip());
     stop.cancel();
     node.ended().await.expect("a clean end");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_signed_one_of_so_many_last_blocks_is_refused_from_the_tip_on() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let store = memory_store();
+    let stop = CancellationToken::new();
+    let options = options(dir.path(), Arc::clone(&store), LocalApp::new(KvStore::default()));
+    let own = Address::from(&options.signer.as_ref().expect("it has one").public_key());
+    let node = start(options, stop.clone()).expect("starts");
+    for n in 0..3 {
+        commit(node.handle(), [format!("key{n}={n}")]).await;
+    }
+    stop.cancel();
+    node.ended().await.expect("a clean end");
+    let tip = store.tip();
+    let refuses =
+        |store: &dyn Store, depth, who: &Address| assemble::refuse_doubled_validator(store, depth, who).is_err();
+    assert!(refuses(&*store, 1, &own), "it signed the last block");
+    assert!(!refuses(&*store, u64::MAX, &Address::new([9; 20])), "another key signed nothing");
+    let unsigned = Some(tip);
+    let but_the_last = altered::Altered { unsigned, ..altered::Altered::of(Arc::clone(&store)) };
+    assert!(!refuses(&but_the_last, 1, &own), "the last one it did not sign");
+    assert!(refuses(&but_the_last, 2, &own), "the one before it did");
 }

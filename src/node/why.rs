@@ -3,9 +3,10 @@
 use super::driver::{Command, Driver};
 use super::handle::Handle;
 use crate::consensus::{EmptyBlocks, Lead, RaftRole, View, ViewPhase};
-use crate::ports::{Choice, FetchView, KeyView, LeadView, Node as _, Situation, ValidatorView};
+use crate::ports::{Choice, FetchView, HeardView, KeyView, LeadView, Node as _, Situation, ValidatorView};
 use crate::sync::{Progress, Stage};
-use crate::types::{ChainState, Height, Power, Quorum, Round, Step, Time, ValidatorSet};
+use crate::types::{ChainState, Height, NodeId, Power, Quorum, Round, Step, Time, ValidatorSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -41,9 +42,10 @@ impl Handle {
             self.ask_driver(|reply| Command::Why { reply }).await?;
         let (algorithm, fetching) = (state.algorithm, self.status.is_fetching());
         let set = view.as_ref().map_or(&state.validators, |view| &view.validators);
+        let height = view.as_ref().map_or(state.next_height(), |view| view.height);
         Some(Situation {
             algorithm,
-            height: view.as_ref().map_or(state.next_height(), |view| view.height),
+            height,
             round: view.as_ref().map_or(Round::ZERO, |view| view.round),
             step: view.as_ref().map_or(Step::NewHeight, |view| view.step),
             proposal: CHOICE(view.as_ref().is_some_and(|view| view.proposal.is_some())),
@@ -51,7 +53,7 @@ impl Handle {
             since_last_block: self.since_last_block(&state),
             txs,
             empty_blocks: CHOICE(self.empty_blocks == EmptyBlocks::Always),
-            validators: self.validators(set, view.as_ref()),
+            validators: self.validators(height, set, view.as_ref()),
             power_needed: least(algorithm.quorum(), set),
             peers: self.peers().len(),
             application: self.status.application().err(),
@@ -68,12 +70,18 @@ impl Handle {
         self.status.since_applied().or_else(at_start)
     }
 
-    fn validators(&self, set: &ValidatorSet, view: Option<&View>) -> Vec<ValidatorView> {
+    fn validators(&self, height: Height, set: &ValidatorSet, view: Option<&View>) -> Vec<ValidatorView> {
         let votes = view.and_then(|view| view.votes.iter().find(|votes| votes.round == view.round));
         let own = self.facts.validator.as_ref().map(crate::types::Address::from);
         let now = Instant::now();
+        let refused = self.status.extensions_refused(height);
+        let connected: BTreeSet<NodeId> = self.peers().iter().map(|peer| peer.info.node_id).collect();
         let has = |votes: Option<&Vec<Option<crate::types::Vote>>>, index: usize| {
             CHOICE(votes.and_then(|votes| votes.get(index)).is_some_and(Option::is_some))
+        };
+        let hearing = |who: &crate::types::Address| {
+            let (ago, from) = self.heard.since(who, now)?;
+            Some(HeardView { ago, cut: CHOICE(!connected.contains(&from)) })
         };
         let one = |(index, member): (usize, &crate::types::Validator)| ValidatorView {
             address: member.address,
@@ -81,7 +89,8 @@ impl Handle {
             own: CHOICE(Some(member.address) == own),
             prevoted: has(votes.map(|votes| &votes.prevotes), index),
             precommitted: has(votes.map(|votes| &votes.precommits), index),
-            last_heard: self.heard.since(&member.address, now),
+            refused: CHOICE(refused.contains(&member.address)),
+            last_heard: hearing(&member.address),
         };
         set.members().iter().enumerate().map(one).collect()
     }

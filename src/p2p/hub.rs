@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::sync::{SetOnce, mpsc};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -50,6 +50,8 @@ pub(super) struct Shared {
     pub(super) handshake_timeout: Duration,
     pub(super) dial_timeout: Duration,
     pub(super) book: PathBuf,
+    /// Set when a part fails without which there is no network.
+    pub(super) failed: SetOnce<String>,
 }
 
 /// A peer that is up.
@@ -73,6 +75,9 @@ pub(super) enum Report {
     Accepted(TcpStream, SocketAddr),
     /// Anything else.
     Input(Input),
+    /// For stories about a hub that fails.
+    #[cfg(test)]
+    Panic,
 }
 
 impl Shared {
@@ -128,7 +133,7 @@ impl<R: Receiver> Hub<R> {
     }
 
     /// Runs until the network stops, then saves the address book.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self) -> &'static str {
         let stop = self.shared.stop.clone();
         self.step(Input::Tick, None);
         loop {
@@ -152,6 +157,7 @@ impl<R: Receiver> Hub<R> {
             self.save(book);
             self.finish_saving().await;
         }
+        "the hub"
     }
 
     fn take(&mut self, report: Report) {
@@ -166,6 +172,8 @@ impl<R: Receiver> Hub<R> {
                 }
                 self.step(input, None);
             }
+            #[cfg(test)]
+            Report::Panic => panic!("planted"),
         }
     }
 
@@ -216,8 +224,7 @@ impl<R: Receiver> Hub<R> {
         let (orders, taken) = mpsc::channel(ORDERS_MAX);
         let closer = Closer::default();
         self.connections.insert(conn, Connection { orders, closer: closer.clone() });
-        let task =
-            peer::Task { shared: self.shared.clone(), receiver: self.receiver.clone(), conn, orders: taken, closer };
+        let task = peer::Task::new(self.shared.clone(), self.receiver.clone(), conn, taken, closer);
         self.shared.tasks.spawn(task.run(socket));
     }
 
@@ -251,20 +258,34 @@ impl<R: Receiver> Hub<R> {
     }
 }
 
+/// Waits for the hub and the listeners; the first that ends before the network is stopped ends it.
+pub(super) async fn watch(shared: Arc<Shared>, mut parts: JoinSet<&'static str>) {
+    while let Some(ended) = parts.join_next().await {
+        let failed = match ended {
+            Err(why) if why.is_panic() => "a part of the network panicked".to_owned(),
+            Ok(part) if !shared.stop.is_cancelled() => format!("{part} of the network ended before it was told to"),
+            Ok(_) | Err(_) => continue,
+        };
+        // The first is the one that counts.
+        let _ = shared.failed.set(failed);
+    }
+}
+
 /// Accepts calls until the network stops. What the system cannot give now, such as file descriptors, it may give later.
-pub(super) async fn listen(shared: Arc<Shared>, listener: TcpListener) {
+pub(super) async fn listen(shared: Arc<Shared>, listener: TcpListener) -> &'static str {
+    const NAME: &str = "a listener";
     let mut pause = ACCEPT_PAUSES.0;
     loop {
         let accepted = tokio::select! {
             biased;
-            () = shared.stop.cancelled() => return,
+            () = shared.stop.cancelled() => return NAME,
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((socket, remote)) => {
                 pause = ACCEPT_PAUSES.0;
                 if shared.reports.send(Report::Accepted(socket, remote)).await.is_err() {
-                    return;
+                    return NAME;
                 }
             }
             // The caller's trouble, not ours.
@@ -276,7 +297,7 @@ pub(super) async fn listen(shared: Arc<Shared>, listener: TcpListener) {
                     );
                 }
                 tokio::select! {
-                    () = shared.stop.cancelled() => return,
+                    () = shared.stop.cancelled() => return NAME,
                     () = tokio::time::sleep(pause) => pause = (pause * 2).min(ACCEPT_PAUSES.1),
                 }
             }

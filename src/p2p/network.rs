@@ -16,7 +16,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{SetOnce, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -189,11 +190,14 @@ pub fn start<R: Receiver>(options: NetworkOptions, receiver: Arc<R>, stop: Cance
         handshake_timeout,
         dial_timeout,
         book: address_book,
+        failed: SetOnce::new(),
     });
+    let mut parts = JoinSet::new();
     for listener in listeners {
-        shared.tasks.spawn(hub::listen(shared.clone(), listener));
+        parts.spawn(hub::listen(shared.clone(), listener));
     }
-    shared.tasks.spawn(Hub::new(shared.clone(), receiver, taken).run());
+    parts.spawn(Hub::new(shared.clone(), receiver, taken).run());
+    shared.tasks.spawn(hub::watch(shared.clone(), parts));
     shared.tasks.close();
     Network { shared }
 }
@@ -278,6 +282,18 @@ impl Network {
         };
         let report = Report::Input(Input::Named { peers, wish });
         self.shared.reports.try_send(report).map_err(|_| "the network is busy or stopping: try again".to_owned())
+    }
+
+    /// Waits until a part fails without which there is no network, and says which; never ends while all is well. A panic
+    /// in a peer's task is none: it ends that connection.
+    pub async fn failed(&self) -> String {
+        self.shared.failed.wait().await.clone()
+    }
+
+    /// Makes the hub panic.
+    #[cfg(test)]
+    pub(crate) fn break_hub(&self) {
+        self.shared.reports.try_send(Report::Panic).expect("there is room");
     }
 
     /// Waits until every task has ended and the address book is saved, after `stop` was cancelled.

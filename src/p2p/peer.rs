@@ -8,8 +8,10 @@ use super::plan::{ConnId, End, Input};
 use super::{Fault, PeerUp, Receiver};
 use crate::types::{Channel, Direction, NodeId};
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -67,11 +69,13 @@ pub(super) enum Socket {
 
 /// The task.
 pub(super) struct Task<R> {
-    pub(super) shared: Arc<Shared>,
-    pub(super) receiver: Arc<R>,
-    pub(super) conn: ConnId,
-    pub(super) orders: mpsc::Receiver<Order>,
-    pub(super) closer: Closer,
+    shared: Arc<Shared>,
+    receiver: Arc<R>,
+    conn: ConnId,
+    orders: mpsc::Receiver<Order>,
+    closer: Closer,
+    /// Who it is, from when the node is told that it is up until it is told that it is down.
+    up: Option<NodeId>,
 }
 
 /// A handshake that is over, and what was known before.
@@ -82,9 +86,25 @@ struct Ready {
 }
 
 impl<R: Receiver> Task<R> {
-    /// Runs the connection to its end and reports it.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        receiver: Arc<R>,
+        conn: ConnId,
+        orders: mpsc::Receiver<Order>,
+        closer: Closer,
+    ) -> Task<R> {
+        Task { shared, receiver, conn, orders, closer, up: None }
+    }
+
+    /// Runs the connection to its end and reports it. A panic ends this connection alone, and it counts as the peer's
+    /// fault: what it said brought it about, and it may say it again.
     pub(super) async fn run(mut self, socket: Socket) {
-        let end = self.live(socket).await;
+        let lived = AssertUnwindSafe(self.live(socket)).catch_unwind().await;
+        let end = lived.unwrap_or_else(|_| End::Fault("our task for it panicked, which is a bug".to_owned()));
+        if let Some(id) = self.up.take() {
+            self.shared.remove_peer(&id);
+            self.receiver.down(id, end.why().to_owned()).await;
+        }
         self.shared.report(Input::Ended { conn: self.conn, end }).await;
     }
 
@@ -149,6 +169,7 @@ impl<R: Receiver> Task<R> {
             useful: AtomicU64::new(0),
             fault: Mutex::new(None),
         });
+        self.up = Some(id);
         self.shared.add_peer(id, peer.clone());
         self.receiver.up(PeerUp { id, info, direction }).await;
         let ended = self.carry_messages(&peer, connection).await;
@@ -163,7 +184,6 @@ impl<R: Receiver> Task<R> {
         if messages > 0 {
             self.shared.report(Input::Useful { id, messages }).await;
         }
-        self.receiver.down(id, end.why().to_owned()).await;
         end
     }
 

@@ -51,6 +51,7 @@ impl Receiver for Heard {
 
     async fn message(&self, peer: NodeId, _: Channel, message: Bytes) -> Result<(), Fault> {
         assert!(self.up.lock().unwrap()[&peer], "messages come between up and down");
+        assert_ne!(message, "planted panic");
         if message == "nonsense" {
             return Err(Fault("talks nonsense".to_owned()));
         }
@@ -400,6 +401,31 @@ async fn a_peer_that_breaks_rules_is_dropped_banned_and_remembered() {
     let view = one.learns(two.id, "banned").await;
     assert_eq!((view.origin, view.connected), ("caller", false));
     assert!(view.last_error.unwrap().contains("talks nonsense"));
+}
+
+#[tokio::test]
+async fn a_panic_over_what_a_peer_says_ends_that_connection_alone_and_it_is_told_down() {
+    let mut one = node(1, |_| ()).await;
+    let mut two = node(2, |options| options.settings.persistent_peers.push(one.address())).await;
+    one.expect_up(two.id).await;
+    two.expect_up(one.id).await;
+    let mut three = node(3, |options| options.settings.persistent_peers.push(one.address())).await;
+    one.expect_up(three.id).await;
+    three.expect_up(one.id).await;
+    two.network.send(one.id, Channel::Vote, Bytes::from_static(b"planted panic")).unwrap();
+    assert_eq!(one.next().await, Event::Down(two.id, "our task for it panicked, which is a bug".to_owned()));
+    talk(&three, &mut one, "still there?").await;
+    one.learns(two.id, "panicked").await;
+    one.end().await;
+}
+
+#[tokio::test]
+async fn a_network_whose_hub_panics_says_so() {
+    let one = node(1, |_| ()).await;
+    one.network.break_hub();
+    let failed = tokio::time::timeout(PATIENCE, one.network.failed()).await.expect("it is noticed");
+    assert_eq!(failed, "a part of the network panicked");
+    one.end().await;
 }
 
 #[tokio::test]

@@ -25,8 +25,8 @@ pub use recover::HandshakeError;
 
 use crate::types::abci::{FinalizeBlockResponse, InfoResponse, Request, Response};
 use crate::types::{
-    AppliedBlock, BlockId, CandidateBlock, ChainState, Evidence, ExtendedCommit, Height, MedianRule, Round, Source, Tx,
-    TxLimits, ValidatorSet, Vote,
+    Address, AppliedBlock, BlockId, CandidateBlock, ChainState, Evidence, ExtendedCommit, Height, MedianRule, Round,
+    Source, Tx, TxLimits, ValidatorSet, Vote,
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -310,6 +310,18 @@ pub enum PipelineNote {
         block_id: BlockId,
         /// Why.
         why: String,
+    },
+    /// A precommit does not count, because the application refuses its extension. Our own extension is not shown to our
+    /// own application, as in CometBFT: one that refuses what it made itself stops the chain, and this is the only sign.
+    #[error(
+        "the application refuses the extension of {validator}'s vote for height {height}: the vote does not count. If \
+         many are refused, compare ExtendVote with VerifyVoteExtension: it may refuse what it makes itself"
+    )]
+    ExtensionRefused {
+        /// Height of the vote.
+        height: Height,
+        /// Whose.
+        validator: Address,
     },
     /// Commit asked to remove blocks that do not exist yet.
     #[error("the application's retain_height {asked} is above the last block {height}: nothing is removed")]

@@ -76,8 +76,19 @@ pub struct ValidatorView {
     pub prevoted: Choice,
     /// Whether its precommit (PBFT: COMMIT, Raft: acknowledgement) of the current round is here.
     pub precommitted: Choice,
+    /// Whether a precommit of it for this height does not count, because the application refuses its extension.
+    pub refused: Choice,
     /// Since something new that it signed came in, whoever brought it; none when nothing did.
-    pub last_heard: Option<Duration>,
+    pub last_heard: Option<HeardView>,
+}
+
+/// When a validator was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeardView {
+    /// Since then.
+    pub ago: Duration,
+    /// Whether the connection over which its word came has ended: then it may be gone, however short ago it spoke.
+    pub cut: Choice,
 }
 
 /// How far fetching blocks is.

@@ -7,7 +7,7 @@ use crate::evidence::gossip::EvidenceGossipInput;
 use crate::evidence::{self, Facts};
 use crate::mempool::gossip::TxGossipInput;
 use crate::mempool::{MempoolEffect, MempoolInput};
-use crate::pipeline::{BuildJob, CallId, Outcome, PipelineEffect, PipelineError, PipelineInput};
+use crate::pipeline::{BuildJob, CallId, Outcome, PipelineEffect, PipelineError, PipelineInput, PipelineNote};
 use crate::sync::SyncInput;
 use crate::types::abci::Request;
 use crate::types::{Algorithm, CandidateBlock, ChainState, ExtendedCommit, Height, JournalRecord, Round};
@@ -60,6 +60,7 @@ impl Replica {
                 }
                 consensus::Effect::Accuse(accusation) => self.accuse(accusation),
                 consensus::Effect::RequestSync(height) => self.sync(now, SyncInput::Behind(height), out),
+                consensus::Effect::OfferTxs => self.offer_txs(TxGossipInput::Starving, out),
                 consensus::Effect::ReadAt(ticket, height) => self.read_at(ticket, height, out),
                 consensus::Effect::ReadRefused(ticket, why) => self.refuse_read(ticket, why, out),
                 consensus::Effect::Note(note) => {
@@ -161,6 +162,10 @@ impl Replica {
             }
             PipelineEffect::ExtensionVerified { vote, source, verdict } => {
                 let accepted = verdict == Outcome::Accept;
+                if !accepted {
+                    let (height, validator) = (vote.height, vote.validator_address);
+                    out.push(Effect::Note(PipelineNote::ExtensionRefused { height, validator }));
+                }
                 self.tell_consensus(consensus::Input::ExtensionVerified { vote, source, accepted });
             }
         }

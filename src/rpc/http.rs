@@ -6,6 +6,7 @@ use super::listen::Client;
 use super::routes::{Access, Route, endpoints};
 use super::wire::{RpcError, URI_ID, answer, join, parse_requests};
 use super::{RpcConfig, Shared, websocket};
+use crate::http::BODY_WITHIN;
 use crate::ports::Node;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -78,9 +79,14 @@ fn refuse(status: StatusCode, error: RpcError) -> Response {
     json(status, answer(None, &Err(error)))
 }
 
-/// The whole body, or the answer that it is too large or broken.
+/// The whole body, or the answer that it is too large, too late or broken.
 async fn body<N: Node>(shared: &Shared<N>, body: Body) -> Result<Bytes, Box<Response>> {
-    axum::body::to_bytes(body, shared.config.max_body_bytes).await.map_err(|_| {
+    let read = tokio::time::timeout(BODY_WITHIN, axum::body::to_bytes(body, shared.config.max_body_bytes)).await;
+    let read = read.map_err(|_| {
+        let why = format!("error reading request body: it did not come within {} s", BODY_WITHIN.as_secs());
+        Box::new(refuse(StatusCode::REQUEST_TIMEOUT, RpcError::invalid_request(why)))
+    })?;
+    read.map_err(|_| {
         let why = format!(
             "error reading request body: http: request body too large (max_body_bytes is {})",
             shared.config.max_body_bytes

@@ -1,8 +1,6 @@
 //! Where the RPC listens: `tcp://host:port` and `unix://path`, several joined by commas.
 
 use super::raw_urls::Escaper;
-use axum::extract::connect_info::Connected;
-use axum::serve::IncomingStream;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -10,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::either::Either;
 
 /// Why an address cannot be listened on.
@@ -42,6 +39,9 @@ pub struct Listener {
 enum Door {
     Tcp(TcpListener),
     Unix(UnixListener, PathBuf),
+    /// Panics when it is opened: what becomes of the node then?
+    #[cfg(test)]
+    Broken,
 }
 
 /// Opens every address of a comma list.
@@ -89,11 +89,13 @@ impl Listener {
     pub fn address(&self) -> &str {
         &self.address
     }
+}
 
-    /// With at most `connections` open at once; 0 does not limit them.
-    pub(crate) fn limited(self, connections: usize) -> Limited {
-        let permits = if connections == 0 { Semaphore::MAX_PERMITS } else { connections };
-        Limited { listener: self, permits: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))) }
+#[cfg(test)]
+impl Listener {
+    /// Panics at the first call.
+    pub(crate) fn broken() -> Listener {
+        Listener { door: Door::Broken, address: String::new() }
     }
 }
 
@@ -105,26 +107,18 @@ impl Drop for Door {
     }
 }
 
-/// A listener that leaves connections above its limit in the system's queue.
-#[derive(Debug)]
-pub(crate) struct Limited {
-    listener: Listener,
-    permits: Arc<Semaphore>,
-}
-
-/// A connection with its permit.
+/// A connection whose request lines are escaped on their way in.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: Either<TcpStream, UnixStream>,
     escaper: Escaper,
     /// Read and escaped, not yet given to the server.
     escaped: Vec<u8>,
-    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Connection {
-    fn new(stream: Either<TcpStream, UnixStream>, permit: Option<OwnedSemaphorePermit>) -> Connection {
-        Connection { stream, escaper: Escaper::default(), escaped: Vec::new(), _permit: permit }
+    fn new(stream: Either<TcpStream, UnixStream>) -> Connection {
+        Connection { stream, escaper: Escaper::default(), escaped: Vec::new() }
     }
 
     /// Gives out what was escaped; none when nothing waits.
@@ -140,33 +134,32 @@ impl Connection {
 #[derive(Debug, Clone)]
 pub(crate) struct Client(pub(crate) Arc<str>);
 
-impl axum::serve::Listener for Limited {
-    type Io = Connection;
-    type Addr = String;
+/// A listener as the server takes it.
+#[derive(Debug)]
+pub(crate) struct Open(pub(crate) Listener);
 
-    async fn accept(&mut self) -> (Connection, String) {
-        let permit = self.permits.clone().acquire_owned().await.ok();
-        match &mut self.listener.door {
+impl axum::serve::Listener for Open {
+    type Io = Connection;
+    type Addr = Client;
+
+    async fn accept(&mut self) -> (Connection, Client) {
+        match &mut self.0.door {
             Door::Tcp(listener) => {
                 let (stream, address) = axum::serve::Listener::accept(listener).await;
                 let _only_slower = stream.set_nodelay(true);
-                (Connection::new(Either::Left(stream), permit), address.to_string())
+                (Connection::new(Either::Left(stream)), Client(address.to_string().into()))
             }
             Door::Unix(listener, path) => {
                 let (stream, _) = axum::serve::Listener::accept(listener).await;
-                (Connection::new(Either::Right(stream), permit), path.display().to_string())
+                (Connection::new(Either::Right(stream)), Client(path.display().to_string().into()))
             }
+            #[cfg(test)]
+            Door::Broken => panic!("planted"),
         }
     }
 
-    fn local_addr(&self) -> io::Result<String> {
-        Ok(self.listener.address.clone())
-    }
-}
-
-impl Connected<IncomingStream<'_, Limited>> for Client {
-    fn connect_info(stream: IncomingStream<'_, Limited>) -> Client {
-        Client(stream.remote_addr().as_str().into())
+    fn local_addr(&self) -> io::Result<Client> {
+        Ok(Client(self.0.address.as_str().into()))
     }
 }
 

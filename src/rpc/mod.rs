@@ -92,25 +92,21 @@ pub(crate) struct Shared<N> {
 }
 
 /// Serves `node` on all `listeners` until `shutdown` is cancelled; then lets running requests end.
-pub async fn serve<N: Node>(
-    node: Arc<N>,
-    listeners: Vec<Listener>,
-    config: RpcConfig,
-    shutdown: CancellationToken,
-) -> std::io::Result<()> {
+///
+/// # Panics
+/// When a listener's task does, which would be our own mistake.
+pub async fn serve<N: Node>(node: Arc<N>, listeners: Vec<Listener>, config: RpcConfig, shutdown: CancellationToken) {
     let limits = Limits::new(config.max_subscription_clients, config.max_subscriptions_per_client);
     let shared = Arc::new(Shared { node, config, limits, shutdown: shutdown.clone() });
     let mut tasks = tokio::task::JoinSet::new();
     for listener in listeners {
-        let listener = listener.limited(shared.config.max_open_connections);
-        let service = http::router(shared.clone()).into_make_service_with_connect_info::<listen::Client>();
-        let stop = shutdown.clone();
-        tasks.spawn(async move {
-            axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await }).await
-        });
+        let connections = match shared.config.max_open_connections {
+            0 => usize::MAX,
+            limit => limit,
+        };
+        let listener = listen::Open(listener);
+        tasks.spawn(crate::http::serve(listener, connections, http::router(shared.clone()), shutdown.clone()));
     }
-    while let Some(ended) = tasks.join_next().await {
-        ended.map_err(std::io::Error::other)??;
-    }
-    Ok(())
+    // One that panics must be heard of: the caller panics with it.
+    tasks.join_all().await;
 }

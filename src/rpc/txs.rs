@@ -18,6 +18,9 @@ use std::collections::BTreeMap;
 /// The broadcasting routes; a batch submits the transactions of each together.
 pub(super) const BROADCASTS: [Route; 3] = [Route::BroadcastTxAsync, Route::BroadcastTxSync, Route::BroadcastTxCommit];
 
+/// What waiting clients hear when the node stops.
+const EXITED: &str = "subscription was canceled (reason: CometBFT exited)";
+
 #[derive(Serialize)]
 struct BroadcastAnswer<'a> {
     code: u32,
@@ -145,10 +148,12 @@ impl<N: Node> Shared<N> {
             .map(|(_, hash)| (*hash, None))
             .collect();
         let gathering = gather(&mut subscription, &mut waiting);
-        let why = match tokio::time::timeout(self.config.timeout_broadcast_tx_commit, gathering).await {
-            Ok(Ok(())) => String::new(),
-            Ok(Err(why)) => why.to_owned(),
-            Err(_) => "timed out waiting for tx to be included in a block".to_owned(),
+        let in_time = tokio::time::timeout(self.config.timeout_broadcast_tx_commit, gathering);
+        let why = match self.shutdown.run_until_cancelled(in_time).await {
+            None => EXITED.to_owned(),
+            Some(Ok(Ok(()))) => String::new(),
+            Some(Ok(Err(why))) => why.to_owned(),
+            Some(Err(_)) => "timed out waiting for tx to be included in a block".to_owned(),
         };
         drop(slot);
         crash_point!("client.committed.before");
@@ -226,7 +231,7 @@ async fn gather(
                     "subscription was canceled (reason: internal subscription event buffer is out of capacity)",
                 );
             }
-            None => return Err("subscription was canceled (reason: CometBFT exited)"),
+            None => return Err(EXITED),
         }
     }
     Ok(())

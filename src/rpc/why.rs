@@ -53,6 +53,10 @@ struct ValidatorAnswer {
     precommitted: bool,
     /// Seconds.
     last_heard: Option<Int<u64>>,
+    /// Whether the application refuses its vote's extension.
+    refused: bool,
+    /// Whether the connection over which it was heard last has ended.
+    cut: bool,
 }
 
 #[derive(Serialize)]
@@ -91,7 +95,9 @@ impl From<&ValidatorView> for ValidatorAnswer {
             own: is(view.own),
             prevoted: is(view.prevoted),
             precommitted: is(view.precommitted),
-            last_heard: view.last_heard.map(seconds),
+            last_heard: view.last_heard.map(|heard| seconds(heard.ago)),
+            refused: is(view.refused),
+            cut: view.last_heard.is_some_and(|heard| is(heard.cut)),
         }
     }
 }

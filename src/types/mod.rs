@@ -54,7 +54,7 @@ pub use mempool::{MempoolError, TxLimits};
 pub use misconduct::{Misconduct, Rule};
 pub use network::{Algorithm, Channel, Direction, NodeInfo, Quorum};
 pub use notice::Notice;
-pub use numbers::{Address, ChainId, Height, NodeId, NumberError, Power, Round};
+pub use numbers::{Address, ChainId, Height, NodeId, NumberError, Power, Round, place};
 pub use params::{
     AbciParams, BlockParams, ConsensusParams, EvidenceParams, ParamsError, ParamsUpdate, ValidatorParams, VersionParams,
 };

@@ -15,6 +15,14 @@ pub struct NumberError {
     pub got: String,
 }
 
+/// The place of a validator, vote or part, as wide as messages have it.
+///
+/// # Panics
+/// Above 2^32: sets and blocks are bounded far below.
+pub fn place(index: usize) -> u32 {
+    u32::try_from(index).expect("sets and blocks have fewer than 2^32 places")
+}
+
 /// The position of a block in the chain. The first block has height 1 or the genesis' initial height; 0 stands only
 /// where "before the first block" is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

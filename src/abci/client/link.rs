@@ -185,6 +185,17 @@ impl std::fmt::Display for Asked {
     }
 }
 
+/// Ends the connection when one of its two tasks panics: it is lost like any other, and the node connects anew.
+struct GiveUpOnPanic<'a>(&'a State);
+
+impl Drop for GiveUpOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.give_up(Fault::Gone("a task of this node panicked, which is a bug".to_owned()));
+        }
+    }
+}
+
 // ------------------------------------------------------------------------------------------------------ writing
 
 async fn write_calls(
@@ -192,6 +203,7 @@ async fn write_calls(
     mut waiting: mpsc::UnboundedReceiver<Call>,
     mut output: impl AsyncWrite + Unpin,
 ) {
+    let _watch = GiveUpOnPanic(&state);
     write_until_stopped(&state, &mut waiting, &mut output).await;
     // A call being sent just now would stay in the channel, and its caller wait for ever, if the channel were only
     // dropped: closed and emptied to the end it lets go of every call.
@@ -246,6 +258,7 @@ fn encode(mut call: Call, buffer: &mut BytesMut) -> Call {
 // ------------------------------------------------------------------------------------------------------ reading
 
 async fn read_answers(state: Arc<State>, mut frames: Frames<impl AsyncRead + Unpin>) {
+    let _watch = GiveUpOnPanic(&state);
     loop {
         let Some(next) = state.stop.run_until_cancelled(frames.next()).await else { return };
         let taken = match next {

@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -125,6 +125,44 @@ impl AsyncWrite for Recorder {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+/// A line that is our own mistake: whoever uses it panics.
+struct Panics;
+
+impl AsyncRead for Panics {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        panic!("planted")
+    }
+}
+
+impl AsyncWrite for Panics {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        panic!("planted")
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_a_task_of_the_connection_ends_it_and_its_callers_hear_of_it() {
+    let (silent, _other_end) = tokio::io::duplex(64);
+    let reading = Duplex { input: Box::new(Panics), output: Box::new(Recorder::default()) };
+    let writing = Duplex { input: Box::new(silent), output: Box::new(Panics) };
+    for duplex in [reading, writing] {
+        let (report, mut lost) = watch::channel(None);
+        let link = Link::start(Connection::Consensus, duplex, LIMITS, report);
+        let error = link.call(vec![Request::FinalizeBlock(finalize(5, Vec::new()))]).await.unwrap_err().to_string();
+        assert!(error.contains("finalize_block of height 5"), "{error}");
+        let lost = lost.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+        assert!(lost.why.contains("a task of this node panicked"), "{lost:?}");
     }
 }
 

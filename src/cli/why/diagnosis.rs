@@ -88,7 +88,7 @@ pub(super) fn diagnose(facts: &Facts, looked: Looked) -> Diagnosis {
     match verdict {
         Verdict::Coming => findings = vec![coming(facts)],
         Verdict::Idle => findings.push(idle(facts)),
-        Verdict::Unsure | Verdict::Stuck => findings.extend(votes(facts)),
+        Verdict::Unsure | Verdict::Stuck => findings.extend(extensions(facts).into_iter().chain(votes(facts))),
     }
     findings.extend(own_key(facts));
     if findings.is_empty() && verdict == Verdict::Stuck {
@@ -227,6 +227,16 @@ fn peers(facts: &Facts) -> Option<Finding> {
     })
 }
 
+/// Votes that came and do not count.
+fn extensions(facts: &Facts) -> Option<Finding> {
+    let refused: Vec<&Validator> = facts.validators.iter().filter(|one| one.refused).collect();
+    let what = format!("this node's application refuses the vote extensions of {}", named(&refused));
+    let why = "such a vote does not count; what the application itself extends is shown to the others' only, so one that \
+               refuses what it makes stops the chain";
+    let fix = "compare ExtendVote with VerifyVoteExtension in the application, repair it, restart it on every node";
+    (!refused.is_empty()).then(|| finding(what, why, fix))
+}
+
 /// Who has not said yet what the current step waits for.
 fn votes(facts: &Facts) -> Option<Finding> {
     if lead(facts).is_some() {
@@ -315,12 +325,13 @@ fn power(of: &[&Validator]) -> u64 {
 }
 
 fn is_silent(one: &Validator) -> bool {
-    !one.own && one.last_heard.is_none_or(|seconds| seconds > SILENT_AFTER)
+    !one.own && (one.cut || one.last_heard.is_none_or(|seconds| seconds > SILENT_AFTER))
 }
 
 pub(super) fn heard(one: &Validator) -> String {
     match one.last_heard {
         _ if one.own => "this node".to_owned(),
+        Some(seconds) if one.cut => format!("heard {seconds} s ago over a connection that has ended"),
         Some(seconds) => format!("heard {seconds} s ago"),
         None => "never heard".to_owned(),
     }

@@ -49,6 +49,12 @@ pub(super) struct Validator {
     pub(super) precommitted: bool,
     #[serde(deserialize_with = "number_if_any")]
     pub(super) last_heard: Option<u64>,
+    /// The application refuses the extension of its vote.
+    #[serde(default)]
+    pub(super) refused: bool,
+    /// The connection over which it was heard last has ended.
+    #[serde(default)]
+    pub(super) cut: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -21,6 +21,8 @@ fn four(lead: Lead) -> Facts {
         prevoted: true,
         precommitted: false,
         last_heard: Some(1),
+        refused: false,
+        cut: false,
     };
     Facts {
         chain: "chain-x".into(),
@@ -309,9 +311,37 @@ fn a_validator_that_decides_alone_needs_no_peers() {
     assert_eq!(diagnose(&facts, Looked::Once).verdict, Verdict::Idle);
 }
 
+#[test]
+fn validators_whose_connections_just_ended_count_as_silent_although_they_were_heard_a_second_ago() {
+    let mut facts = raft(None, "candidate");
+    let said = |facts: &Facts| diagnose(facts, Looked::InVain).findings[0].why.clone();
+    assert!(said(&facts).contains("all validators were heard"), "{}", said(&facts));
+    for gone in [2, 3] {
+        facts.validators[gone].cut = true;
+    }
+    let why = said(&facts);
+    assert!(why.contains("power 20 of 40") && why.contains("heard 1 s ago over a connection that has ended"), "{why}");
+}
+
+#[test]
+fn an_application_that_refuses_extensions_is_named_as_the_reason() {
+    let mut facts = four(Lead::Proposer { address: name(1) });
+    facts.step = "Precommit".into();
+    for index in 1..4 {
+        facts.validators[index].refused = true;
+    }
+    let findings = diagnose(&facts, Looked::InVain).findings;
+    assert!(findings[0].what.contains("refuses the vote extensions"), "{findings:?}");
+    assert!((1..4).all(|index| findings[0].what.contains(&name(index))), "{findings:?}");
+    assert!(findings[0].fix.contains("VerifyVoteExtension"), "{findings:?}");
+    facts.validators.iter_mut().for_each(|one| one.refused = false);
+    assert!(diagnose(&facts, Looked::InVain).findings.iter().all(|finding| !finding.what.contains("refuses")));
+}
+
 fn answer() -> Value {
     let validator = json!({
-        "address": name(0), "power": "10", "own": true, "prevoted": true, "precommitted": false, "last_heard": null
+        "address": name(0), "power": "10", "own": true, "prevoted": true, "precommitted": false, "last_heard": null,
+        "refused": false, "cut": false
     });
     json!({
         "chain": "chain-x", "algorithm": "raft", "height": "221", "round": 7, "step": "Precommit",

@@ -239,7 +239,7 @@ impl Message for ApplySnapshotChunkResponse {
     fn read(m: &Fields<'_>) -> Result<ApplySnapshotChunkResponse, DecodeError> {
         Ok(ApplySnapshotChunkResponse {
             result: choice(m, 1, "result", &APPLY_RESULTS)?,
-            refetch_chunks: m.numbers(2, "refetch_chunks")?.into_iter().map(|chunk| chunk as u32).collect(),
+            refetch_chunks: m.numbers(2, "refetch_chunks")?.into_iter().map(cut_as_go).collect(),
             reject_senders: m.repeated_text(3, "reject_senders")?,
         })
     }
@@ -285,4 +285,10 @@ impl Message for TxResult {
             result: m.present(4, "result", ExecTxResult::read)?,
         })
     }
+}
+
+/// A number of 32 bits in a list: higher bits are dropped.
+#[expect(clippy::cast_possible_truncation, reason = "Go drops them, and so must we")]
+fn cut_as_go(number: u64) -> u32 {
+    number as u32
 }

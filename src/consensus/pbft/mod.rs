@@ -68,6 +68,8 @@ pub struct Pbft {
     failures: u32,
     /// When the view is left, if nothing is decided until then.
     view_deadline: Option<Tick>,
+    /// When the others are offered what waits here, while the deadline runs.
+    offer_at: Option<Tick>,
     /// The newest VIEW-CHANGE of every member of the sets of last, this and next height.
     view_changes: BTreeMap<Address, Left>,
     /// What made this view active, to be told again; none once the commit of the height before does.
@@ -128,6 +130,7 @@ impl Pbft {
             phase,
             failures: 0,
             view_deadline: None,
+            offer_at: None,
             view_changes: BTreeMap::new(),
             new_view: None,
             later: Later::new(&params),

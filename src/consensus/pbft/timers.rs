@@ -25,11 +25,25 @@ impl Pbft {
             self.status_at = now.tick.plus(heartbeat(&self.current.start.timeouts));
             self.status_due(now, out);
         }
+        self.offer_txs_if_starving(now, out);
         if self.view_deadline.is_some_and(|at| at <= now.tick) {
             self.view_deadline = None;
             self.fail_view(out);
         }
         Reaction::Accepted
+    }
+
+    /// §4.1, §4.4: a client that gets no answer sends its request to all replicas, and a backup passes it on to the primary.
+    /// Here gossip does both, but once: the primary's mempool may have been full then, or `mempool.broadcast` is off. So
+    /// a backup that has waited for half its timer offers again what waits, before it holds the silence against the
+    /// primary. Otherwise one client could make replicas leave a good primary (bug class 149).
+    fn offer_txs_if_starving(&mut self, now: Now, out: &mut Effects<Pbft>) {
+        if self.view_deadline.is_none() || self.offer_at.take_if(|at| *at <= now.tick).is_none() {
+            return;
+        }
+        if self.is_active() && !self.current.proposals.contains_key(&self.view) {
+            out.push(Effect::OfferTxs);
+        }
     }
 
     /// Who decided something since the last time needs no help; who did not says where it stands, rarely when nothing
@@ -65,7 +79,8 @@ impl Pbft {
             _ => None,
         };
         let open = state.is_open();
-        let deadlines = begin.into_iter().chain(empty_block).chain(self.view_deadline).filter(|_| open);
+        let offer = self.offer_at.filter(|_| self.view_deadline.is_some());
+        let deadlines = begin.into_iter().chain(empty_block).chain(offer).chain(self.view_deadline).filter(|_| open);
         let next = deadlines.chain([self.status_at]).min().unwrap_or(self.status_at);
         if self.wake_at != Some(next) {
             self.wake_at = Some(next);
@@ -86,7 +101,12 @@ impl Pbft {
         }
         let begin = self.current.start.begin_at.max(now.tick);
         self.view_deadline = match self.phase {
-            Phase::Active { .. } if self.waits(now) => Some(self.after_failures(begin, self.failures)),
+            Phase::Active { .. } if self.waits(now) => {
+                let deadline = self.after_failures(begin, self.failures);
+                let starves = self.current.txs_available && !self.leads();
+                self.offer_at = starves.then(|| begin.plus(deadline.since(begin) / 2));
+                Some(deadline)
+            }
             Phase::Changing { .. } => {
                 let total = self.validators().total_power();
                 let needed = if mutant!("P7") { quorum::more_than_one_third } else { quorum::more_than_two_thirds };

@@ -9,7 +9,7 @@ use crate::consensus::{Direct, Effect, Effects, Reaction, RoundNote, quorum};
 use crate::crypto::Verified;
 use crate::types::{
     Address, BlockId, Height, PartSetHeader, PbftStatement, Power, PreparedCertificate, Round, Statement,
-    StatementBody, Step, TimerId, VoteKind,
+    StatementBody, Step, TimerId, VoteKind, place,
 };
 
 /// VIEW-CHANGEs kept of members of the next set that are not in ours.
@@ -190,7 +190,7 @@ impl Pbft {
     fn certificate_below(&self, below: Round) -> Option<PreparedCertificate> {
         let (view, block_id) = self.highest_prepared(below)?;
         let set = self.current.tally.set(view, VoteKind::Prevote)?;
-        let vote = |index: usize| set.vote_for(index as u32, Some(&block_id)).cloned();
+        let vote = |index: usize| set.vote_for(place(index), Some(&block_id)).cloned();
         let prepares = (0..set.votes().len()).filter_map(vote).collect();
         Some(PreparedCertificate { height: self.height(), view, block_id, prepares })
     }

@@ -182,6 +182,27 @@ fn without_broadcast_nothing_is_offered() {
 }
 
 #[test]
+fn transactions_that_starve_are_offered_once_more_to_everybody_but_those_who_sent_them() {
+    for broadcast in [Broadcast::On, Broadcast::Off] {
+        let mut world = World::with(MempoolConfig { broadcast, ..*World::new().mempool.config() });
+        world.join(1);
+        world.join(2);
+        world.put(Origin::Peer(peer(2)), &[tx("a")]);
+        let offers = world.client(&["b"]);
+        for Offer { peer, .. } in &offers {
+            world.tell(TxGossipInput::Written(*peer, u64::MAX));
+        }
+        let again = world.tell(TxGossipInput::Starving);
+        assert_eq!(texts(&again), [offer(1, &["a", "b"]), offer(2, &["b"])], "{broadcast:?}");
+        for number in [1, 2] {
+            assert_eq!(world.tell(TxGossipInput::Written(peer(number), u64::MAX)), [], "once");
+        }
+        let later = world.client(&["c"]);
+        assert_eq!(later.is_empty(), broadcast == Broadcast::Off, "what came later does not starve");
+    }
+}
+
+#[test]
 fn an_empty_transaction_stays_here_because_peers_drop_who_sends_one() {
     let mut world = World::new();
     world.client(&["", "a"]);

@@ -46,11 +46,15 @@ fn node_key(number: u8) -> PrivateKey {
     PrivateKey::from_seed(&[number; 32])
 }
 
-fn node_id(number: u8) -> NodeId {
+pub(super) fn node_id(number: u8) -> NodeId {
     NodeId::new(Address::from(&node_key(number).public_key()))
 }
 
-async fn network(number: u8, dir: &Path, persistent_peers: Vec<PeerAddress>) -> (NetworkOptions, SocketAddr) {
+pub(super) async fn network(
+    number: u8,
+    dir: &Path,
+    persistent_peers: Vec<PeerAddress>,
+) -> (NetworkOptions, SocketAddr) {
     let listener = bind(&["127.0.0.1:0".to_owned()]).await.expect("a free port").remove(0);
     let at = listener.local_addr().expect("bound");
     let channels = CHANNELS.iter().map(|(channel, _)| channel.id()).collect();

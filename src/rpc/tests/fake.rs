@@ -412,7 +412,8 @@ impl Node for FakeNode {
             own: Choice::Yes,
             prevoted: Choice::Yes,
             precommitted: Choice::No,
-            last_heard: Some(Duration::from_millis(2900)),
+            refused: Choice::No,
+            last_heard: Some(HeardView { ago: Duration::from_millis(2900), cut: Choice::Yes }),
         });
         Some(Situation {
             algorithm: Algorithm::Raft,

@@ -211,7 +211,8 @@ async fn why_tells_all_it_knows_with_numbers_as_text_and_times_in_seconds() {
     let power = result["validators"][0]["power"].take();
     assert!(number(&power) > 0);
     let validator = json!({
-        "address": null, "power": null, "own": true, "prevoted": true, "precommitted": false, "last_heard": "2"
+        "address": null, "power": null, "own": true, "prevoted": true, "precommitted": false, "last_heard": "2",
+        "refused": false, "cut": true
     });
     assert_eq!(
         result,

@@ -125,3 +125,39 @@ async fn an_address_in_use_names_the_way_out() {
     assert!(error.contains("tcp://host:port or unix://path"), "{error}");
     server.shutdown.cancel();
 }
+
+#[tokio::test]
+async fn a_client_that_waits_for_its_block_is_told_when_the_node_stops() {
+    let server = server(Submitted::Stuck).await;
+    let address = server.address.clone();
+    let waiting = tokio::spawn(async move {
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        let request = "GET /broadcast_tx_commit?tx=%22a=b%22 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.expect("writes");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        answer
+    });
+    while server.node.batches.lock().expect("no panic").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let begun = tokio::time::Instant::now();
+    server.shutdown.cancel();
+    let answer = waiting.await.expect("it ends");
+    assert!(answer.contains("subscription was canceled (reason: CometBFT exited)"), "{answer}");
+    let most = RpcConfig::default().timeout_broadcast_tx_commit / 2;
+    assert!(begun.elapsed() < most, "it waited for the timeout: {:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_refused_after_ten_seconds() {
+    let server = server(Submitted::Refused).await;
+    let mut stream = TcpStream::connect(&server.address).await.expect("it listens");
+    stream.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{").await.expect("writes");
+    let begun = tokio::time::Instant::now();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer, then the end");
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("it did not come within 10 s"), "{answer}");
+    assert!(begun.elapsed() >= crate::http::BODY_WITHIN);
+    server.shutdown.cancel();
+}

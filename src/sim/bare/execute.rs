@@ -79,6 +79,7 @@ impl<P: Watched> World<P> {
             }
             Effect::RequestSync(_) => self.fetch_soon(who),
             Effect::ReadAt(ticket, height) => self.read_granted(who, ticket, height),
+            Effect::OfferTxs => self.watch.count("transactions offered again"),
             Effect::ReadRefused(..) => self.watch.count("read refused"),
             Effect::Note(note) => self.count_note(&note),
         }

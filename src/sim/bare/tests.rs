@@ -115,6 +115,7 @@ where
         Effect::Decide(decision) => Effect::Decide(decision),
         Effect::Accuse(accusation) => Effect::Accuse(accusation),
         Effect::RequestSync(height) => Effect::RequestSync(height),
+        Effect::OfferTxs => Effect::OfferTxs,
         Effect::Note(note) => Effect::Note(note),
     }
 }

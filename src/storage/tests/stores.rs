@@ -157,6 +157,34 @@ fn validators_of_every_height_are_as_if_all_had_been_stored() {
     assert_eq!(store.validators(h(0)).expect("read"), None);
 }
 
+/// Heights at which a set is stored in full although nothing changed.
+const CHECKPOINTS: [u64; 2] = [100_000, 200_000];
+
+/// A chain whose set never changes, as far as the heights around two checkpoints go: what is loaded there against a set
+/// that was rotated 200,000 times, one height at a time. Nothing between is stored: loading may not look at it.
+#[test]
+fn validators_around_a_checkpoint_are_as_if_all_had_been_stored_and_nothing_older_is_read_for_them() {
+    let store = memory();
+    let genesis = genesis_state();
+    store.save_genesis(b"{}", &genesis).expect("saved");
+    let mut set = (*genesis.validators).clone();
+    let mut oracle = Vec::new();
+    for height in 2..=CHECKPOINTS[1] + 3 {
+        set = set.advanced(1);
+        if CHECKPOINTS.iter().any(|checkpoint| height.abs_diff(*checkpoint) <= 3) {
+            let mut state = genesis.clone();
+            state.last_block_height = h(height - 2);
+            state.next_validators = Arc::new(set.clone());
+            store.save_state(&state).expect("saved");
+            oracle.push((height, set.clone()));
+        }
+    }
+    assert_eq!(oracle.len(), 14);
+    for (height, expected) in oracle {
+        assert_eq!(store.validators(h(height)).expect("read"), Some(expected), "height {height}");
+    }
+}
+
 #[test]
 fn parameters_of_every_height_are_those_in_force_then() {
     let store = memory();

@@ -280,6 +280,7 @@ fn order_words(effect: &Effect<Pbft>) -> String {
         Effect::Decide(decision) => format!("decide {} {}", decision.commit.round, name(decision.block.id())),
         Effect::Accuse(accusation) => format!("accuse {}", accusation.first.validator_index),
         Effect::RequestSync(height) => format!("sync {height}"),
+        Effect::OfferTxs => "offer transactions again".to_owned(),
         other => format!("{other:?}"),
     }
 }

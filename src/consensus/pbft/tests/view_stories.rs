@@ -250,8 +250,48 @@ fn s4_4_a_starved_transaction_starts_a_view_change_and_without_one_the_primary_i
     story.expect(&[]);
     story.step(Input::TxsAvailable);
     story.wait(VIEW_TIMEOUT - std::time::Duration::from_millis(1));
+    story.expect(&["offer transactions again"]);
+    story.wait(std::time::Duration::from_millis(2));
+    story.expect(&["sign view-change 1"]);
+}
+
+#[test]
+fn a_transaction_only_one_backup_has_is_offered_again_before_the_view_is_left_and_the_primary_proposes_it() {
+    let set = set_of(&[0, 1, 2, 3]);
+    let own = primary(&set, 1);
+    let mut begin = start(&set, Some(own), 1);
+    begin.timeouts.empty_blocks = EmptyBlocks::Never;
+    let mut story = Story::begin(begin, own, &[]);
+    story.step(Input::TxsAvailable);
+    story.wait(VIEW_TIMEOUT / 2 - std::time::Duration::from_millis(1));
     story.expect(&[]);
     story.wait(std::time::Duration::from_millis(2));
+    story.expect(&["offer transactions again"]);
+    // The primary has it now: it proposes, everybody agrees, and nobody leaves the view.
+    let a = block(1, "A");
+    story.accepted(0, &a);
+    let set = Arc::clone(&story.set);
+    story.next_height(0, &a, &set);
+    story.wait(VIEW_TIMEOUT - std::time::Duration::from_millis(1));
+    assert!(!story.said().iter().any(|words| words.contains("view-change")));
+    assert_eq!((story.machine.round(), story.height()), (Round::ZERO, 2));
+}
+
+#[test]
+fn s4_4_a_primary_that_is_always_just_in_time_keeps_its_place_and_owes_a_block_in_each_timeout() {
+    let mut story = Story::of_four(2);
+    let set = Arc::clone(&story.set);
+    let millisecond = std::time::Duration::from_millis(1);
+    for height in 1..=20 {
+        story.wait(VIEW_TIMEOUT - millisecond);
+        assert!(!story.said().iter().any(|words| words.contains("view-change")), "height {height}");
+        let block = block(height, "just in time");
+        story.next_height(0, &block, &set);
+    }
+    assert_eq!(story.machine.round(), Round::ZERO);
+    // The first time it is late it loses its place.
+    story.quietly();
+    story.wait(VIEW_TIMEOUT + millisecond);
     story.expect(&["sign view-change 1"]);
 }
 

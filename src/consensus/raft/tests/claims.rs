@@ -75,6 +75,30 @@ fn s5_2_a_majority_makes_a_leader_and_less_does_not() {
 }
 
 #[test]
+fn thesis_9_6_a_ballot_of_the_pre_vote_that_comes_late_counts_in_no_election() {
+    let mut scene = Scene::of(&five(), 0, 1);
+    scene.wait(ELECTION * 3);
+    scene.grant(1, 1, Election::PreVote);
+    scene.grant(2, 1, Election::PreVote);
+    scene.grant(3, 1, Election::Vote);
+    assert_eq!((scene.role(), scene.term()), (RaftRole::Candidate, 1), "two of five votes");
+    // Said in term 0, when it was asked; and said anew in term 1, as a liar or a slow voter might.
+    let ballot = RaftStatement::Ballot {
+        term: Round::ZERO,
+        asked: Round::new(1),
+        election: Election::PreVote,
+        candidate: address(0),
+        granted: true,
+        height: Height::new(1),
+    };
+    scene.state(4, ballot);
+    scene.grant(4, 1, Election::PreVote);
+    assert_eq!(scene.role(), RaftRole::Candidate);
+    scene.grant(4, 1, Election::Vote);
+    assert_eq!(scene.role(), RaftRole::Leader);
+}
+
+#[test]
 fn s5_2_split_votes_are_rare_200_networks_elect_within_8_election_timeouts() {
     for seed in 0..200 {
         let mut world = World::new(seed, 5, 5);

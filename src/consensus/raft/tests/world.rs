@@ -473,7 +473,7 @@ impl World {
                 self.reads.remove(&ticket);
             }
             Effect::Accuse(_) => self.accusations += 1,
-            Effect::RequestSync(_) | Effect::SetTimer { .. } | Effect::Note(_) => {}
+            Effect::RequestSync(_) | Effect::SetTimer { .. } | Effect::OfferTxs | Effect::Note(_) => {}
         }
     }
 

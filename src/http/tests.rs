@@ -1,0 +1,106 @@
+//! Clients that say nothing, half of something, or do not listen. Time is paused: it runs when everybody waits.
+
+use super::*;
+use axum::routing::{get, post};
+use std::net::SocketAddr;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Connections at once in these stories.
+const OPEN_MAX: usize = 8;
+/// More than any system keeps for a socket that is not read.
+const LARGE: usize = 64 << 20;
+
+async fn server() -> (SocketAddr, CancellationToken) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let at = listener.local_addr().expect("bound");
+    let stop = CancellationToken::new();
+    let router = Router::new()
+        .route("/", get(async || "here"))
+        .route("/large", get(async || vec![b'x'; LARGE]))
+        .route("/panic", get(async || -> &'static str { panic!("planted") }))
+        .route("/from", post(async |ConnectInfo(from): ConnectInfo<SocketAddr>| from.to_string()));
+    tokio::spawn(serve(listener, OPEN_MAX, router, stop.clone()));
+    (at, stop)
+}
+
+async fn client(at: SocketAddr, says: &str) -> TcpStream {
+    let mut client = TcpStream::connect(at).await.expect("it listens");
+    client.write_all(says.as_bytes()).await.expect("writes");
+    client
+}
+
+/// Asks and reads to the end of the connection.
+async fn ask(at: SocketAddr, says: &str) -> String {
+    let (mut answer, mut client) = (Vec::new(), client(at, says).await);
+    let _reset_after_the_answer = client.read_to_end(&mut answer).await;
+    String::from_utf8(answer).expect("text")
+}
+
+const ROOT: &str = "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+
+#[tokio::test(start_paused = true)]
+async fn as_many_silent_clients_as_may_be_open_keep_the_next_one_waiting_for_ten_seconds_at_most() {
+    for says in ["", "GET / HT", "GET / HTTP/1.1\r\nhost: x\r\n\r\n"] {
+        let (at, stop) = server().await;
+        let mut silent = Vec::new();
+        for _ in 0..OPEN_MAX {
+            silent.push(client(at, says).await);
+        }
+        let begun = Instant::now();
+        let answer = tokio::time::timeout(HEAD_WITHIN * 2, ask(at, ROOT)).await.expect("there is room in time");
+        assert!(answer.ends_with("here"), "after {says:?}: {answer}");
+        assert!(begun.elapsed() >= HEAD_WITHIN, "they were hung up on after {:?}", begun.elapsed());
+        stop.cancel();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_do_not_read_their_answers_make_room() {
+    let (at, stop) = server().await;
+    let mut deaf = Vec::new();
+    for _ in 0..OPEN_MAX {
+        deaf.push(client(at, "GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await);
+    }
+    let answer = tokio::time::timeout(WRITE_WITHIN * 2, ask(at, ROOT)).await.expect("there is room in time");
+    assert!(answer.ends_with("here"), "{answer}");
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_ends_its_connection_alone_and_makes_room() {
+    let (at, stop) = server().await;
+    let mut other = client(at, "").await;
+    for _ in 0..2 * OPEN_MAX {
+        assert_eq!(ask(at, "GET /panic HTTP/1.1\r\nhost: x\r\n\r\n").await, "");
+    }
+    other.write_all(b"POST /from HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.expect("still open");
+    let mut answer = String::new();
+    other.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.ends_with(&other.local_addr().expect("bound").to_string()), "{answer}");
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_stop_lets_a_running_request_end_and_closes_the_others() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let at = listener.local_addr().expect("bound");
+    let (stop, begun, go_on) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let (began, wait) = (begun.clone(), go_on.clone());
+    let slow = get(async move || {
+        began.cancel();
+        wait.cancelled().await;
+        "done"
+    });
+    let server = tokio::spawn(serve(listener, OPEN_MAX, Router::new().route("/", slow), stop.clone()));
+    let mut silent = client(at, "").await;
+    let running = tokio::spawn(ask(at, ROOT));
+    begun.cancelled().await;
+    stop.cancel();
+    assert_eq!(silent.read(&mut [0]).await.unwrap_or(0), 0, "it is closed");
+    assert!(!server.is_finished());
+    go_on.cancel();
+    let answer = running.await.expect("it ends");
+    assert!(answer.ends_with("done"), "{answer}");
+    server.await.expect("it ends");
+}
