@@ -232,6 +232,14 @@ impl VoteSet {
         !self.beside.is_empty()
     }
 
+    /// Those whose votes both count, with both votes.
+    pub fn conflicts(&self) -> impl Iterator<Item = Accusation> + '_ {
+        self.beside.iter().filter_map(|((index, _), second)| {
+            let first = self.by_index(*index)?;
+            Some(Accusation { first: first.clone(), second: second.clone() })
+        })
+    }
+
     /// True when this validator is one whose votes both count.
     pub fn voted_twice(&self, index: u32) -> bool {
         self.beside.range((index, None)..).next().is_some_and(|((of, _), _)| *of == index)
@@ -374,6 +382,12 @@ impl Tally {
             VoteKind::Prevote => &round.prevotes,
             VoteKind::Precommit => &round.precommits,
         })
+    }
+
+    /// Those whose votes both count, in any round, with both votes.
+    pub fn conflicts(&self) -> impl Iterator<Item = Accusation> + '_ {
+        let sets = self.rounds.values().flat_map(|round| [&round.prevotes, &round.precommits]);
+        sets.flat_map(VoteSet::conflicts)
     }
 
     /// What more than two thirds of a round voted for: a block, or (inner `None`) nil.

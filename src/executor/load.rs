@@ -61,8 +61,12 @@ impl Executor {
     }
 }
 
-/// A stored block with the parts it was saved in.
+/// A stored block with the parts it was saved in; none of one that was pruned, whose header may still be here because
+/// evidence is judged by it.
 fn load_candidate(store: &dyn Store, height: Height) -> Result<Option<CandidateBlock>, ExecuteError> {
+    if height < store.base() {
+        return Ok(None);
+    }
     let Some(meta) = store.block_meta(height)? else { return Ok(None) };
     let Some(mut parts) = PartSet::gather(meta.block_id.parts) else { return Ok(None) };
     let damaged = |why: &dyn std::fmt::Display| ExecuteError::Damaged { height, why: why.to_string() };

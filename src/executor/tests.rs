@@ -4,8 +4,10 @@ use super::*;
 use crate::codec::json;
 use crate::consensus::Tick;
 use crate::crypto::{Hash, PublicKey, sha256};
+use crate::pipeline::recover;
 use crate::ports::{SignError, SignMemory};
 use crate::storage::{Backend, Indexing, open};
+use crate::types::abci::InitChainResponse;
 use crate::types::tests::{Signers, chain_id, time};
 use crate::types::*;
 use bytes::Bytes;
@@ -104,14 +106,11 @@ fn a_signature_waits_until_what_was_journaled_before_is_durable() {
     assert_eq!(*seen.lock().unwrap(), [true]);
 }
 
-#[test]
-fn a_block_is_saved_after_what_was_journaled_before_is_durable() {
-    let (mut executor, durable, _) = executor();
-    let signers = Signers::new(1, &[10]);
+fn block(signers: &Signers, height: Height) -> (Arc<CandidateBlock>, ExtendedCommit) {
     let header = Header {
         version: Version { block: Version::BLOCK, app: 0 },
         chain_id: chain_id(),
-        height: Height::FIRST,
+        height,
         time: time(1),
         last_block_id: None,
         last_commit_hash: sha256(b"commit"),
@@ -126,8 +125,35 @@ fn a_block_is_saved_after_what_was_journaled_before_is_durable() {
     };
     let block = Block { header, txs: Vec::new(), evidence: Vec::new(), last_commit: None };
     let block = Arc::new(CandidateBlock::new(block));
-    let commit = ExtendedCommit::from(signers.commit(Height::FIRST, block.id(), 1));
+    let commit = ExtendedCommit::from(signers.commit(height, block.id(), 1));
+    (block, commit)
+}
+
+#[test]
+fn a_block_is_saved_after_what_was_journaled_before_is_durable() {
+    let (mut executor, durable, _) = executor();
+    let (block, commit) = block(&Signers::new(1, &[10]), Height::FIRST);
     execute(&mut executor, record());
     execute(&mut executor, Effect::SaveBlock { block, commit });
     assert!(durable.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_peer_that_lags_behind_asks_for_a_pruned_block_whose_header_is_kept_and_the_node_goes_on() {
+    let (mut executor, ..) = executor();
+    let signers = Signers::new(1, &[10]);
+    let store = Arc::clone(&executor.store);
+    for height in (1..=3).map(Height::new) {
+        let (block, commit) = block(&signers, height);
+        execute(&mut executor, Effect::SaveBlock { block, commit });
+    }
+    let members = signers.set.members().iter();
+    let validators = members.map(|it| ValidatorUpdate { public_key: it.public_key, power: it.power }).collect();
+    let answer = InitChainResponse { validators, ..InitChainResponse::default() };
+    let state = recover::first_state(executor.genesis(), &answer, 0).unwrap();
+    store.prune(Height::new(3), &state).unwrap();
+    assert!(store.block_meta(Height::FIRST).unwrap().is_some(), "misbehaviour there can still be punished");
+    let (now, mut answers) = (Now { tick: Tick(0), wall: time(0) }, VecDeque::new());
+    executor.execute(now, Effect::LoadDecided(Height::FIRST), &mut answers).unwrap();
+    assert!(matches!(answers.pop_front(), Some(Input::DecidedLoaded { decided: None, .. })));
 }

@@ -169,7 +169,7 @@ impl Mempool {
             MempoolInput::Answered { batch, responses } => self.on_answered(batch, responses, out),
             MempoolInput::CheckFailed { batch, why } => self.on_failed(batch, &why, out),
             MempoolInput::AppDown { why } => self.app = Err(why),
-            MempoolInput::AppUp => self.app = Ok(()),
+            MempoolInput::AppUp => self.on_app_up(out),
             MempoolInput::Hold => self.on_hold(out),
             MempoolInput::Committed { height, txs, limits } => self.on_committed(height, &txs, limits, out),
             MempoolInput::RecheckTimer { height } => {
@@ -376,6 +376,20 @@ impl Mempool {
         }
     }
 
+    /// No Commit is under way after a handshake. A hold for one that was lost with the application, or for one that only
+    /// replayed a block the state has already, would never be ended by a new block: there are no transactions for it.
+    fn on_app_up(&mut self, out: &mut Effects) {
+        self.app = Ok(());
+        self.gate = Gate::Open;
+        self.send_held_back(out);
+    }
+
+    fn send_held_back(&mut self, out: &mut Effects) {
+        let held_back: Vec<BatchId> =
+            self.batches.iter().filter(|(_, batch)| batch.sent == Sent::NotYet).map(|(id, _)| *id).collect();
+        held_back.into_iter().for_each(|id| self.send(id, out));
+    }
+
     fn on_committed(&mut self, height: Height, txs: &[(Tx, u32)], limits: TxLimits, out: &mut Effects) {
         self.limits = limits;
         self.height = height;
@@ -392,9 +406,7 @@ impl Mempool {
         }
         self.mark_committed(txs);
         self.start_recheck(height, out);
-        let held_back: Vec<BatchId> =
-            self.batches.iter().filter(|(_, batch)| batch.sent == Sent::NotYet).map(|(id, _)| *id).collect();
-        held_back.into_iter().for_each(|id| self.send(id, out));
+        self.send_held_back(out);
     }
 
     /// A transaction may be in a block while the application still looks at it here.

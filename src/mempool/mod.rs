@@ -138,7 +138,7 @@ pub enum MempoolInput {
         /// Why.
         why: String,
     },
-    /// The application can be asked again.
+    /// The application can be asked again, and no Commit is under way: ends a hold.
     AppUp,
     /// The application is about to commit: no CheckTx from now on. Answered by [`MempoolEffect::Held`].
     Hold,
@@ -195,6 +195,6 @@ pub enum MempoolEffect {
         /// How long.
         after: Duration,
     },
-    /// Nothing is on its way to the application any more, until [`MempoolInput::Committed`].
+    /// Nothing is on its way to the application any more, until [`MempoolInput::Committed`] or [`MempoolInput::AppUp`].
     Held,
 }

@@ -294,16 +294,11 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Orders about a height that is over have nobody waiting for them. Late precommits of the last height are still
-    /// welcome to consensus, so their extensions are too.
+    /// Orders about a height that is decided have nobody waiting for them, and no question about it may follow its
+    /// FinalizeBlock: a precommit that comes late is welcome to consensus without the application's word, as in CometBFT.
     fn is_current(&self, order: &Order) -> bool {
-        let Some(state) = &self.state else { return false };
-        match order {
-            Order::Verify { vote, .. } => vote.height >= state.last_block_height,
-            Order::Build { .. } | Order::Check { .. } | Order::Extend { .. } => {
-                order.height() == state.next_height() && self.decision.is_none()
-            }
-        }
+        let next = self.state.as_ref().map(|state| state.next_height());
+        next == Some(order.height()) && self.decision.is_none()
     }
 
     fn ask(&mut self, mut order: Order, out: &mut Effects) -> Result<(), PipelineError> {

@@ -397,7 +397,10 @@ impl Plan {
             7..=9 => Misfortune::DiskCrash { node, after_operations: dice.below(80) as u32, unsynced, away },
             10 => Misfortune::Blackout { away },
             11..=12 => Misfortune::Pause { node, lasting },
-            13..=16 => Misfortune::Cut { links: draw_cut(dice, &all), lasting },
+            13..=16 => {
+                let links = Some(draw_cut(dice, &all)).filter(|links| !links.is_empty())?;
+                Misfortune::Cut { links, lasting }
+            }
             17 => Misfortune::ClockJump { node, by: dice.below(7_200_000_000_000) as i64 - 3_600_000_000_000 },
             18 => Misfortune::ClockRate { node, per_mille: dice.between(900, 1100) as u16 },
             19 => Misfortune::AppCrash { node, away },

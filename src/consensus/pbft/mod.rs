@@ -101,6 +101,7 @@ impl Protocol for Pbft {
     fn recover(now: Now, start: Start, records: &[JournalRecord], out: &mut Effects<Pbft>) -> Pbft {
         let mut machine = Pbft::new(now, start);
         machine.replay(now, records);
+        machine.accuse_again(out);
         machine.resume(out);
         machine.settle(now, out);
         machine.schedule(now, out);

@@ -128,8 +128,7 @@ impl Pbft {
             Counted::AddedBeside(accusation) => self.accuse(*accusation, out),
             Counted::Added => {}
         }
-        let others = Some(vote.validator_address) != self.current.start.own;
-        if others && vote.kind == VoteKind::Precommit && self.current.extensions_enabled() {
+        if self.is_for_the_application(&vote) {
             return self.verify_extension(vote, source, out);
         }
         self.count_vote(source, vote, out);
@@ -141,6 +140,21 @@ impl Pbft {
         if Some(accusation.first.validator_address) != self.current.start.own {
             out.push(Effect::Accuse(accusation));
         }
+    }
+
+    /// Reports the equivocators in the journal: what was reported before a crash waited in memory for the next block, and
+    /// no peer tells us again the votes that we have.
+    pub(super) fn accuse_again(&self, out: &mut Effects<Pbft>) {
+        self.current.tally.conflicts().for_each(|accusation| self.accuse(accusation, out));
+    }
+
+    /// True when the application is asked whether it accepts the vote's extension. Not once the block is handed over: no
+    /// question about a height may follow its FinalizeBlock, and the vote decides nothing any more.
+    fn is_for_the_application(&self, vote: &Vote) -> bool {
+        let state = &self.current;
+        let others = Some(vote.validator_address) != state.start.own;
+        let extended = vote.kind == VoteKind::Precommit && state.extensions_enabled();
+        others && extended && !matches!(state.outcome, Outcome::Decided { .. })
     }
 
     /// Has the application look at an extension; one question for each validator and view.

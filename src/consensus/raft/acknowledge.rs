@@ -1,7 +1,7 @@
 //! Acknowledgements: ours and those of others. A precommit for the block says yes; one for nil says that the block was
 //! rejected, so that its leader does not wait in vain.
 
-use super::height::OwnAck;
+use super::height::{Outcome, OwnAck};
 use super::{Leader, Raft};
 use crate::consensus::blocks::{Progress, Verdict};
 use crate::consensus::tally::Counted;
@@ -144,8 +144,7 @@ impl Raft {
                 return Reaction::Ignored("conflicting acknowledgement; the first one stays");
             }
         }
-        let own = self.current.start.own == Some(vote.validator_address);
-        if !own && vote.block_id.is_some() && self.current.extensions_enabled() {
+        if self.is_for_the_application(&vote) {
             if self.current.verifying.contains_key(&vote.validator_index) {
                 return Reaction::Ignored("this validator's extension is being looked at");
             }
@@ -155,6 +154,15 @@ impl Raft {
         }
         self.count(vote, out);
         Reaction::Accepted
+    }
+
+    /// True when the application is asked whether it accepts the extension. Not once the block is handed over: no question
+    /// about a height may follow its FinalizeBlock, and the acknowledgement decides nothing any more.
+    fn is_for_the_application(&self, vote: &Vote) -> bool {
+        let state = &self.current;
+        let others = state.start.own != Some(vote.validator_address);
+        let extended = vote.block_id.is_some() && state.extensions_enabled();
+        others && extended && !matches!(state.outcome, Outcome::Decided)
     }
 
     /// Reports an equivocator; a second key of ours somewhere is nothing to report against ourselves.

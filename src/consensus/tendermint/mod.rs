@@ -69,6 +69,7 @@ impl Protocol for Tendermint {
             machine.replay(now, record, &mut ordered_before);
             ordered_before.clear();
         }
+        machine.accuse_again(out);
         machine.resume(now, out);
         machine
     }

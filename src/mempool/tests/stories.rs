@@ -117,6 +117,23 @@ fn the_first_rule_that_fails_answers() {
 }
 
 #[test]
+fn a_hold_ends_when_the_application_is_back_even_if_no_block_was_committed() {
+    // A handshake told an application that was thrown back an old block again: Commit, and nothing for the mempool.
+    let mut mempool = Mempool::new(config(), LIMITS);
+    step(&mut mempool, MempoolInput::AppDown { why: "no application".into() });
+    assert_eq!(step(&mut mempool, MempoolInput::Hold), [MempoolEffect::Held]);
+    step(&mut mempool, MempoolInput::AppUp);
+    assert!(matches!(submit(&mut mempool, &[tx("a")])[0], MempoolEffect::Check { .. }));
+    // The application is lost between the hold and its Commit; what was held back meanwhile is asked then.
+    let mut mempool = Mempool::new(config(), LIMITS);
+    step(&mut mempool, MempoolInput::Hold);
+    assert_eq!(submit(&mut mempool, &[tx("b")]), []);
+    step(&mut mempool, MempoolInput::AppDown { why: "it died".into() });
+    let asked = step(&mut mempool, MempoolInput::AppUp);
+    assert!(matches!(&asked[..], [MempoolEffect::Check { txs, .. }] if *txs == [tx("b")]), "{asked:?}");
+}
+
+#[test]
 fn gas_is_checked_where_blocks_limit_it() {
     let cases = [
         (Some(100), 100, None),

@@ -1,6 +1,7 @@
 //! Building, checking and executing blocks, and an application that misbehaves at each call.
 
 use super::world::{Oddity, World, commit_for, first_state, genesis};
+use crate::crypto::Signature;
 use crate::pipeline::build::{budget, commit_bytes_max, data_bytes_max, tx_limits};
 use crate::pipeline::execute::{next_state, prune_below};
 use crate::pipeline::{CallId, ExecuteError, Outcome, PipelineEffect, PipelineError, PipelineInput, check};
@@ -269,6 +270,20 @@ fn a_stale_order_is_dropped() {
     let old = Arc::clone(&world.disk.blocks[&1].0);
     assert_eq!(step(&mut world, check_order(&old, 0)), []);
     let commit = world.disk.blocks[&1].1.clone();
+    let vote = Vote {
+        kind: VoteKind::Precommit,
+        height: Height::new(2),
+        round: Round::ZERO,
+        block_id: Some(old.id()),
+        timestamp: Time::UNIX_EPOCH,
+        validator_address: Address::new([1; Address::LEN]),
+        validator_index: 0,
+        signature: Signature::new([1; 64]),
+        extension: Bytes::new(),
+        extension_signature: Some(Signature::new([1; 64])),
+    };
+    let late = PipelineInput::VerifyExtension { vote, source: Source::Own };
+    assert_eq!(step(&mut world, late), [], "no question about a height follows its Commit");
     assert_eq!(step(&mut world, PipelineInput::Decide { block: old, commit }), []);
 }
 

@@ -50,8 +50,8 @@ impl Checker for Durability {
                 disk.write(record);
                 Ok(())
             }
-            // What a life lost, the next one does not rest on.
-            What::Synced | What::Crashed { .. } => {
+            // What a life lost, the next one does not rest on. A life may end by itself, too.
+            What::Synced | What::Crashed { .. } | What::Started { .. } => {
                 disk.unsynced = 0;
                 Ok(())
             }
@@ -248,6 +248,15 @@ mod tests {
         parts(&mut stage, &block(1, "a"));
         stage.fine(0, What::Synced);
         stage.signs(0, &vote);
+    }
+
+    #[test]
+    fn a_node_that_stopped_itself_rests_on_nothing_it_had_not_synced() {
+        let mut stage = stage();
+        stage.fine(0, What::Persisted(&RECORD));
+        stage.fine(0, What::Halted { why: "the store is damaged" });
+        stage.fine(0, What::Started { life: 1 });
+        stage.fine(0, What::Stored { height: Height::new(1) });
     }
 
     #[test]

@@ -130,6 +130,8 @@ pub(super) enum Out {
     },
     /// Connect to the application anew.
     DialApp,
+    /// It was seen to decide this height.
+    Decided(Height),
     Applied(Height),
     Published(Arc<AppliedBlock>),
     /// A client's transaction was not taken.

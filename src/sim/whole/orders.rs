@@ -31,6 +31,7 @@ impl Process {
                 if let Some((block, commit)) = &decided {
                     scope.see(What::Decided { block, commit });
                     scope.see(What::Stored { height: commit.height });
+                    scope.out.push(Out::Decided(commit.height));
                 }
                 if signs
                     && let Some(Input::Signed(signed)) = self.answers.back()
@@ -165,13 +166,18 @@ impl Process {
     }
 }
 
-fn show_applied(scope: &mut Scope<'_>, state: &Arc<ChainState>) {
-    let Some(block_id) = state.last_block_id else { return };
-    scope.see(What::Applied {
+fn show_applied(scope: &mut Scope<'_>, state: &ChainState) {
+    let Some(applied) = applied(state) else { return };
+    scope.see(applied);
+    scope.out.push(Out::Applied(state.last_block_height));
+}
+
+/// What a state says was executed; nothing before the first block.
+pub(super) fn applied(state: &ChainState) -> Option<What<'_>> {
+    Some(What::Applied {
         height: state.last_block_height,
-        block_id,
+        block_id: state.last_block_id?,
         app_hash: &state.app_hash,
         next_validators: &state.next_validators,
-    });
-    scope.out.push(Out::Applied(state.last_block_height));
+    })
 }

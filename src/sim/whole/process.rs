@@ -11,16 +11,16 @@ use crate::crypto::{Hash, KnownSignatures};
 use crate::executor::{
     Beginning, Executor, Handed, Owed, Received, Reception, answer, heard_directly, judge_evidence, read_block, status,
 };
-use crate::gossip::hear_direct;
+use crate::gossip::{Decided, hear_direct};
 use crate::mempool::{BatchId, MempoolInput, Origin};
 use crate::pipeline::{CallId, PipelineInput};
 use crate::ports::{Signer, Store};
-use crate::replica::{Input, PeerInput, Replica, Waker, Whose};
+use crate::replica::{Effect, Input, PeerInput, Replica, Waker, Whose};
 use crate::sim::{NodeNr, Seen, Watch, What};
 use crate::sync::SyncInput;
 use crate::types::abci::{InfoResponse, Response, Verdict};
 use crate::types::{
-    Address, BlocksyncMessage, Channel, Evidence, GenesisDoc, Height, NodeId, PeerMessage, TimerId, Tx,
+    Address, BlocksyncMessage, ChainState, Channel, Evidence, GenesisDoc, Height, NodeId, PeerMessage, TimerId, Tx,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -118,6 +118,20 @@ impl Process {
         })
     }
 
+    /// The newest block in the store, when it is above what was seen.
+    pub(super) fn found_above(&mut self, seen: Height, now: Now) -> Result<Option<Decided>, String> {
+        if self.stored() <= seen {
+            return Ok(None);
+        }
+        let mut answers = VecDeque::new();
+        let load = Effect::LoadDecided(self.stored());
+        self.executor.execute(now, load, &mut answers).map_err(|error| error.to_string())?;
+        Ok(answers.into_iter().find_map(|answer| match answer {
+            Input::DecidedLoaded { decided, .. } => decided,
+            _ => None,
+        }))
+    }
+
     /// It dies after so many orders; never when none.
     pub(super) fn set_fuse(&mut self, orders: Option<u32>) {
         self.fuse = orders;
@@ -125,7 +139,12 @@ impl Process {
 
     /// The last block applied.
     pub(super) fn applied(&self) -> Height {
-        self.replica.state().last_block_height
+        self.state().last_block_height
+    }
+
+    /// The state after it.
+    pub(super) fn state(&self) -> &ChainState {
+        self.replica.state()
     }
 
     /// The newest block in the store.

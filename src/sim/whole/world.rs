@@ -9,9 +9,11 @@ use super::events::{AppWork, Event, Fact, Out, Parcel};
 use super::habits::Habits;
 use super::home::Home;
 use super::links::Links;
+use super::orders::applied;
 use super::people::{People, key_of};
 use super::process::{Death, Process, Scope};
 use crate::consensus::Tick;
+use crate::gossip::Decided;
 use crate::pipeline::recover;
 use crate::ports::Connection;
 use crate::sim::disk::{Batches, Kindness, PowerCut};
@@ -59,6 +61,8 @@ pub(super) struct Site {
     pub(super) app_work: BTreeMap<u64, AppWork>,
     /// When the application is free for the next call, by connection.
     pub(super) app_busy: BTreeMap<Connection, Tick>,
+    /// The last block it was seen to decide.
+    pub(super) decided: Height,
     pub(super) applied: Height,
     /// The last block clients were told of.
     pub(super) published: Height,
@@ -104,6 +108,7 @@ impl World {
             app_connections: 0,
             app_work: BTreeMap::new(),
             app_busy: BTreeMap::new(),
+            decided: Height::ZERO,
             applied: Height::ZERO,
             published: Height::ZERO,
         };
@@ -249,17 +254,17 @@ impl World {
         let (genesis, how) = (Arc::clone(&self.habits.genesis), self.habits.beginning());
         let site = &mut self.sites[node.index()];
         let local = site.clock.now(now);
-        let home = &site.home;
-        let begun = catch_unwind(AssertUnwindSafe(|| Process::begin(home, &genesis, how, local)));
+        let (home, decided) = (&site.home, site.decided);
+        let begun = catch_unwind(AssertUnwindSafe(|| {
+            let mut process = Process::begin(home, &genesis, how, local)?;
+            let found = process.found_above(decided, local)?;
+            Ok::<_, String>((Box::new(process), found))
+        }));
         match begun {
-            Ok(Ok(process)) => {
-                let tip = process.stored();
-                site.process = Some(Box::new(process));
+            Ok(Ok((process, found))) => {
                 self.watch.count("lives");
-                if tip > Height::ZERO {
-                    // A life may have ended just when the block was there.
-                    self.see(node, What::Stored { height: tip });
-                }
+                self.show_found(node, &process, found.as_ref());
+                self.site(node).process = Some(process);
                 self.plan_dial_app(node, Duration::from_millis(1));
                 for other in self.plan.all().filter(|other| *other != node) {
                     self.plan_call(node, other, Duration::from_millis(20));
@@ -267,6 +272,23 @@ impl World {
             }
             Ok(Err(why)) => self.stopped(node, &why),
             Err(panic) => self.unwound(node, panic),
+        }
+    }
+
+    /// What the store has when a life begins. The one before may have ended just when it was there.
+    fn show_found(&mut self, node: NodeNr, process: &Process, found: Option<&Decided>) {
+        let (tip, state) = (process.stored(), process.state());
+        if let Some(Decided { block, commit }) = found {
+            self.see(node, What::Decided { block, commit });
+            self.site(node).decided = commit.height;
+        }
+        if tip > Height::ZERO {
+            self.see(node, What::Stored { height: tip });
+        }
+        if let Some(applied) = applied(state) {
+            self.see(node, applied);
+            let site = self.site(node);
+            site.applied = site.applied.max(state.last_block_height);
         }
     }
 
@@ -406,6 +428,7 @@ impl World {
                     self.site(node).app_serves = None;
                     self.plan_dial_app(node, APP_RETRY);
                 }
+                Out::Decided(height) => self.site(node).decided = height,
                 Out::Applied(height) => {
                     let site = self.site(node);
                     site.applied = site.applied.max(height);

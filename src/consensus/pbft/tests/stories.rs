@@ -174,6 +174,20 @@ fn a_replica_that_votes_twice_is_accused_and_one_vote_counts() {
 }
 
 #[test]
+fn a_replica_both_of_whose_votes_count_is_accused_again_after_a_crash() {
+    let mut story = Story::of_four(1);
+    let (a, b, others) = (block(1, "A"), block(1, "B"), story.others());
+    story.votes(VoteKind::Prevote, &others[2..], 0, b.id());
+    story.votes(VoteKind::Prevote, &others[..2], 0, a.id());
+    story.quietly();
+    story.votes(VoteKind::Prevote, &others[2..], 0, a.id());
+    let accusation = format!("accuse {}", seat(&story.set, others[2]).expect("a member"));
+    assert!(story.said().contains(&accusation));
+    let mut story = story.crash();
+    assert!(story.said().contains(&accusation), "peers do not tell us again what we have");
+}
+
+#[test]
 fn s4_3_messages_of_the_next_height_are_kept_and_taken_up_there() {
     let mut story = Story::of_four(1);
     let (a, b) = (block(1, "A"), block(2, "B"));
@@ -342,6 +356,36 @@ fn extensions_are_asked_for_before_the_commit_and_verified_in_those_of_others() 
     let source = crate::types::Source::Peer(super::puppets::node_id(others[0]));
     story.step(Input::ExtensionVerified { vote, source, accepted: false });
     assert_eq!(story.machine.view().votes[0].precommits.iter().flatten().count(), 1);
+}
+
+#[test]
+fn a_commit_that_comes_when_the_block_is_executed_counts_and_the_application_is_not_asked_about_it() {
+    let set = set_of(&[0, 1, 2, 3]);
+    let own = primary(&set, 1);
+    let mut begin = start(&set, Some(own), 1);
+    let mut params = (*begin.params).clone();
+    params.abci.vote_extensions_enable_height = Some(Height::FIRST);
+    begin.params = Arc::new(params);
+    let mut story = Story::begin(begin, own, &[]);
+    let (a, others) = (block(1, "A"), story.others());
+    story.accepted(0, &a);
+    story.prepares(&others[..2], 0, &a);
+    story.step(Input::VoteExtended { height: at(1), round: Round::ZERO, extension: bytes::Bytes::new() });
+    story.signed();
+    for (place, voter) in others.iter().enumerate() {
+        let mut vote = vote_of(&set, *voter, VoteKind::Precommit, (1, 0), a.id());
+        vote.extension_signature = Some(vote.signature);
+        story.quietly();
+        let heard = story.hear(*voter, Direct::Vote(Verified::trusted(vote.clone())));
+        assert_eq!(heard, Reaction::Accepted);
+        if place < 2 {
+            story.expect(&[&format!("verify extension of {}", vote.validator_index)]);
+            let source = crate::types::Source::Peer(super::puppets::node_id(*voter));
+            story.step(Input::ExtensionVerified { vote, source, accepted: true });
+        }
+    }
+    story.expect(&[]);
+    assert_eq!(story.machine.view().votes[0].precommits.iter().flatten().count(), 4);
 }
 
 #[test]

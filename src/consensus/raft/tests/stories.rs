@@ -124,6 +124,33 @@ fn two_acknowledgements_of_one_validator_in_one_term_are_reported() {
 }
 
 #[test]
+fn an_acknowledgement_that_comes_when_the_block_is_executed_counts_and_the_application_is_not_asked_about_it() {
+    let set = set_of(&[0, 1, 2]);
+    let mut begin = start(&set, 0, 1);
+    let mut params = (*begin.params).clone();
+    params.abci.vote_extensions_enable_height = Some(Height::FIRST);
+    begin.params = params.into();
+    let mut scene = Scene::begin(begin, &[]);
+    scene.elect(&[1]);
+    let id = scene.proposed().expect("proposed");
+    scene.step(Input::VoteExtended { height: Height::FIRST, round: Round::new(1), extension: bytes::Bytes::new() });
+    let asked = |scene: &Scene| scene.effects.iter().filter(|effect| effect.starts_with("VerifyExtension")).count();
+    for node in [1, 2] {
+        let mut vote = ack(&set, node, (1, 1), Some(id));
+        vote.extension_signature = Some(vote.signature);
+        assert_eq!(scene.hear(node, Direct::Vote(Verified::trusted(vote.clone()))), Reaction::Accepted);
+        if node == 1 {
+            assert_eq!(asked(&scene), 1);
+            let source = crate::types::Source::Peer(super::scene::peer(node));
+            scene.step(Input::ExtensionVerified { vote, source, accepted: true });
+            assert_eq!(scene.decided, Some(id));
+        }
+    }
+    assert_eq!(asked(&scene), 1);
+    assert_eq!(scene.machine.view().votes[0].precommits.iter().flatten().count(), 3);
+}
+
+#[test]
 fn an_entry_goes_only_to_peers_known_to_be_at_its_height() {
     let mut scene = Scene::of(&set_of(&[0, 1, 2]), 0, 5);
     scene.elect(&[1]);

@@ -319,6 +319,23 @@ fn two_votes_of_one_validator_are_an_accusation_and_the_first_counts() {
 }
 
 #[test]
+fn an_equivocator_both_of_whose_votes_count_is_accused_again_after_a_crash() {
+    let mut story = bystander();
+    let (a, others) = (block(1, "A"), others(&story));
+    story.vote(VoteKind::Prevote, others[0], 0, None);
+    story.prevotes(&others[1..], 0, Some(&a));
+    story.quietly();
+    story.vote(VoteKind::Prevote, others[0], 0, Some(&a));
+    let accusation = format!("accuse {}", others[0]);
+    assert!(story.said().contains(&accusation));
+    let begin = story.machine.current.start.clone();
+    let mut story = story.crash(begin);
+    assert!(story.said().contains(&accusation), "peers do not tell us again what we have");
+    story.vote(VoteKind::Prevote, others[0], 0, Some(&a));
+    assert!(!story.said().contains(&accusation), "once is enough");
+}
+
+#[test]
 fn what_only_a_faulty_peer_sends_is_named() {
     let mut story = bystander();
     let a = block(1, "A");
@@ -471,6 +488,12 @@ fn precommits_carry_extensions_where_they_are_enabled() {
     story.hear(Message::Vote(Verified::trusted(votes[0].clone())));
     story.step(Input::ExtensionVerified { vote: votes[0].clone(), source: peer(), accepted: true });
     assert!(story.said().contains(&"decide 0 A".to_owned()));
+    let mut late = vote_of(&story.set, others[2], VoteKind::Precommit, (1, 0), Some(a.id()));
+    late.extension = extension;
+    late.extension_signature = Some(late.signature);
+    assert_eq!(story.hear(Message::Vote(Verified::trusted(late))), Reaction::Accepted);
+    story.expect(&[]); // the application executes the block already: it is not asked about its height any more
+    assert_eq!(story.machine.view().votes[0].precommits.iter().flatten().count(), 4);
 }
 
 #[test]
