@@ -96,6 +96,16 @@ pub enum Lie {
     OtherChain,
     /// Lies around consensus (level 2): which votes it has, where it stands, which blocks it gives, whom it accuses.
     Gossip,
+    /// Accuses the innocent, itself, twice, of another time, of forks nobody followed; by gossip and in its blocks (level 2).
+    Accuse,
+    /// Proves blocks by the signatures it likes best, and no others (level 2).
+    Favour,
+    /// Times that no clock showed, in votes, proposals and headers (level 2).
+    FalseTimes,
+    /// Much of everything: old words, votes of all heights, transactions nobody takes, bytes that mean nothing (level 2).
+    Flood,
+    /// Is in a later term than anybody, again and again (Raft).
+    InflateTerms,
     /// Is honest for three heights, tells its other lies for three, and so on.
     Flap,
 }
@@ -479,15 +489,21 @@ impl Lie {
         Lie::OtherChain,
         Lie::Gossip,
         Lie::Flap,
+        Lie::Accuse,
+        Lie::Favour,
+        Lie::FalseTimes,
+        Lie::Flood,
+        Lie::InflateTerms,
     ];
 
     /// Those that are told in this protocol at this level. Raft does not stand against liars; what it must stand are old
-    /// words of its own, and those of another chain.
+    /// words of its own, those of another chain, and who comes back from a later term.
     pub fn of(algorithm: Algorithm, level: Level) -> Vec<Lie> {
         let fits = |lie: &Lie| match (lie, algorithm) {
             (Lie::Replay | Lie::OtherChain, _) => true,
+            (Lie::InflateTerms, algorithm) => algorithm == Algorithm::Raft,
             (_, Algorithm::Raft) => false,
-            (Lie::Gossip, _) => level == Level::Whole,
+            (Lie::Gossip | Lie::Accuse | Lie::Favour | Lie::FalseTimes | Lie::Flood, _) => level == Level::Whole,
             (Lie::ForgetLocks, Algorithm::Pbft) | (Lie::LieAboutPlace, Algorithm::Tendermint) => false,
             (Lie::BadCommits, Algorithm::Tendermint) => level == Level::Whole,
             _ => true,
@@ -521,7 +537,7 @@ mod tests {
                 let lying: u64 =
                     plan.all().filter(|node| !plan.is_honest(*node)).map(|node| plan.nodes[node.index()].power).sum();
                 assert!(lying * 3 < plan.total_power() || lying == 0, "seed {seed}");
-                let repeats = |lie: &Lie| matches!(lie, Lie::Replay | Lie::OtherChain);
+                let repeats = |lie: &Lie| matches!(lie, Lie::Replay | Lie::OtherChain | Lie::InflateTerms);
                 let mild = |node: &NodePlan| match &node.conduct {
                     Conduct::Honest => true,
                     Conduct::Liar(lies) => lies.iter().all(repeats),

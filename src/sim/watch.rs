@@ -8,8 +8,8 @@ use super::{Coverage, Dice, NodeNr, Plan, Trace};
 use crate::consensus::Tick;
 use crate::ports::Connection;
 use crate::types::{
-    Address, BlockId, CandidateBlock, ChainId, ExtendedCommit, Height, JournalRecord, Part, Proposal, Round, Statement,
-    ValidatorSet, Vote,
+    Address, BlockId, CandidateBlock, ChainId, EvidenceParams, ExtendedCommit, Height, JournalRecord, Part, Proposal,
+    Round, Statement, ValidatorSet, Vote,
 };
 use bytes::Bytes;
 use std::fmt;
@@ -239,6 +239,8 @@ pub struct Scene {
     pub addresses: Vec<Address>,
     /// Who decides the first height.
     pub validators: Arc<ValidatorSet>,
+    /// How long evidence counts.
+    pub evidence: EvidenceParams,
 }
 
 impl Scene {

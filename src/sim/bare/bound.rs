@@ -11,20 +11,25 @@ fn by_slow_clocks(time: Duration) -> Duration {
     time * 10 / 9
 }
 
+/// How long it may take to decide all heights, as far as waiting for rounds, views and terms goes.
+pub(in crate::sim) fn decisions(plan: &Plan) -> Duration {
+    let liars = plan.all().filter(|node| !plan.is_honest(*node)).count() as u32;
+    let heights = u32::try_from(plan.heights).unwrap_or(u32::MAX).saturating_add(1);
+    let elapsed = Duration::from_nanos(plan.heal_at.0);
+    match plan.algorithm {
+        Algorithm::Tendermint => tendermint(plan, liars, heights, elapsed),
+        Algorithm::Pbft => pbft(plan, liars, heights, elapsed),
+        Algorithm::Raft => raft(plan, heights),
+    }
+}
+
 /// Every honest node has applied all heights this long after healing.
 pub(super) fn after_healing(plan: &Plan) -> Duration {
-    let liars = plan.all().filter(|node| !plan.is_honest(*node)).count() as u32;
     let heights = u32::try_from(plan.heights).unwrap_or(u32::MAX).saturating_add(1);
     // One exchange of words, with what disks and applications add; what is on its way in bad weather arrives late.
     let exchange = Weather::CALM.delay_max + answer_max();
     let settled = BACK + fetch_max() * 4 + plan.weather.delay_max * 2 + Duration::from_secs(1);
-    let elapsed = Duration::from_nanos(plan.heal_at.0);
-    let protocol = match plan.algorithm {
-        Algorithm::Tendermint => tendermint(plan, liars, heights, elapsed),
-        Algorithm::Pbft => pbft(plan, liars, heights, elapsed),
-        Algorithm::Raft => raft(plan, heights),
-    };
-    by_slow_clocks(settled + protocol + (exchange * 12 + plan.timeouts.commit) * heights)
+    by_slow_clocks(settled + decisions(plan) + (exchange * 12 + plan.timeouts.commit) * heights)
 }
 
 /// A round r lasts at most propose + prevote + precommit, each grown r times. A height is decided in the first round

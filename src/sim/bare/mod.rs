@@ -24,6 +24,8 @@ mod world;
 #[cfg(test)]
 mod tests;
 
+pub(in crate::sim) use bound::decisions;
+
 use super::{Checker, Outcome, Plan, Scene, Trace};
 use crate::consensus::pbft::Pbft;
 use crate::consensus::raft::Raft;

@@ -14,7 +14,7 @@ use crate::sim::queue::Queue;
 use crate::sim::{
     Checker, Conduct, Coverage, Dice, End, Net, NodeNr, Outcome, Packet, Plan, Scene, Seen, Trace, Watch, What,
 };
-use crate::types::{Address, ConsensusParams, Height, NodeId, Source, TimerId};
+use crate::types::{Address, ConsensusParams, EvidenceParams, Height, NodeId, Source, TimerId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -163,6 +163,7 @@ impl<P: Watched> World<P> {
             initial_height: Height::FIRST,
             addresses: addresses.clone(),
             validators: Arc::clone(&genesis.validators),
+            evidence: EvidenceParams::default(),
         };
         let checkers = checkers(&scene);
         let watch = Watch::new(scene, checkers, trace);

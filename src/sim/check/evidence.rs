@@ -4,11 +4,14 @@
 use super::book::{PerNode, Sets, Votes};
 use crate::consensus::Tick;
 use crate::sim::{Checker, End, Level, NodeNr, Scene, Seen, What, Word};
-use crate::types::{Address, Algorithm, CandidateBlock, Evidence as Piece, EvidenceKey, Height, Round, Vote, VoteKind};
+use crate::types::{
+    Address, Algorithm, CandidateBlock, Evidence as Piece, EvidenceKey, Height, Round, Time, Vote, VoteKind,
+};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// An accusation follows the second half at once. An application or a disk may take its time.
+/// An accusation follows the second half at once; in whole replicas it follows the block of that height, whose time is
+/// part of the evidence. An application or a disk may take its time.
 const SOON: Duration = Duration::from_secs(1);
 /// Evidence is on the chain so many heights after somebody honest had it, or after healing: in Tendermint an honest
 /// member proposes at least once in this many heights, as liars have less than a third of the turns.
@@ -25,6 +28,8 @@ pub struct Evidence {
     /// Not yet: from which height on it is due, and who has it.
     owed: Vec<(Offence, Height, NodeNr)>,
     decided: Height,
+    /// The time of that block.
+    time: Option<Time>,
     healed: Option<Height>,
 }
 
@@ -53,8 +58,8 @@ struct Ears {
     /// The round it is in at least: the last one it signed in.
     round: Round,
     accused: Vec<Offence>,
-    /// Both halves were told; the accusation is due.
-    due: Option<(Offence, Tick)>,
+    /// Both halves were told, one offence at a time: since when the accusation is due, once that is so.
+    due: Option<(Offence, Option<Tick>)>,
 }
 
 /// Whether the node still counts votes of its height.
@@ -81,7 +86,8 @@ impl Checker for Evidence {
         match seen.what {
             What::Began { height, .. } => {
                 self.sets.see(scene, seen);
-                *self.nodes.of(node) = Ears { height, open: Open::Yes, ..Ears::default() };
+                let waits = self.nodes.of(node).due.filter(|_| scene.plan.level == Level::Whole);
+                *self.nodes.of(node) = Ears { height, open: Open::Yes, due: waits, ..Ears::default() };
             }
             What::Started { .. } | What::Crashed { .. } => {
                 *self.nodes.of(node) = Ears::default();
@@ -94,12 +100,20 @@ impl Checker for Evidence {
                     ears.round = ears.round.max(vote.round);
                 }
             }
+            What::Applied { height, .. } => {
+                if let Some((offence, since)) = &mut self.nodes.of(node).due
+                    && offence.height <= height
+                {
+                    since.get_or_insert(seen.at);
+                }
+            }
             What::Accused { first, second } => return self.accuse(scene, node, first, second),
             What::Decided { block, commit } => {
                 self.nodes.of(node).open = Open::No;
                 if commit.height > self.decided {
                     self.decided = commit.height;
-                    return self.prove(scene, block);
+                    let before = self.time.replace(block.block().header.time);
+                    return self.prove(scene, block, before);
                 }
             }
             _ => {}
@@ -108,7 +122,11 @@ impl Checker for Evidence {
     }
 
     fn end(&mut self, scene: &Scene, end: End) -> Result<(), String> {
-        scene.honest().try_for_each(|node| self.nodes.of(node).check(end.at()))
+        scene.honest().try_for_each(|node| {
+            let ears = self.nodes.of(node);
+            ears.due = ears.due.filter(|(due, _)| !self.proven_offences.contains(due));
+            ears.check(end.at())
+        })
     }
 }
 
@@ -116,7 +134,7 @@ impl Ears {
     /// What is due has been said.
     fn check(&self, now: Tick) -> Result<(), String> {
         match self.due {
-            Some((offence, since)) if now.since(since) > SOON => {
+            Some((offence, Some(since))) if now.since(since) > SOON => {
                 Err(format!("it was told both votes of {offence:?}, and accuses nobody"))
             }
             _ => Ok(()),
@@ -132,6 +150,8 @@ impl Evidence {
             return Ok(());
         }
         let ears = self.nodes.of(node);
+        // Who heard of it from others, or finds it on the chain, need not accuse.
+        ears.due = ears.due.filter(|(due, _)| !self.proven_offences.contains(due));
         ears.check(now)?;
         let seat = self.sets.at(scene, vote.height).and_then(|set| set.members().get(vote.validator_index as usize));
         if seat.is_none_or(|member| member.address != vote.validator_address) {
@@ -145,7 +165,8 @@ impl Evidence {
             && (vote.block_id.is_some() || scene.plan.algorithm == Algorithm::Tendermint);
         let offence = Offence::of(vote);
         if counts && ears.votes.add(vote) && !ears.accused.contains(&offence) && ears.due.is_none() {
-            ears.due = Some((offence, now));
+            let at_once = scene.plan.level == Level::Bare;
+            ears.due = Some((offence, at_once.then_some(now)));
         }
         Ok(())
     }
@@ -170,9 +191,24 @@ impl Evidence {
         Ok(())
     }
 
+    /// True when a piece had expired before this block: by blocks and by time, the block before being of that time.
+    fn is_stale(&self, scene: &Scene, piece: &Piece, before: Time) -> bool {
+        let (height, time) = match piece {
+            Piece::DuplicateVote(pair) => (pair.vote_a.height, pair.timestamp),
+            Piece::LightClientAttack(attack) => (attack.common_height, attack.timestamp),
+        };
+        let blocks = (self.decided.get() - 1).saturating_sub(height.get());
+        let nanos = before.unix_nanos() - time.unix_nanos();
+        let (most_blocks, longest) = (scene.evidence.max_age_num_blocks, scene.evidence.max_age_duration);
+        blocks > most_blocks && nanos > longest.as_nanos() as i128
+    }
+
     /// What a block proves.
-    fn prove(&mut self, scene: &Scene, block: &CandidateBlock) -> Result<(), String> {
+    fn prove(&mut self, scene: &Scene, block: &CandidateBlock, before: Option<Time>) -> Result<(), String> {
         for piece in &block.block().evidence {
+            if before.is_some_and(|before| self.is_stale(scene, piece, before)) {
+                return Err(format!("block {} has evidence that is too old: {piece:?}", self.decided));
+            }
             if !self.proven.insert(piece.key()) {
                 return Err(format!("block {} proves again {:?}", self.decided, piece.key()));
             }
@@ -195,6 +231,9 @@ impl Evidence {
                 }
             }
         }
+        // What got too old meanwhile nobody may prove any more.
+        let decided = self.decided.get();
+        self.owed.retain(|(owed, ..)| decided <= owed.height.get().saturating_add(scene.evidence.max_age_num_blocks));
         let Some(healed) = self.healed else { return Ok(()) };
         let late = |since: Height| self.decided.get() > since.max(healed).get().saturating_add(HEIGHTS_MAX);
         match self.owed.iter().find(|(_, since, _)| late(*since)) {
@@ -214,7 +253,7 @@ const ROUNDS_BEHIND: u32 = 4;
 mod tests {
     use super::*;
     use crate::sim::check::story::{Stage, block, block_with, commit, precommit, prevote};
-    use crate::types::{BlockId, DuplicateVoteEvidence, Time};
+    use crate::types::{BlockId, DuplicateVoteEvidence};
 
     /// Node 3 lies, node 0 is watched.
     fn stage() -> Stage<Evidence> {
@@ -264,6 +303,7 @@ mod tests {
     #[test]
     fn an_equivocator_that_nobody_accuses_is_caught() {
         let mut stage = stage();
+        stage.scene.plan.level = Level::Bare;
         let scene = stage.scene.clone();
         let (one, other) = two(&scene, 3);
         stage.hears_vote(0, 3, &one);
@@ -273,6 +313,26 @@ mod tests {
         let heard = What::Heard { from: NodeNr(3), word: Word::Vote(&next) };
         assert!(stage.wrong(0, heard).contains("accuses nobody"));
         assert!(stage.done().is_err());
+    }
+
+    #[test]
+    fn a_whole_replica_accuses_once_the_height_has_a_time() {
+        let mut stage = stage();
+        stage.scene.plan.level = Level::Whole;
+        let scene = stage.scene.clone();
+        let (one, other) = two(&scene, 3);
+        stage.hears_vote(0, 3, &one);
+        stage.hears_vote(0, 3, &other);
+        stage.wait(SOON * 2);
+        stage.hears_vote(0, 3, &precommit(&scene, 3, (1, 0), None));
+        stage.apply(0, 1, id("a"), "state");
+        stage.begin(0, 2);
+        stage.wait(SOON * 2);
+        let next = prevote(&scene, 3, (2, 0), None);
+        let heard = What::Heard { from: NodeNr(3), word: Word::Vote(&next) };
+        assert!(stage.wrong(0, heard).contains("accuses nobody"));
+        stage.fine(0, What::Accused { first: &one, second: &other });
+        stage.hears_vote(0, 3, &next);
     }
 
     #[test]
@@ -306,6 +366,21 @@ mod tests {
         assert!(decide(&mut stage, 1, vec![piece(&scene, 2)]).unwrap_err().contains("false"));
         assert_eq!(decide(&mut stage, 2, vec![piece(&scene, 3)]), Ok(()));
         assert!(decide(&mut stage, 3, vec![piece(&scene, 3)]).unwrap_err().contains("again"));
+    }
+
+    #[test]
+    fn evidence_that_is_too_old_by_blocks_and_by_time_is_caught() {
+        for (most_blocks, longest, fine) in [(5, 0, false), (50, 0, true), (5, u64::MAX, true)] {
+            let mut stage = stage();
+            stage.scene.evidence.max_age_num_blocks = most_blocks;
+            stage.scene.evidence.max_age_duration = Duration::from_secs(longest);
+            let scene = stage.scene.clone();
+            for height in 1..10 {
+                assert_eq!(decide(&mut stage, height, Vec::new()), Ok(()));
+            }
+            let told = decide(&mut stage, 10, vec![piece(&scene, 3)]);
+            assert_eq!(told.is_ok(), fine, "{most_blocks} blocks, {longest} s: {told:?}");
+        }
     }
 
     #[test]

@@ -61,6 +61,7 @@ fn scene(algorithm: Algorithm, powers: &[u64]) -> Scene {
         initial_height: Height::new(1),
         addresses: (0..powers.len() as u8).map(|node| Address::from(&key(node, 0))).collect(),
         validators: set_of(powers, 0),
+        evidence: crate::types::EvidenceParams::default(),
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::{Actor, Cx, Half, unsigned_proposal};
 use crate::crypto::Hash;
-use crate::sim::{Level, Lie, NodeNr};
+use crate::sim::{Dice, Level, Lie, NodeNr};
 use crate::types::{
     Block, CandidateBlock, Commit, CommitSig, DirectMessage, ExtendedCommit, Height, Part, PartSet, Proposal, Round, Tx,
 };
@@ -42,7 +42,10 @@ impl Actor {
     /// The first half gets one of two valid blocks, the second half the other, other liars both.
     fn swap(&mut self, cx: &mut Cx<'_>, to: NodeNr, at: (Height, Round)) -> Vec<DirectMessage> {
         let Some((proposal, ours)) = self.own_block(at) else { return Vec::new() };
-        let other = self.other_block_of(at, &ours, |dice, block| variant(dice.below(4), block));
+        let other = self.other_block_of(at, &ours, |dice, block| match cx.scene.plan.level {
+            Level::Bare => variant(dice.below(4), block),
+            Level::Whole => other_transactions(dice, block),
+        });
         let mut pair = [ours, other];
         pair.sort_unstable_by_key(|block| (block.id().hash, block.id().parts.hash));
         cx.told("lie.equivocate_proposals");
@@ -63,17 +66,17 @@ impl Actor {
     }
 
     /// Our proposal there and its block, once all of it is known.
-    fn own_block(&self, at: (Height, Round)) -> Option<(Proposal, Arc<CandidateBlock>)> {
+    pub(super) fn own_block(&self, at: (Height, Round)) -> Option<(Proposal, Arc<CandidateBlock>)> {
         let proposal = self.memory.own_proposal(at.0, at.1)?;
         Some((proposal.clone(), Arc::clone(self.memory.block(&proposal.block_id)?)))
     }
 
     /// The other block of this place, made once.
-    fn other_block_of(
+    pub(super) fn other_block_of(
         &mut self,
         at: (Height, Round),
         ours: &Arc<CandidateBlock>,
-        make: impl FnOnce(&mut crate::sim::Dice, &Block) -> Block,
+        make: impl FnOnce(&mut Dice, &Block) -> Block,
     ) -> Arc<CandidateBlock> {
         let known = self.memory.proposed(at.0, at.1);
         let other = known.iter().filter(|id| **id != ours.id()).find_map(|id| self.memory.block(id));
@@ -86,7 +89,7 @@ impl Actor {
     }
 
     /// A proposal of this block, and its parts.
-    fn present(&self, cx: &Cx<'_>, proposal: &Proposal, block: &CandidateBlock) -> Vec<DirectMessage> {
+    pub(super) fn present(&self, cx: &Cx<'_>, proposal: &Proposal, block: &CandidateBlock) -> Vec<DirectMessage> {
         let (height, round) = (proposal.height, proposal.round);
         let mut unsigned = unsigned_proposal(proposal);
         if unsigned.block_id != block.id() {
@@ -215,6 +218,20 @@ fn variant(which: u64, block: &Block) -> Block {
     if block.header.data_hash == block.data_hash() {
         other.header.data_hash = other.data_hash();
     }
+    other
+}
+
+/// A block that an application accepts as well: one transaction less, another order, one of the liar's own. Its time
+/// follows from the block before.
+fn other_transactions(dice: &mut Dice, block: &Block) -> Block {
+    let mut other = block.clone();
+    match dice.below(3) {
+        0 if !other.txs.is_empty() => drop(other.txs.pop()),
+        1 if other.txs.len() > 1 => other.txs.reverse(),
+        // Numbers no client has come to.
+        _ => other.txs.push(Tx::new(format!("{}=liar", 1_000_000 + dice.below(1_000_000)))),
+    }
+    other.header.data_hash = other.data_hash();
     other
 }
 

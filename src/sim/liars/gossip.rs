@@ -1,13 +1,33 @@
-//! What a liar says around consensus at level 2: which votes it has, where it stands, which blocks it gives, what it
-//! accuses others of.
+//! What a liar says around consensus at level 2: which votes it has, where it stands, which blocks it gives.
 
 use super::{Actor, Cx};
 use crate::sim::{Lie, NodeNr};
 use crate::types::{
-    Address, BitArray, BlocksyncMessage, ConsensusMessage, DirectMessage, DuplicateVoteEvidence, Evidence, Height,
-    NewRoundStep, PeerMessage, Proposal, Round, Vote, VoteKind, VotesFor,
+    Address, Algorithm, BitArray, BlocksyncMessage, Channel, ConsensusMessage, DirectMessage, Height, NewRoundStep,
+    PeerMessage, Proposal, Round, VoteKind, VotesFor,
 };
 use bytes::Bytes;
+
+/// Something a liar sends.
+#[derive(Debug, Clone)]
+pub enum Speech {
+    /// A message of the protocol.
+    Message(PeerMessage),
+    /// Bytes on a channel.
+    Raw(Channel, Bytes),
+}
+
+impl Speech {
+    /// A word as it is sent in this protocol; none where it has no such word.
+    pub(super) fn of(cx: &Cx<'_>, word: DirectMessage) -> Option<Speech> {
+        let algorithm = cx.scene.plan.algorithm;
+        match algorithm {
+            Algorithm::Tendermint => from_word(word),
+            Algorithm::Pbft | Algorithm::Raft => Some(PeerMessage::Direct(algorithm, word)),
+        }
+        .map(Speech::Message)
+    }
+}
 
 impl Actor {
     /// What it really says to `to` where its core says `message`. What decides blocks is rewritten as
@@ -33,35 +53,68 @@ impl Actor {
         }
     }
 
-    /// What it says around consensus though its core does not; to be asked when [`Actor::unprompted`] is.
-    pub fn unprompted_peer_messages(&mut self, cx: &mut Cx<'_>) -> Vec<(NodeNr, PeerMessage)> {
-        let to = NodeNr(self.dice.below(cx.scene.plan.nodes.len() as u64) as u8);
-        if !self.gossips(cx) || !self.dice.chance(20) || cx.scene.addresses.get(to.index()) == Some(&self.own) {
-            return Vec::new();
+    /// What it says around consensus though its core does not; what decides blocks included. To be asked every
+    /// [`super::UNPROMPTED_EVERY`].
+    pub fn unprompted_speeches(&mut self, cx: &mut Cx<'_>) -> Vec<(NodeNr, Speech)> {
+        let words = self.unprompted(cx);
+        let mut speeches = in_messages(cx, words);
+        if self.gossips(cx) && self.dice.chance(20) {
+            speeches.extend(self.gossip_unasked(cx));
         }
-        let (name, message) = match self.dice.below(5) {
+        if self.tells(cx, Lie::Accuse) && self.dice.chance(10) {
+            speeches.extend(self.accuse_unasked(cx));
+        }
+        if self.tells(cx, Lie::Flood) {
+            speeches.extend(self.flood(cx));
+        }
+        speeches
+    }
+
+    /// What is due of what was kept back.
+    pub fn release_speeches(&mut self, cx: &mut Cx<'_>) -> Vec<(NodeNr, Speech)> {
+        let words = self.release(cx.now);
+        in_messages(cx, words)
+    }
+
+    fn accuse_unasked(&mut self, cx: &mut Cx<'_>) -> Option<(NodeNr, Speech)> {
+        let to = self.somebody(cx)?;
+        let (name, pieces) = self.false_pieces(cx)?;
+        cx.told(name);
+        Some((to, Speech::Message(PeerMessage::Evidence(pieces))))
+    }
+
+    /// One of the others.
+    pub(super) fn somebody(&mut self, cx: &Cx<'_>) -> Option<NodeNr> {
+        let to = NodeNr(self.dice.below(cx.scene.plan.nodes.len() as u64) as u8);
+        (cx.scene.addresses.get(to.index()) != Some(&self.own)).then_some(to)
+    }
+
+    fn gossip_unasked(&mut self, cx: &mut Cx<'_>) -> Option<(NodeNr, Speech)> {
+        let to = self.somebody(cx)?;
+        let (name, message) = match self.dice.below(4) {
             0 => ("lie.has_vote", PeerMessage::Consensus(self.false_has_vote(cx))),
             1 => ("lie.majority", PeerMessage::Consensus(self.false_majority(cx))),
             2 => {
                 let (height, base) = (Height::new(cx.height.get().saturating_add(50)), Height::FIRST);
                 ("lie.taller", PeerMessage::Blocksync(BlocksyncMessage::StatusResponse { height, base }))
             }
-            3 => {
+            _ => {
                 let block = Bytes::from_static(b"a block nobody asked for");
                 let message = BlocksyncMessage::BlockResponse { block, extended_commit: None };
                 ("lie.unsolicited_block", PeerMessage::Blocksync(message))
             }
-            _ => match self.false_evidence(cx) {
-                Some(evidence) => ("lie.evidence", PeerMessage::Evidence(vec![evidence])),
-                None => return Vec::new(),
-            },
         };
         cx.told(name);
-        vec![(to, message)]
+        Some((to, Speech::Message(message)))
     }
 
     fn gossips(&self, cx: &Cx<'_>) -> bool {
-        self.acts(cx.scene, Lie::Gossip, cx.height, cx.round)
+        self.tells(cx, Lie::Gossip)
+    }
+
+    /// True where this lie is told now.
+    fn tells(&self, cx: &Cx<'_>, lie: Lie) -> bool {
+        self.acts(cx.scene, lie, cx.height, cx.round)
     }
 
     fn bend_gossip(&mut self, cx: &mut Cx<'_>, message: ConsensusMessage) -> Vec<ConsensusMessage> {
@@ -174,23 +227,16 @@ impl Actor {
         cx.told(name);
         vec![bent]
     }
-
-    /// Accuses somebody of two votes: of one vote twice, or of one it never signed.
-    fn false_evidence(&mut self, cx: &Cx<'_>) -> Option<Evidence> {
-        let victim: Vote = self.memory.prevotes(cx.height).find(|vote| vote.validator_address != self.own)?.clone();
-        let id = self.made_up_block();
-        let mut forged = self.vote_for(&victim, Some(id));
-        (forged.validator_address, forged.validator_index) = (victim.validator_address, victim.validator_index);
-        let forged = cx.sign_vote(forged);
-        let evidence = DuplicateVoteEvidence::new(victim, forged, cx.wall, cx.validators)?;
-        Some(Evidence::DuplicateVote(Box::new(evidence)))
-    }
 }
 
 fn all_ones(bits: &BitArray) -> BitArray {
     let mut all = BitArray::new(bits.len());
     (0..bits.len()).for_each(|index| all.set(index));
     all
+}
+
+fn in_messages(cx: &Cx<'_>, words: Vec<(NodeNr, DirectMessage)>) -> Vec<(NodeNr, Speech)> {
+    words.into_iter().filter_map(|(to, word)| Some((to, Speech::of(cx, word)?))).collect()
 }
 
 /// What decides blocks, as the word actors rewrite; everything else comes back.

@@ -2,8 +2,8 @@
 
 use crate::sim::Word;
 use crate::types::{
-    Address, BlockId, CandidateBlock, DirectMessage, ExtendedCommit, Height, Part, PartSet, PbftStatement, Proposal,
-    Round, Statement, StatementBody, Vote, VoteKind,
+    Address, BlockId, CandidateBlock, DirectMessage, Evidence, ExtendedCommit, Height, Part, PartSet, PbftStatement,
+    Proposal, Round, Statement, StatementBody, Vote, VoteKind,
 };
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -26,6 +26,8 @@ pub(super) struct Memory {
     votes: VecDeque<Vote>,
     view_changes: VecDeque<Statement>,
     commit: Option<ExtendedCommit>,
+    /// What we accused somebody of, and can again.
+    accusations: VecDeque<Evidence>,
     /// What others and we said.
     old: VecDeque<DirectMessage>,
     heard: usize,
@@ -171,6 +173,21 @@ impl Memory {
 
     pub(super) fn view_changes(&self, view: Round) -> impl Iterator<Item = &Statement> {
         self.view_changes.iter().filter(move |statement| statement.body.round() == Some(view))
+    }
+
+    pub(super) fn accuse(&mut self, piece: Evidence) {
+        keep(&mut self.accusations, piece, KEPT);
+    }
+
+    /// One of the accusations, or none.
+    pub(super) fn accusation(&self, number: usize) -> Option<&Evidence> {
+        self.accusations.get(number)
+    }
+
+    /// The newest block known of a height below this one.
+    pub(super) fn block_below(&self, height: Height) -> Option<Arc<CandidateBlock>> {
+        let below = |block: &&Arc<CandidateBlock>| block.block().header.height < height;
+        self.blocks.iter().rev().find(below).cloned()
     }
 
     pub(super) fn commit(&self) -> Option<&ExtendedCommit> {

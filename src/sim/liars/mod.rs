@@ -5,9 +5,13 @@
 //! others, drawn once for each of them, so that all receivers meet the same liar. Liars of one run know each other: they
 //! split the others in the same two halves.
 //!
-//! Reading order: this file → `memory` → `votes` → `blocks` → `proofs` → `silence` → `times` → `mutate` → `gossip`.
+//! Reading order: this file → `memory` → `votes` → `blocks` → `proofs` → `silence` → `times` → `clocks` → `mutate` → `accuse` →
+//! `flood` → `gossip`.
 
+mod accuse;
 mod blocks;
+mod clocks;
+mod flood;
 mod gossip;
 mod memory;
 mod mutate;
@@ -25,6 +29,7 @@ use crate::types::{
     Address, Algorithm, ChainId, DirectMessage, Height, Proposal, Round, Statement, Time, UnsignedProposal,
     UnsignedStatement, UnsignedVote, ValidatorSet, Vote,
 };
+pub use gossip::Speech;
 use memory::Memory;
 use std::fmt;
 use std::time::Duration;
@@ -234,8 +239,12 @@ impl Actor {
             Lie::Replay => self.repeat(cx, word),
             Lie::OtherChain => self.speak_of_other_chain(cx, word),
             Lie::Mutate => self.mutate(cx, to, word),
-            // It bends what is said around consensus, and when other lies are told.
-            Lie::Gossip | Lie::Flap => vec![word],
+            Lie::Accuse => self.accuse_in_block(cx, word),
+            Lie::Favour => self.favour(cx, word),
+            Lie::FalseTimes => self.bend_time(cx, word),
+            Lie::Flood => self.say_often(cx, word),
+            // Said unasked, around consensus; and when other lies are told.
+            Lie::InflateTerms | Lie::Gossip | Lie::Flap => vec![word],
         }
     }
 

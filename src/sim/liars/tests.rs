@@ -12,6 +12,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 mod honest;
+mod whole;
 
 /// Heights at which each lie is given the words of an honest core.
 const HEIGHTS: u64 = 30;
@@ -64,6 +65,7 @@ fn scene(algorithm: Algorithm) -> Scene {
         initial_height: Height::FIRST,
         addresses: keys.iter().map(Address::from).collect(),
         validators: Arc::new(set),
+        evidence: crate::types::EvidenceParams::default(),
     }
 }
 
@@ -130,7 +132,7 @@ fn every_lie_is_told_and_everything_new_in_it_is_signed_by_the_liar() {
             let silent = matches!(lie, Lie::Withhold | Lie::WithholdParts | Lie::WithholdProposals | Lie::Late)
                 || (lie, algorithm) == (Lie::VoteNil, Algorithm::Pbft);
             let new: Vec<_> = said.iter().filter(|word| !honest.contains(word)).collect();
-            let repeats = lie == Lie::Replay;
+            let repeats = matches!(lie, Lie::Replay | Lie::Flood);
             assert!(!new.is_empty() || silent || repeats, "{algorithm:?}: {lie:?} says only what is honest");
             for word in new {
                 assert!(is_sealed_by(&own, word), "{algorithm:?}: {lie:?} says what its key did not sign: {word:?}");

@@ -146,6 +146,10 @@ impl Actor {
                 let said = PbftStatement::ViewChange { view, height, checkpoint, prepared: None };
                 ("lie.view_change_unasked", DirectMessage::Statement(self.state(cx, said)))
             }
+            Lie::InflateTerms => match self.inflate_term(cx) {
+                Some(word) => ("lie.later_term", word),
+                None => return,
+            },
             _ => return,
         };
         cx.told(name);

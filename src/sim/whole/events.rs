@@ -16,6 +16,8 @@ pub(super) struct Parcel {
     pub(super) link: u64,
     pub(super) channel: Channel,
     pub(super) bytes: Bytes,
+    /// Bytes its sender is told of when it left.
+    pub(super) counted: u64,
 }
 
 /// Something that happens.
@@ -45,6 +47,8 @@ pub(super) enum Event {
     AppBack(NodeNr),
     /// Clients do something.
     Clients,
+    /// A liar says what its replica does not.
+    Lie(NodeNr),
 }
 
 /// What a node is told.
@@ -84,6 +88,10 @@ pub(super) enum Fact {
         connection: u64,
         answer: AppAnswer,
     },
+    /// A liar may say what nobody asked for.
+    Lie,
+    /// A liar may say what it kept back.
+    Release,
     /// A client has a transaction.
     Submit {
         request: RequestId,
@@ -118,6 +126,14 @@ pub(super) enum Out {
         link: u64,
         channel: Channel,
         bytes: Bytes,
+        counted: u64,
+    },
+    /// A liar said something else instead: so many bytes left as far as its replica knows.
+    Meant {
+        to: NodeNr,
+        link: u64,
+        channel: Channel,
+        bytes: u64,
     },
     /// End the connection to a peer.
     Drop {

@@ -41,7 +41,7 @@ impl Habits {
         let empty_blocks = if dice.chance(80) { EmptyBlocks::Never } else { EmptyBlocks::After(pace) };
         let jumps = plan.faults.iter().any(|fault| matches!(fault.what, Misfortune::ClockJump { .. }));
         let law = Constitution {
-            keys: plan.all().map(|node| key_of(node).public_key()).collect(),
+            keys: plan.all().map(|node| key_of(plan, node).public_key()).collect(),
             keep: dice.chance(30).then(|| dice.between(1, 10)),
             empty_blocks: if dice.chance(30) { EmptyBlocksDo::Change } else { EmptyBlocksDo::Nothing },
         };
@@ -94,8 +94,13 @@ fn genesis(plan: &Plan, dice: &mut Dice) -> GenesisDoc {
         let from = initial_height.get() + dice.below(4);
         consensus_params.abci.vote_extensions_enable_height = Some(Height::new(from));
     }
+    if dice.chance(30) {
+        let evidence = &mut consensus_params.evidence;
+        evidence.max_age_num_blocks = 1 + dice.below(6);
+        evidence.max_age_duration = Duration::from_secs(1 + dice.below(10));
+    }
     let member = |(node, planned): (crate::sim::NodeNr, &crate::sim::NodePlan)| {
-        let public_key = key_of(node).public_key();
+        let public_key = key_of(plan, node).public_key();
         let (address, power) = (Address::from(&public_key), Power::new(planned.power));
         (planned.power > 0).then(|| GenesisValidator { address, public_key, power, name: String::new() })
     };

@@ -1,10 +1,10 @@
 //! What a node has on its disk: the real journal, the real key file and guard, the real store, over a simulated disk.
 
-use super::people::key_of;
+use crate::crypto::PrivateKey;
 use crate::ports::{Journal, JournalError, Signer, Store};
 use crate::privval::FileSigner;
+use crate::sim::Dice;
 use crate::sim::disk::SimDisk;
-use crate::sim::{Dice, NodeNr};
 use crate::storage::{Indexing, KvStore};
 use crate::types::{Height, JournalRecord, Time};
 use crate::wal::{self, Limits};
@@ -38,13 +38,13 @@ pub(super) struct Opened {
 
 impl Home {
     /// A home as `quorate init` leaves it.
-    pub(super) fn make(node: NodeNr, dice: &mut Dice) -> Home {
+    pub(super) fn make(key: &PrivateKey, dice: &mut Dice) -> Home {
         let disk = SimDisk::new();
         let (files, _) = disk.boot();
         for dir in ["config", "data"] {
             files.create_dirs(Path::new(dir)).expect("an empty disk has room");
         }
-        FileSigner::save_new(&*files, &key_of(node), Path::new(KEY), Path::new(STATE)).expect("an empty disk has room");
+        FileSigner::save_new(&*files, key, Path::new(KEY), Path::new(STATE)).expect("an empty disk has room");
         disk.kill(crate::sim::disk::Batches::Kept);
         let head_bytes = *dice.pick(&[8 << 10, 64 << 10, 10 << 20]).unwrap_or(&(10 << 20));
         let indexing = if dice.chance(30) { Indexing::On } else { Indexing::Off };

@@ -6,7 +6,7 @@
 //! journal, guard or store between any two operations of the disk. What a life leaves behind is its disk; the application
 //! keeps what it committed.
 //!
-//! Reading order: this file → `habits` → `people`, `clock`, `app`, `home` → `events`, `words`, `blocks` → `process` (one life), `orders` → `links` →
+//! Reading order: this file → `habits` → `people`, `clock`, `app`, `home` → `events`, `words`, `blocks` → `process` (one life), `orders`, `lie` → `links` →
 //! `clients` → `world` → `faults`, `wires`, `apps`, `trade` (what happens in it).
 
 mod app;
@@ -18,6 +18,7 @@ mod events;
 mod faults;
 mod habits;
 mod home;
+mod lie;
 mod links;
 mod orders;
 mod people;

@@ -6,6 +6,7 @@ use super::process::{AppLink, Death, Process, Scope};
 use super::words;
 use crate::executor::{Executed, check_commit};
 use crate::mempool::MempoolEffect;
+use crate::pipeline::PipelineNote;
 use crate::replica::{Effect, Input, KeyNews, Whose};
 use crate::sim::What;
 use crate::sync::SyncInput;
@@ -63,6 +64,7 @@ impl Process {
             Effect::SaveEvidence(changes) => {
                 for change in changes {
                     if let EvidenceChange::Waits(Evidence::DuplicateVote(proof)) = change {
+                        scope.watch.count("equivocation seen");
                         scope.see(What::Accused { first: &proof.vote_a, second: &proof.vote_b });
                     }
                 }
@@ -114,7 +116,14 @@ impl Process {
                 self.app = AppLink::Down;
                 scope.out.push(Out::DialApp);
             }
+            // A liar hears its own lies, and twins go on.
+            Effect::Key(KeyNews::Elsewhere(_)) if !scope.watch.scene().is_honest(scope.node) => {}
             Effect::Key(KeyNews::Elsewhere(elsewhere)) => return Err(Death::Stopped(elsewhere.to_string())),
+            Effect::Note(PipelineNote::Refused { block_id, .. }) => {
+                if let Some(block) = scope.blocks.named(&block_id).cloned() {
+                    scope.see(What::Checked { block: &block, accepted: false });
+                }
+            }
             Effect::Halt(error) => scope.see(What::Halted { why: &error.to_string() }),
             Effect::ReadAnswer { ticket, outcome } => scope.out.push(Out::ReadAnswer { ticket, outcome }),
             _ => {}

@@ -1,7 +1,7 @@
 //! Who is who: the nodes, their names in the network and their keys.
 
 use crate::crypto::PrivateKey;
-use crate::sim::{NodeNr, Plan};
+use crate::sim::{Conduct, NodeNr, Plan};
 use crate::types::{Address, NodeId};
 use std::collections::BTreeMap;
 
@@ -30,7 +30,11 @@ impl People {
     }
 }
 
-/// The validator key of a node.
-pub(super) fn key_of(nr: NodeNr) -> PrivateKey {
-    PrivateKey::from_seed(&[nr.0 + 1; 32])
+/// The validator key of a node: a twin has that of another.
+pub(super) fn key_of(plan: &Plan, nr: NodeNr) -> PrivateKey {
+    let whose = match plan.nodes[nr.index()].conduct {
+        Conduct::TwinOf(other) => other,
+        Conduct::Honest | Conduct::Liar(_) => nr,
+    };
+    PrivateKey::from_seed(&[whose.0 + 1; 32])
 }

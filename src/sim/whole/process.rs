@@ -4,6 +4,7 @@
 use super::blocks::Blocks;
 use super::events::{AppAnswer, Fact, Out};
 use super::home::{Home, Opened, SyncCount};
+use super::lie::Liar;
 use super::people::People;
 use super::words;
 use crate::consensus::{Now, Tick};
@@ -44,6 +45,8 @@ pub(super) struct Scope<'a> {
     pub(super) blocks: &'a mut Blocks,
     pub(super) watch: &'a mut Watch,
     pub(super) out: &'a mut Vec<Out>,
+    /// Who rewrites what it says, if it lies.
+    pub(super) liar: Option<&'a mut Liar>,
 }
 
 impl Scope<'_> {
@@ -203,6 +206,14 @@ impl Process {
                 self.app_answered(scope, answer)
             }
             Fact::Answered { .. } => Ok(()),
+            Fact::Lie => {
+                self.lie(scope);
+                Ok(())
+            }
+            Fact::Release => {
+                self.say_held(scope);
+                Ok(())
+            }
             Fact::Submit { request, tx } => {
                 let submit = MempoolInput::Submit { origin: Origin::Check(request), txs: vec![Tx::new(tx)] };
                 self.step(scope, Input::Mempool(submit))
@@ -314,6 +325,10 @@ impl Process {
 
     fn hand_on(&mut self, scope: &mut Scope<'_>, peer: NodeNr, said: PeerInput, handed: Handed) -> Result<(), Death> {
         if let Some(word) = words::in_input(&said) {
+            if let Some(liar) = &mut scope.liar {
+                liar.hear(peer, word);
+            }
+            scope.blocks.hear(&word);
             scope.see(What::Heard { from: peer, word });
         }
         self.step(scope, Input::Peer(scope.people.id(peer), said))?;
@@ -340,10 +355,15 @@ impl Process {
     /// False when it was not sent, because there is no connection.
     pub(super) fn send(&self, scope: &mut Scope<'_>, peer: NodeNr, message: &PeerMessage, bytes: Bytes) -> bool {
         let Some(link) = self.peers.get(&peer) else { return false };
+        let counted = bytes.len() as u64;
+        if scope.liar.is_some() {
+            self.say_falsely(scope, peer, message, counted);
+            return true;
+        }
         if let Some(word) = words::in_message(message) {
             scope.see(What::Said { to: peer, word });
         }
-        scope.out.push(Out::Send { to: peer, link: *link, channel: message.channel(), bytes });
+        scope.out.push(Out::Send { to: peer, link: *link, channel: message.channel(), bytes, counted });
         true
     }
 
@@ -367,6 +387,9 @@ impl Process {
 
     pub(super) fn blame(&self, scope: &mut Scope<'_>, peer: NodeNr, why: String) {
         if let Some(link) = self.peers.get(&peer) {
+            if !scope.watch.scene().is_honest(peer) {
+                scope.watch.count("lie refused");
+            }
             scope.see(What::Blamed { peer, why: &why });
             scope.out.push(Out::Drop { peer, link: *link });
         }

@@ -64,13 +64,18 @@ impl World {
 
     pub(super) fn hand_over(&mut self, packet: Packet<Parcel>) {
         let (node, peer) = (packet.from, packet.to);
-        let Parcel { link, channel, ref bytes } = packet.load;
-        let fact = Fact::Written { peer, link, channel, bytes: bytes.len() as u64 };
+        let Parcel { link, channel, counted, .. } = packet.load;
         for (at, packet) in self.net.send(self.queue.now(), &packet) {
             self.queue.at(at, Event::Arrive(packet));
         }
-        if channel != Channel::Blocksync {
+        self.tell_written(node, peer, (link, channel, counted));
+    }
+
+    /// A node is told that so many bytes left over a connection.
+    pub(super) fn tell_written(&mut self, node: NodeNr, peer: NodeNr, (link, channel, bytes): (u64, Channel, u64)) {
+        if channel != Channel::Blocksync && bytes > 0 {
             let life = self.site(node).life;
+            let fact = Fact::Written { peer, link, channel, bytes };
             self.queue.after(Duration::from_micros(100), Event::Tell { node, life, fact });
         }
     }
@@ -87,7 +92,7 @@ impl World {
 
     pub(super) fn arrive(&mut self, from: NodeNr, to: NodeNr, load: Parcel) {
         if self.links.between(from, to) == Some(load.link) {
-            let Parcel { link, channel, bytes } = load;
+            let Parcel { link, channel, bytes, .. } = load;
             self.tell(to, Fact::Message { peer: from, link, channel, bytes });
         }
     }

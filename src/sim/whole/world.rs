@@ -8,6 +8,7 @@ use super::clock::Clock;
 use super::events::{AppWork, Event, Fact, Out, Parcel};
 use super::habits::Habits;
 use super::home::Home;
+use super::lie::{Liar, cost_of_liars};
 use super::links::Links;
 use super::orders::applied;
 use super::people::{People, key_of};
@@ -43,6 +44,8 @@ pub(super) struct Site {
     pub(super) clock: Clock,
     pub(super) life: u32,
     pub(super) process: Option<Box<Process>>,
+    /// Who rewrites what it says, if it lies.
+    pub(super) liar: Option<Liar>,
     /// The wake planned, in virtual time.
     pub(super) wakes: Option<Tick>,
     /// Until when it stands still, and what it is told then.
@@ -93,7 +96,8 @@ impl World {
         let people = People::new(&plan);
         let mut disks = dice.fork("disks");
         let site = |node: NodeNr| Site {
-            home: Home::make(node, &mut disks),
+            home: Home::make(&key_of(&plan, node), &mut disks),
+            liar: Liar::of(&plan, node, &dice),
             app: ModelApp::new(Arc::clone(&habits.law)),
             clock: Clock::new(habits.genesis.genesis_time.plus(Duration::from_secs(10))),
             life: 0,
@@ -119,8 +123,9 @@ impl World {
         let scene = Scene {
             chain_id: habits.genesis.chain_id.clone(),
             initial_height: habits.genesis.initial_height,
-            addresses: plan.all().map(|node| Address::from(&key_of(node).public_key())).collect(),
+            addresses: plan.all().map(|node| Address::from(&key_of(&plan, node).public_key())).collect(),
             validators: first.expect("the genesis document is legal").validators,
+            evidence: habits.genesis.consensus_params.evidence.clone(),
             plan: plan.clone(),
         };
         let checkers = checkers(&scene);
@@ -152,8 +157,9 @@ impl World {
         }
         self.queue.at(self.plan.heal_at, Event::Heal);
         self.queue.after(Duration::from_millis(300), Event::Clients);
+        self.begin_lies();
         let heights = u32::try_from(self.plan.heights).unwrap_or(u32::MAX);
-        let deadline = self.plan.heal_at.plus(RECOVERY + RECOVERY_PER_HEIGHT * heights);
+        let deadline = self.plan.heal_at.plus(RECOVERY + RECOVERY_PER_HEIGHT * heights + cost_of_liars(&self.plan));
         let mut events = 0_u64;
         let end = loop {
             let Some(event) = self.queue.take() else { break End::OutOfTime { at: self.queue.now() } };
@@ -171,6 +177,9 @@ impl World {
             && !self.watch.is_broken()
         {
             self.watch.complain("liveness", at, NodeNr(0), self.describe());
+        }
+        for liar in self.sites.iter().filter_map(|site| site.liar.as_ref()) {
+            self.watch.add(&liar.told);
         }
         self.watch.finish(end)
     }
@@ -232,6 +241,7 @@ impl World {
                 self.site(node).app_up = true;
             }
             Event::Clients => self.clients_act(),
+            Event::Lie(node) => self.lie(node),
         }
     }
 
@@ -338,6 +348,9 @@ impl World {
         site.app_serves = None;
         site.app_work.clear();
         site.process = None;
+        if let Some(liar) = &mut site.liar {
+            liar.forget();
+        }
         site.doom = None;
         site.paused = None;
         if !std::mem::replace(&mut site.starting, true) {
@@ -385,12 +398,13 @@ impl World {
         let Some(mut process) = site.process.take() else { return };
         let now = site.clock.now(at);
         let (people, blocks, watch, out) = (&self.people, &mut self.blocks, &mut self.watch, &mut self.out);
-        let mut scope = Scope { at, node, now, people, blocks, watch, out };
+        let mut scope = Scope { at, node, now, people, blocks, watch, out, liar: site.liar.as_mut() };
         let lived = catch_unwind(AssertUnwindSafe(|| process.take(&mut scope, fact)));
         match lived {
             Ok(Ok(())) => {
                 self.site(node).process = Some(process);
                 self.plan_wake(node);
+                self.plan_release(node);
             }
             Ok(Err(Death::Fuse)) => {
                 self.watch.count("died between two orders");
@@ -417,7 +431,10 @@ impl World {
     pub(super) fn do_what_it_wants(&mut self, node: NodeNr) {
         for out in std::mem::take(&mut self.out) {
             match out {
-                Out::Send { to, link, channel, bytes } => self.post(node, to, Parcel { link, channel, bytes }),
+                Out::Send { to, link, channel, bytes, counted } => {
+                    self.post(node, to, Parcel { link, channel, bytes, counted });
+                }
+                Out::Meant { to, link, channel, bytes } => self.tell_written(node, to, (link, channel, bytes)),
                 Out::Drop { peer, link } => {
                     if self.links.between(node, peer) == Some(link) {
                         self.hang_up(node, peer);
