@@ -9,6 +9,7 @@ use super::{Effect, Now, Replica, Settings, Waker};
 use crate::consensus::tendermint::Message;
 use crate::consensus::{self, Signed};
 use crate::crypto::Verified;
+use crate::sync::SyncInput;
 use crate::types::{Address, Algorithm, ExtendedCommit, Height, JournalRecord, SignPosition, Vote};
 use std::sync::Arc;
 
@@ -120,7 +121,11 @@ impl Replica {
     pub(super) fn listen_to_decision(&mut self, now: Now, commit: &ExtendedCommit, out: &mut Vec<Effect>) {
         let Some(listening) = &mut self.listening else { return };
         let verdict = listening.decided(now.tick, commit);
+        let clear = verdict == Verdict::Clear;
         self.conclude(verdict, out);
+        if clear {
+            self.sync(now, SyncInput::MayJoin, out);
+        }
     }
 
     /// A fetched block is to be applied; false when its commit shows our key at work elsewhere.
@@ -138,6 +143,9 @@ impl Replica {
         let verdict = listening.tick(now.tick);
         let clear = verdict == Verdict::Clear;
         self.conclude(verdict, out);
+        if clear {
+            self.sync(now, SyncInput::MayJoin, out);
+        }
         if clear && self.consensus.is_some() && self.decided_at.is_none() && !self.beginning {
             self.beginning = true;
             out.push(Effect::Begin(Arc::clone(&self.state)));

@@ -246,6 +246,8 @@ impl Replica {
             out.push(Effect::Fetching);
             if state.algorithm != Algorithm::Tendermint {
                 self.listen_from(now, state.next_height(), out);
+                let silent = self.listens_for_own_key();
+                self.sync(now, if silent { SyncInput::MustWait } else { SyncInput::MayJoin }, out);
             }
             self.sync(now, SyncInput::Begin(state), out);
         }

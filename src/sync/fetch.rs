@@ -90,7 +90,7 @@ impl Sync {
 
     pub(super) fn ask_everybody(&mut self, now: Elapsed, purpose: Purpose, out: &mut Vec<SyncEffect>) {
         self.barred.retain(|_, until| *until > now);
-        self.round = StatusRound { asked_at: now, first_answer: None, purpose };
+        self.round = StatusRound { asked_at: now, first_answer: None, purpose, from: self.window.next() };
         let usable = self.peers.keys().filter(|peer| !self.barred.contains_key(peer));
         out.extend(usable.map(|peer| SyncEffect::AskStatus(*peer)));
     }

@@ -1,31 +1,54 @@
 //! When consensus goes on, and when to look whether it fell behind.
 
-use super::limits::{BLOCKER_PATIENCE, PROBE_INTERVAL, PROBE_TIME, STATUS_FRESH, STATUS_GRACE, STATUS_INTERVAL};
-use super::{Doubt, Elapsed, Mode, Purpose, StatusRound, Sync, SyncEffect};
-use crate::types::Height;
+use super::limits::{
+    BLOCKER_PATIENCE, LEVEL_BLOCKS, PROBE_INTERVAL, PROBE_TIME, STATUS_FRESH, STATUS_GRACE, STATUS_INTERVAL,
+};
+use super::{Doubt, Elapsed, Mode, Permission, Purpose, StatusRound, Sync, SyncEffect};
+use crate::types::{Height, Power};
 
 impl Sync {
-    /// Joins consensus when nothing is left that could be verified: IsCaughtUp of CometBFT, but at the moment the last
+    /// Joins consensus when nothing is left that could be verified, and it may: IsCaughtUp of CometBFT, but at the moment the last
     /// answer comes instead of once a second.
     pub(super) fn join_if_done(&mut self, now: Elapsed, out: &mut Vec<SyncEffect>) {
         let Mode::Fetching { since } = self.mode else { return };
+        if self.permission == Permission::Pending {
+            return;
+        }
         let (best, next) = (self.best(), self.window.next());
         // The block at the tip has no successor to prove it, unless its commit came with it.
         let all_applied = (best <= next || mutant!("N7")) && self.applying.is_none() && !self.proof_is_coming();
         if all_applied && self.chain_waits_for_us() && now >= since + BLOCKER_PATIENCE {
             return self.join(out);
         }
-        let (done, fresh_for) = match self.round.purpose {
-            Purpose::Learn => (all_applied, STATUS_FRESH),
-            // The chain moves while we look. What it grew by is fetched too, but then we do not look again, and one more
-            // block is left to consensus: we would chase a fast chain for ever.
-            Purpose::LastLook => (best <= next.next() && self.applying.is_none(), STATUS_INTERVAL),
+        let done = match self.round.purpose {
+            Purpose::Learn => all_applied,
+            // The chain moves while we look. One more block is left to consensus.
+            Purpose::LastLook { .. } => best <= next.next() && self.applying.is_none(),
         };
         if !done || !self.round_is_complete(now) {
             return;
         }
-        let fresh_until = self.round.first_answer.unwrap_or(self.round.asked_at) + fresh_for;
-        if now < fresh_until { self.join(out) } else { self.ask_everybody(now, Purpose::LastLook, out) }
+        let grown = next.get().saturating_sub(self.round.from.get());
+        if self.is_level(now, grown) {
+            self.join(out);
+        } else {
+            let before = if self.round.purpose == Purpose::Learn { None } else { Some(grown) };
+            self.ask_everybody(now, Purpose::LastLook { before }, out);
+        }
+    }
+
+    /// Whether looking again would bring us no nearer. While blocks are fetched the chain grows; each look fetches what it
+    /// grew by during the one before and so is shorter, until it finds next to nothing. A chain as quick as we are is not
+    /// chased for ever: where a look finds hardly less than the one before, the rest is for consensus.
+    fn is_level(&self, now: Elapsed, grown: u64) -> bool {
+        let answered = self.round.first_answer.unwrap_or(self.round.asked_at);
+        let is_last = grown <= LEVEL_BLOCKS && now < answered + STATUS_FRESH;
+        match self.round.purpose {
+            Purpose::Learn => is_last,
+            Purpose::LastLook { before } => {
+                is_last || before.is_some_and(|before| grown.saturating_mul(8) >= before.saturating_mul(7))
+            }
+        }
     }
 
     fn join(&mut self, out: &mut Vec<SyncEffect>) {
@@ -48,12 +71,14 @@ impl Sync {
         }
     }
 
-    /// With 1/3 of the power or more in our hands, the others have decided nothing without us: waiting for their blocks
-    /// would stop the chain (localNodeBlocksTheChain; bug class 044).
+    /// Where the others are no quorum, they have decided nothing without us: waiting for their blocks would stop the chain
+    /// (localNodeBlocksTheChain, which counts a third of the power; bug class 044).
     fn chain_waits_for_us(&self) -> bool {
         let (Some(state), Some(own)) = (&self.state, &self.own) else { return false };
+        let total = state.validators.total_power();
         state.validators.by_address(own).is_some_and(|(_, member)| {
-            u128::from(member.power.get()) * 3 >= u128::from(state.validators.total_power().get())
+            let others = Power::new(total.get().saturating_sub(member.power.get()));
+            !state.algorithm.quorum().is_reached(others, total)
         })
     }
 

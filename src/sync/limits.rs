@@ -47,6 +47,10 @@ pub const STATUS_INTERVAL: Elapsed = Duration::from_secs(10);
 /// How old an answer may be for us to believe that nothing is left to fetch.
 pub const STATUS_FRESH: Elapsed = Duration::from_secs(2);
 
+/// Blocks the chain may grow by while we look whether it has grown. Consensus hands on a few; where blocks come quickly, a
+/// hundred behind would take it seconds, and a leader that dies meanwhile could be replaced no sooner.
+pub const LEVEL_BLOCKS: u64 = 2;
+
 /// After the first answer, how long we wait for those of the other peers before joining consensus.
 pub const STATUS_GRACE: Elapsed = Duration::from_secs(1);
 

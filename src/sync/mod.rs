@@ -78,6 +78,11 @@ pub enum SyncInput {
     /// A fetched block turned out not to fit the chain though its commit is good, or the application is gone: nothing
     /// is applied until the next `Begin`.
     Paused,
+    /// This node may say nothing in consensus yet: it follows by fetching until `MayJoin`, for one that is silent is handed
+    /// no blocks and falls behind again.
+    MustWait,
+    /// It may.
+    MayJoin,
     /// Consensus heard of a height it cannot reach by itself.
     Behind(Height),
     /// The time given by [`SyncEffect::WakeAt`] has come.
@@ -196,6 +201,7 @@ pub struct Sync {
     /// Our validator address, if this node signs.
     own: Option<Address>,
     mode: Mode,
+    permission: Permission,
     /// After the last applied block; none before the first `Begin`.
     state: Option<Arc<ChainState>>,
     /// Hashes of `validators` and `next_validators` of `state`, once somebody needed them.
@@ -218,6 +224,14 @@ pub struct Sync {
     meter: Meter,
     /// The last `WakeAt` that has not come yet.
     alarm: Option<Elapsed>,
+}
+
+/// Whether consensus may be joined, once nothing is left to fetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Permission {
+    Given,
+    /// Not before [`SyncInput::MayJoin`].
+    Pending,
 }
 
 /// Who decides now.
@@ -256,6 +270,8 @@ struct StatusRound {
     /// When the first answered.
     first_answer: Option<Elapsed>,
     purpose: Purpose,
+    /// The block we needed next then.
+    from: Height,
 }
 
 /// Why everybody was asked.
@@ -265,7 +281,10 @@ enum Purpose {
     #[default]
     Learn,
     /// Everything known is applied: has the chain moved since?
-    LastLook,
+    LastLook {
+        /// By how many blocks it had moved in the look before; none when this is the first.
+        before: Option<u64>,
+    },
 }
 
 /// How fast blocks are applied.

@@ -3,7 +3,7 @@
 use super::limits::{BAR_TIME, BARRED_MAX, HELD_BYTES_MAX};
 use super::peer::{Answer, Peer};
 use super::window::{Held, Window};
-use super::{Doubt, Elapsed, Meter, Mode, Progress, Role, Stage, StatusRound, Sync, SyncEffect, SyncInput};
+use super::{Doubt, Elapsed, Meter, Mode, Permission, Progress, Role, Stage, StatusRound, Sync, SyncEffect, SyncInput};
 use crate::types::{Address, CandidateBlock, ChainState, ExtendedCommit, Height, NodeId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ impl Sync {
             role,
             own,
             mode: Mode::Paused,
+            permission: Permission::Given,
             state: None,
             set_hashes: None,
             peers: BTreeMap::new(),
@@ -49,6 +50,8 @@ impl Sync {
             SyncInput::Begin(state) => self.on_begin(now, state, out),
             SyncInput::Applied(state) => self.on_applied(now, state),
             SyncInput::Paused => self.on_pause(),
+            SyncInput::MustWait => self.permission = Permission::Pending,
+            SyncInput::MayJoin => self.permission = Permission::Given,
             SyncInput::Behind(height) => self.on_behind(now, height, out),
             SyncInput::Woken => self.alarm = None,
         }

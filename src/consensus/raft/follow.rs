@@ -1,13 +1,13 @@
 //! What a follower hears: heartbeats, entries, blocks, commits; and what it says of itself.
 
-use super::height::Outcome;
+use super::height::{Early, Outcome};
 use super::speak::To;
 use super::{Leader, Line, Raft, Role, election};
 use crate::consensus::blocks::PartTaken;
 use crate::consensus::{Effect, Effects, Now, RECENT_BLOCKS_MAX, Reaction, RoundNote};
 use crate::types::{
-    Address, ExtendedCommit, Height, JournalMessage, JournalRecord, Misconduct, NodeId, Part, Proposal, RaftStatement,
-    Round, Source, Step,
+    Address, ExtendedCommit, Height, JournalMessage, JournalRecord, Misconduct, NodeId, Part, PartSet, Proposal,
+    RaftStatement, Round, Source, Step,
 };
 
 /// A peer this many heights ahead is not just quicker: if nobody hands us its blocks soon, they must be fetched.
@@ -220,7 +220,7 @@ impl Raft {
         out: &mut Effects<Raft>,
     ) -> Reaction {
         if height != self.height() {
-            return Reaction::Ignored("part of a block of another height");
+            return self.on_early_part(height, part);
         }
         let taken = self.current.blocks.add(part.clone());
         match taken {
@@ -238,6 +238,24 @@ impl Raft {
         Reaction::Accepted
     }
 
+    /// A part of the next height's block, which is decided: whoever is behind is handed it while it applies this one.
+    fn on_early_part(&mut self, height: Height, part: Part) -> Reaction {
+        let early = self.current.early.as_mut().filter(|early| early.commit.height == height);
+        let Some(set) = early.and_then(|early| early.parts.as_mut()) else {
+            return Reaction::Ignored("part of a block of another height");
+        };
+        let Ok(root) = part.proof.root() else { return Reaction::PeerFault("part whose proof leads nowhere") };
+        let header = set.header();
+        if root != header.hash || part.proof.total != u64::from(header.total) {
+            return Reaction::Ignored("part of another block");
+        }
+        match set.add(part) {
+            Ok(true) => Reaction::Accepted,
+            Ok(false) => Reaction::Ignored("part seen before"),
+            Err(_) => Reaction::PeerFault("part that contradicts its own proof"),
+        }
+    }
+
     pub(super) fn note_if_complete(&self, out: &mut Effects<Raft>) {
         let Some(proposal) = &self.current.proposal else { return };
         let (height, round, block_id) = (proposal.height, proposal.round, proposal.block_id);
@@ -252,7 +270,7 @@ impl Raft {
         self.see_height(now, height, out);
         if height != self.height() {
             if height.previous() == Some(self.height()) {
-                self.current.early_commit = Some(commit);
+                self.keep_early(commit);
             }
             return Reaction::Ignored("commit of another height");
         }
@@ -264,6 +282,26 @@ impl Raft {
         self.current.outcome = Outcome::Fetching(commit);
         self.enter_step(Step::Commit, out);
         Reaction::Accepted
+    }
+
+    fn keep_early(&mut self, commit: ExtendedCommit) {
+        let (block_id, parts_max) = (commit.block_id, self.current.blocks.parts_max());
+        if self.current.early.as_ref().is_some_and(|early| early.commit.block_id == block_id) {
+            return; // its parts stay
+        }
+        let total = u64::from(block_id.parts.total);
+        let parts = if total <= parts_max { PartSet::gather(block_id.parts) } else { None };
+        self.current.early = Some(Early { commit, parts });
+    }
+
+    /// What came early of this height counts now.
+    pub(super) fn take_early(&mut self, now: Now, early: Early, out: &mut Effects<Raft>) {
+        let Early { commit, parts } = early;
+        if self.on_commit(now, commit, out) == Reaction::Accepted {
+            for part in parts.iter().flat_map(PartSet::parts) {
+                self.current.blocks.add(part.clone());
+            }
+        }
     }
 
     /// Has blocks fetched when somebody is further ahead than blocks are handed on, or well ahead while we get nowhere;

@@ -4,7 +4,7 @@ use crate::consensus::blocks::Blocks;
 use crate::consensus::tally::VoteSet;
 use crate::consensus::{Now, Start, Tick};
 use crate::types::{
-    BlockId, CandidateBlock, ExtendedCommit, Height, Proposal, Quorum, Round, Step, Time, UnsignedProposal,
+    BlockId, CandidateBlock, ExtendedCommit, Height, PartSet, Proposal, Quorum, Round, Step, Time, UnsignedProposal,
     UnsignedVote, Vote, VoteKind,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,6 +45,15 @@ pub(super) enum Outcome {
     Decided,
 }
 
+/// The decision of the next height, when it came before this one was applied, with what came of its block. Parts are not
+/// journaled: nothing is signed that rests on them.
+#[derive(Debug, Clone)]
+pub(super) struct Early {
+    pub(super) commit: ExtendedCommit,
+    /// None when the commit names more parts than blocks may have now.
+    pub(super) parts: Option<PartSet>,
+}
+
 /// Everything known about the height being decided.
 #[derive(Debug, Clone)]
 pub(super) struct HeightState {
@@ -70,8 +79,7 @@ pub(super) struct HeightState {
     pub(super) last_commit: Option<VoteSet>,
     /// Precommits whose extension the application is looking at, one for each member.
     pub(super) verifying: BTreeMap<u32, Vote>,
-    /// The commit of the next height, when it came before this one was applied.
-    pub(super) early_commit: Option<ExtendedCommit>,
+    pub(super) early: Option<Early>,
     pub(super) txs_available: bool,
 }
 
@@ -95,7 +103,7 @@ impl HeightState {
             outcome: Outcome::Open,
             last_commit,
             verifying: BTreeMap::new(),
-            early_commit: None,
+            early: None,
             txs_available: start.txs_available,
             start,
         }
@@ -104,7 +112,7 @@ impl HeightState {
     /// Takes along what came too early or too late for the height before.
     pub(super) fn carry_over(&mut self, before: &mut HeightState) {
         let follows = self.start.height.previous() == Some(before.start.height);
-        self.early_commit = before.early_commit.take().filter(|commit| commit.height == self.start.height);
+        self.early = before.early.take().filter(|early| early.commit.height == self.start.height);
         if let (true, Some(last_commit)) = (follows, &mut self.last_commit) {
             before.acks.votes().iter().flatten().for_each(|vote| drop(last_commit.add(vote.clone())));
         }

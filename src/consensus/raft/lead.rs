@@ -21,6 +21,9 @@ const BEATS_MAX: usize = 64;
 /// Bytes a second at least that a peer is given to take what was sent, before it is sent again: a block is up to 100 MiB,
 /// and the queue to a peer holds one of those. Who takes less is dropped by its full queue, not by our impatience.
 const RESEND_RATE: u64 = 1 << 20;
+/// Decided blocks a peer that is behind is handed at once: the one it is at, and the one it needs as soon as that is applied.
+/// Whoever waits for each over a round trip hardly gains on a chain that decides one a round trip.
+const HANDED_AT_ONCE: u64 = 2;
 /// What is sent again is sent again after an election timeout, then after twice as long, up to this many times as long.
 const RESEND_FACTOR_MAX: u32 = 4;
 
@@ -149,7 +152,8 @@ pub(super) struct Peer {
     /// The newest term in which it has that height's entry.
     entry: Option<Round>,
     proposed: Option<Sent>,
-    helped: Option<Sent>,
+    /// Decided blocks it was handed, of at most [`HANDED_AT_ONCE`] heights.
+    handed: BTreeMap<Height, Sent>,
 }
 
 impl Peer {
@@ -320,10 +324,19 @@ impl Raft {
         state.acks.by_index(index).is_some() || state.verifying.contains_key(&index) || state.refusals.contains(&index)
     }
 
-    /// Sends the block it lacks, and its commit, to a peer a few behind. The last one it could not fetch (what proves it
-    /// is in the next one), and one that fetches never gets level where blocks come quickly. Each block once it says that
-    /// it is there. Everybody does, not only a leader: the peer may be the one to lead.
+    /// Sends the blocks it lacks, and their commits, to a peer a few behind. The last one it could not fetch (what proves it
+    /// is in the next one), and one that fetches never gets level where blocks come quickly. The block it is at and the next
+    /// one, so that it need not wait. Everybody does, not only a leader: the peer may be the one to lead.
     pub(super) fn help_if_behind(&mut self, now: Now, peer: NodeId, height: Height, out: &mut Effects<Raft>) {
+        let reach = height.get()..height.get().saturating_add(HANDED_AT_ONCE).min(self.height().get());
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.handed.retain(|at, _| reach.contains(&at.get()));
+        }
+        reach.for_each(|height| self.hand(now, peer, Height::new(height), out));
+    }
+
+    /// Hands a peer one decided block, unless that was done lately.
+    fn hand(&mut self, now: Now, peer: NodeId, height: Height, out: &mut Effects<Raft>) {
         let start = &self.current.start;
         let Some((block, commit)) = self.recent.get(height).filter(|_| height < start.height) else { return };
         let last = start.height.previous() == Some(height);
@@ -333,14 +346,14 @@ impl Raft {
         let leads = matches!(self.role, Role::Leader(_));
         let Some(known) = self.peers.get_mut(&peer) else { return };
         let was_sent = known.proposed.is_some_and(|sent| (sent.height, sent.term) == (height, commit.round));
-        let wait = match due(known.helped, (height, commit.round), now) {
+        let wait = match due(known.handed.get(&height).copied(), (height, commit.round), now) {
             // It has hardly had the time to apply what it was told.
             Resend::First if last && (was_sent || !leads) && now.tick.since(self.current.began_at) < pause => return,
             Resend::NotYet => return,
             Resend::First => base,
             Resend::Again(wait) => wait.saturating_mul(2).min(base.saturating_mul(RESEND_FACTOR_MAX)),
         };
-        known.helped = Some(Sent { height, term: commit.round, at: now.tick, wait });
+        known.handed.insert(height, Sent { height, term: commit.round, at: now.tick, wait });
         let has_it = known.height == Some(height) && known.entry == Some(commit.round);
         send_decided(peer, commit, (!has_it).then_some(&*block), out);
     }

@@ -380,8 +380,8 @@ impl Raft {
                 self.reset_election(now);
             }
         }
-        if let Some(commit) = self.current.early_commit.take() {
-            self.on_commit(now, commit, out);
+        if let Some(early) = self.current.early.take() {
+            self.take_early(now, early, out);
         }
         if matches!(self.role, Role::Follower) {
             self.note_leader(out);

@@ -19,10 +19,10 @@ const GENESIS_SECONDS: i64 = 1_700_000_000;
 pub(super) struct Habits {
     pub(super) genesis: Arc<GenesisDoc>,
     pub(super) law: Arc<Constitution>,
-    timeouts: Timeouts,
+    pub(super) timeouts: Timeouts,
     block_time_tolerance: Option<Duration>,
-    doppelganger_check: DoppelgangerCheck,
-    mempool: MempoolConfig,
+    pub(super) doppelganger_check: DoppelgangerCheck,
+    pub(super) mempool: MempoolConfig,
     /// Longest time the application takes for an answer.
     pub(super) app_takes: Duration,
     /// Between two turns of the clients.

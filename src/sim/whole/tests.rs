@@ -1,5 +1,7 @@
 //! Each protocol, a few dozen seeds, with everything that goes wrong.
 
+mod failover;
+
 use crate::sim::{Level, Outcome, Plan, Trace, Wishes, check};
 use crate::types::Algorithm;
 

@@ -92,6 +92,59 @@ fn a_chain_that_grows_is_joined_and_not_chased_for_ever() {
     }
 }
 
+/// Blocks at 70 a second, applied at 160 a second, as where Raft runs on slow disks. What is left to consensus is what the
+/// chain grows by in a look, not in a second.
+#[test]
+fn a_chain_half_as_quick_as_we_is_joined_within_a_few_blocks() {
+    let mut world = World::new(Chain::new(Shape::new(2_000)), None);
+    (world.tip, world.grows_every, world.execution) = (200, Some(ms(14)), ms(6));
+    world.grow();
+    (0..2).for_each(|_| {
+        world.connect_with(Habit::Honest, ms(2), ms(1));
+    });
+    world.begin();
+    world.run_until_joined(s(10));
+    assert!(world.tip - world.height <= 4, "joined at {} of {}", world.height, world.tip);
+    assert!(world.status_asks < 40, "{} questions", world.status_asks);
+}
+
+#[test]
+fn a_node_that_may_say_nothing_follows_by_fetching_and_is_level_when_it_may() {
+    let mut world = World::new(Chain::new(Shape::new(2_000)), None);
+    (world.tip, world.grows_every, world.execution) = (200, Some(ms(14)), ms(6));
+    world.grow();
+    world.connect_with(Habit::Honest, ms(2), ms(1));
+    world.tell(SyncInput::MustWait);
+    world.begin();
+    world.run(s(4));
+    assert!(!world.deciding && world.height > 190);
+    world.tell(SyncInput::MayJoin);
+    world.run_until_joined(s(10));
+    assert!(world.tip - world.height <= 4, "joined at {} of {}", world.height, world.tip);
+}
+
+/// Under Raft a third of the power stops nobody, and half of it does.
+#[test]
+fn the_chain_waits_for_whom_the_others_are_no_quorum_without() {
+    let state = Chain::new(Shape::new(1)).state(0);
+    let member = |at: usize| Validator::new(state.validators.members()[at].public_key, Power::new(1));
+    let own = member(0).address;
+    for (algorithm, nodes, waits) in [
+        (Algorithm::Raft, 2, true),
+        (Algorithm::Raft, 3, false),
+        (Algorithm::Tendermint, 3, true),
+        (Algorithm::Pbft, 4, false),
+    ] {
+        let validators = Arc::new(ValidatorSet::new((0..nodes).map(member)).unwrap());
+        let state = ChainState { validators, algorithm, ..(*state).clone() };
+        let (mut sync, mut out) = (Sync::new(Role::OneOfMany, Some(own)), Vec::new());
+        sync.step(s(7), SyncInput::Begin(Arc::new(state)), &mut out);
+        sync.step(s(8), SyncInput::Woken, &mut out);
+        let joined = matches!(out.last(), Some(SyncEffect::JoinConsensus));
+        assert_eq!(joined, waits, "{algorithm} with {nodes}");
+    }
+}
+
 #[test]
 fn when_everybody_pruned_what_we_need_progress_says_so() {
     let mut world = World::new(Chain::new(Shape::new(300)), None);

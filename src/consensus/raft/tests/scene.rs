@@ -6,9 +6,9 @@ use crate::consensus::{
 };
 use crate::crypto::{PublicKey, Signature, Verified, sha256};
 use crate::types::{
-    Address, Block, BlockId, CandidateBlock, ChainId, ConsensusParams, Election, Header, Height, JournalRecord,
-    LogPosition, NodeId, Power, Proposal, RaftStatement, Round, SignRequest, Source, Statement, StatementBody, Time,
-    Validator, ValidatorSet, Version, Vote, VoteKind,
+    Address, Block, BlockId, CandidateBlock, ChainId, ConsensusParams, Election, ExtendedCommit, Header, Height,
+    JournalRecord, LogPosition, NodeId, Power, Proposal, RaftStatement, Round, SignRequest, Source, Statement,
+    StatementBody, Time, Validator, ValidatorSet, Version, Vote, VoteKind,
 };
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -142,6 +142,12 @@ pub(super) fn ack(set: &ValidatorSet, node: usize, at: (u64, u32), block_id: Opt
         extension: Bytes::new(),
         extension_signature: None,
     }
+}
+
+/// A commit of this block that nobody need sign.
+pub(super) fn commit_of(block: &CandidateBlock) -> ExtendedCommit {
+    let (height, block_id) = (block.block().header.height, block.id());
+    ExtendedCommit { height, round: Round::ZERO, block_id, signatures: Vec::new() }
 }
 
 /// What node `node` states.
@@ -315,6 +321,16 @@ impl Scene {
             self.hear(node, Direct::Part { height, round, part: part.clone() });
         }
         reaction
+    }
+
+    /// Node `node` hands over `block`, which is decided.
+    pub(super) fn told_decided(&mut self, node: usize, block: &CandidateBlock) {
+        let (height, commit) = (block.block().header.height, commit_of(block));
+        let round = commit.round;
+        self.hear(node, Direct::Commit(Verified::trusted(commit)));
+        for part in block.parts().parts() {
+            self.hear(node, Direct::Part { height, round, part: part.clone() });
+        }
     }
 
     /// Makes the machine leader with the votes of these.

@@ -1,10 +1,11 @@
 //! Pre-vote, check-quorum, stickiness, transfer (thesis §3.10, §4.2.3, §6.2, §9.6); blocks that are rejected; catching up.
 
-use super::scene::{ELECTION, HEARTBEAT, Scene, ack, address, block, position, set_of, start};
+use super::scene::{ELECTION, HEARTBEAT, Scene, ack, address, block, commit_of, position, set_of, start};
 use super::world::World;
 use crate::consensus::{Direct, EmptyBlocks, Input, RECENT_BLOCKS_MAX, RaftRole, Reaction, Recent, Signed};
 use crate::crypto::Verified;
 use crate::types::{Election, ExtendedCommit, Height, RaftStatement, Round};
+use std::time::Duration;
 
 #[test]
 fn thesis_9_6_a_node_that_was_cut_off_comes_back_without_disturbing_the_leader() {
@@ -195,6 +196,52 @@ fn a_peer_some_blocks_behind_gets_level_without_fetching_while_the_others_decide
         assert!(world.highest() > decided, "seed {seed}: the others waited");
         assert_eq!(world.fetches, fetched, "seed {seed}: blocks were fetched");
         assert!(world.tick.since(healed_at) < ELECTION * 3, "seed {seed}: {:?}", world.tick.since(healed_at));
+    }
+}
+
+#[test]
+fn a_decided_block_of_the_next_height_waits_here_until_this_one_is_applied() {
+    let set = set_of(&[0, 1, 2]);
+    let mut scene = Scene::of(&set, 0, 1);
+    let [one, two, other] = [block(1, "one"), block(2, "two"), block(2, "other")];
+    for block in [&one, &two] {
+        scene.told_decided(1, block);
+    }
+    let stray = other.parts().parts().next().expect("a part").clone();
+    let stray = Direct::Part { height: Height::new(2), round: Round::ZERO, part: stray };
+    assert!(matches!(scene.hear(2, stray), Reaction::Ignored(_)), "of another block");
+    assert_eq!(scene.decided, Some(one.id()));
+    let journaled = scene.journal.len();
+    scene.step(Input::BlockApplied(Box::new(start(&set, 0, 2))));
+    assert_eq!(scene.decided, Some(two.id()), "nothing more had to come");
+    assert!(scene.acked().is_none() && scene.journal.len() <= journaled + 1, "and nothing was signed for it");
+}
+
+#[test]
+fn who_is_behind_is_handed_the_block_it_is_at_and_the_next_one_each_once() {
+    let set = set_of(&[0]);
+    let mut scene = Scene::begin(start(&set, 0, 1), &[]);
+    scene.wait(Duration::ZERO);
+    for height in 2..6 {
+        let mut begin = start(&set, 0, height);
+        let id = scene.decided.expect("a sole validator decides");
+        let last = block(height - 1, &format!("built {}", height - 1));
+        assert_eq!(last.id(), id);
+        (begin.last_commit, begin.last_block) = (Some(commit_of(&last)), Some(last));
+        scene.step(Input::BlockApplied(Box::new(begin)));
+    }
+    let at = |height| RaftStatement::Following { term: Round::ZERO, height: Height::new(height), entry: None, beat: 0 };
+    let handed = |scene: &mut Scene| {
+        let heights = scene.said.drain(..).filter_map(|(_, message)| match message {
+            Direct::Part { height, .. } => Some(height.get()),
+            _ => None,
+        });
+        heights.collect::<Vec<_>>()
+    };
+    handed(&mut scene);
+    for (height, expected) in [(2, vec![2, 3]), (2, vec![]), (3, vec![4]), (4, vec![])] {
+        scene.state(7, at(height));
+        assert_eq!(handed(&mut scene), expected, "at {height}");
     }
 }
 
