@@ -21,6 +21,8 @@ pub struct Start {
     pub initial_height: Height,
     /// Who decides it.
     pub validators: Arc<ValidatorSet>,
+    /// Who decides the next one.
+    pub next_validators: Arc<ValidatorSet>,
     /// Who decided the height before, whose late precommits are still welcome; none at the initial height.
     pub last_validators: Option<Arc<ValidatorSet>>,
     /// The commit of the height before; none at the initial height.

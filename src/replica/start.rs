@@ -59,6 +59,7 @@ impl Replica {
             height: state.next_height(),
             initial_height: state.initial_height,
             validators: Arc::clone(&state.validators),
+            next_validators: Arc::clone(&state.next_validators),
             last_validators: state.last_validators.clone(),
             last_commit,
             last_block,

@@ -2,7 +2,7 @@
 //! applied (§8; thesis §6.4).
 
 use super::speak::To;
-use super::{Raft, Role};
+use super::{Raft, Role, same_members};
 use crate::consensus::{Effect, Effects, Now, Reaction, ReadMode, ReadTicket, Tick};
 use crate::types::{Address, Height, NodeId, RaftStatement};
 use std::collections::VecDeque;
@@ -110,10 +110,21 @@ impl Raft {
         Reaction::Accepted
     }
 
+    /// True while nobody can decide more than we know without a majority of those who made us leader. Where the height after
+    /// the last decided one belongs to another set, that set may have a leader of its own already, and none of those who
+    /// answer our heartbeats would know.
+    fn knows_the_end(&self) -> bool {
+        let Role::Leader(leadership) = &self.role else { return false };
+        let start = &self.current.start;
+        let next = if self.is_open() { &start.validators } else { &start.next_validators };
+        same_members(&leadership.mandate, next)
+    }
+
     fn read_as_leader(&mut self, now: Now, ticket: ReadTicket, mode: ReadMode, out: &mut Effects<Raft>) -> Reaction {
         let (decided, election) = (self.current.decided(), self.current.start.timeouts.election);
+        let knows_the_end = self.knows_the_end();
         let Role::Leader(leadership) = &mut self.role else { return Reaction::Ignored("we do not lead") };
-        let leased = mode == ReadMode::Leased && leadership.settled.is_some();
+        let leased = mode == ReadMode::Leased && leadership.settled.is_some() && knows_the_end;
         if leased && leadership.lease_until(election).is_some_and(|until| now.tick < until) {
             out.push(Effect::ReadAt(ticket, decided));
             return Reaction::Accepted;
@@ -129,7 +140,7 @@ impl Raft {
     /// The rule that answers readers: a majority answered a heartbeat sent after they came, so nobody else was elected
     /// before they came; and a block of this term is decided, so all that was decided before is known (§8).
     pub(super) fn serve_reads(&mut self, now: Now, out: &mut Effects<Raft>) -> bool {
-        let (own, decided) = (self.current.start.own, self.current.decided());
+        let (own, decided, knows_the_end) = (self.current.start.own, self.current.decided(), self.knows_the_end());
         let Role::Leader(leadership) = &mut self.role else { return false };
         let confirmed = leadership.beat_confirmed(own);
         if let Some(beat) = confirmed {
@@ -139,6 +150,9 @@ impl Raft {
         if (confirmed.is_some_and(|beat| beat >= *wanted) || mutant!("R9"))
             && (leadership.settled.is_some() || mutant!("R20"))
         {
+            if !knows_the_end {
+                return false; // its lead is about to end, and they are told
+            }
             if let Some((_, reader)) = leadership.reads.waiting.pop_front() {
                 self.answer_read(reader, decided, out);
             }

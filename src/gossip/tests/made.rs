@@ -76,6 +76,7 @@ pub(super) fn start(set: &Arc<ValidatorSet>, own: Option<usize>, height: Height)
         height,
         initial_height: Height::FIRST,
         validators: Arc::clone(set),
+        next_validators: Arc::clone(set),
         last_validators: None,
         last_commit: None,
         last_block_time: Time::UNIX_EPOCH,

@@ -481,6 +481,7 @@ impl<P: Watched> World<P> {
             height: node.state.height.next(),
             initial_height: Height::FIRST,
             validators: Arc::clone(&node.state.validators),
+            next_validators: Arc::clone(&node.state.next_validators),
             last_validators: node.state.last_validators.clone(),
             last_commit: last.map(|decision| decision.commit.clone()),
             last_block: last.map(|decision| Arc::clone(&decision.block)),

@@ -128,6 +128,30 @@ fn thesis_6_4_1_there_is_no_lease_after_somebody_was_told_to_stand() {
     assert_eq!(answers(&scene, "ReadAt"), 1);
 }
 
+/// Those who answer our heartbeats need not know what the next set has decided meanwhile.
+#[test]
+fn a_leader_answers_no_read_once_the_next_height_belongs_to_another_set() {
+    let mut begin = start(&set_of(&[0, 1, 2]), 0, 1);
+    begin.next_validators = set_of(&[3, 4, 5]);
+    let mut scene = Scene::begin(begin, &[]);
+    scene.elect(&[1]);
+    let id = scene.proposed().expect("proposed");
+    scene.acknowledged_by(1, 1, id);
+    assert_eq!(scene.decided, Some(id));
+    let read_both = |scene: &mut Scene| {
+        read(scene, 1, ReadMode::Leased);
+        read(scene, 2, ReadMode::Confirmed);
+        (1..9).for_each(|beat| drop(scene.follow(1, Some(1), beat)));
+        answers(scene, "ReadAt")
+    };
+    assert_eq!(read_both(&mut scene), 0, "the block is decided and not applied");
+    let next = start(&set_of(&[3, 4, 5]), 0, 2);
+    scene.step(Input::BlockApplied(Box::new(next)));
+    assert_eq!((scene.role(), read_both(&mut scene)), (RaftRole::Leader, 0), "it leads on until a member takes over");
+    scene.wait(ELECTION * 3);
+    assert_eq!((answers(&scene, "ReadAt"), answers(&scene, "ReadRefused")), (0, 4));
+}
+
 #[test]
 fn a_voter_that_restarts_keeps_the_promise_it_made_to_a_leader_whose_lease_may_run() {
     let set = set_of(&[0, 1, 2]);

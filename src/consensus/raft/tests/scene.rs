@@ -73,6 +73,7 @@ pub(super) fn start(set: &Arc<ValidatorSet>, own: usize, height: u64) -> Start {
         height: Height::new(height),
         initial_height: Height::FIRST,
         validators: Arc::clone(set),
+        next_validators: Arc::clone(set),
         last_validators: None,
         last_commit: None,
         last_block: None,

@@ -228,6 +228,7 @@ impl World {
         let mut begin = start(self.set_at(height), own, height.get());
         begin.timeouts.empty_blocks = self.empty_blocks;
         begin.begin_at = self.tick;
+        begin.next_validators = Arc::clone(self.set_at(height.next()));
         if self.extensions {
             let mut params = (*begin.params).clone();
             params.abci.vote_extensions_enable_height = Some(Height::FIRST);
