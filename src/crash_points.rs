@@ -275,6 +275,11 @@ pub const ALL: &[CrashPoint] = &[
     row("init.before",                      "src/cli/init.rs",          "before `init` makes anything but the directories of the home"),
     row("init.genesis.before",              "src/cli/init.rs",          "after `init` made configuration and keys, before it makes the genesis document"),
     row("init.after",                       "src/cli/init.rs",          "after `init` made everything, before it says so"),
+    row("forming.memory.before",            "src/forming/memory.rs",    "before a node of a development network writes down what it says of itself, or what all agreed on"),
+    row("forming.memory.after",             "src/forming/memory.rs",    "after what a node says of itself, or what all agreed on, is durable; nobody was told"),
+    row("forming.config.before",            "src/cli/development.rs",   "after all agreed on a development network, before the others' names stand in config.toml"),
+    row("forming.genesis.before",           "src/cli/development.rs",   "after config.toml has the others' names, before the agreed genesis document is written"),
+    row("forming.genesis.after",            "src/cli/development.rs",   "after the agreed genesis document is durable, before the node begins"),
 ];
 
 const fn row(name: &'static str, place: &'static str, what: &'static str) -> CrashPoint {

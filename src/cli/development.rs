@@ -276,9 +276,12 @@ fn settle(wanted: &Wanted, config: &Config, network: &Network) -> Result<(), Cli
     let peers: Vec<_> = others.map(|member| format!("{}@{}", member.node_id, member.address)).collect();
     let path = wanted.home.config_file();
     let changes = [("p2p.persistent_peers", Value::Text(peers.join(",")))];
+    crash_point!("forming.config.before");
     write_config(wanted, &set_keys(&read_text(&path)?, &path, &changes)?)?;
+    crash_point!("forming.genesis.before");
     let genesis = &config.files.genesis;
     atomic::write(genesis, &network.json, Access::Everyone).map_err(|why| ConfigError::io("write", genesis, why))?;
+    crash_point!("forming.genesis.after");
     tracing::info!("agreed on chain {}", network.genesis.chain_id);
     Ok(())
 }

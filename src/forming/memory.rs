@@ -90,10 +90,13 @@ impl Memory {
         });
         let document = Document { own: Written::from(&self.own), promise };
         let json = serde_json::to_vec_pretty(&document).expect("texts and numbers always serialise");
+        crash_point!("forming.memory.before");
         atomic::write(path, &json, Access::Everyone).map_err(|why| MemoryError::Io {
             action: "write",
             path: path.to_owned(),
             why,
-        })
+        })?;
+        crash_point!("forming.memory.after");
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use super::harness::{Client, Process, quorate, run, value_of};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use tempfile::TempDir;
 
@@ -25,14 +26,14 @@ fn free_port() -> u16 {
 }
 
 /// Terminals side by side.
-struct Terminals {
+pub(super) struct Terminals {
     folder: TempDir,
     algorithm: &'static str,
     ports: Vec<u16>,
 }
 
 impl Terminals {
-    fn new(count: usize, algorithm: &'static str) -> Terminals {
+    pub(super) fn new(count: usize, algorithm: &'static str) -> Terminals {
         let ports = (0..count).map(|_| free_port()).collect();
         Terminals { folder: tempfile::tempdir().unwrap(), algorithm, ports }
     }
@@ -57,10 +58,17 @@ impl Terminals {
         Process::start(quorate().args(self.words(node, peers)))
     }
 
-    fn start(&self, node: usize) -> Process {
+    pub(super) fn start(&self, node: usize) -> Process {
+        Process::start(&mut self.command(node))
+    }
+
+    /// The line of one terminal.
+    pub(super) fn command(&self, node: usize) -> Command {
         let own = self.ports[node];
         let peers: Vec<_> = self.ports.iter().copied().filter(|port| *port != own).collect();
-        self.start_with(node, &peers)
+        let mut command = quorate();
+        command.args(self.words(node, &peers));
+        command
     }
 
     fn client(&self, node: usize) -> Client {
@@ -73,7 +81,7 @@ impl Terminals {
     }
 
     /// Every node decides, and has what the ones before it decided.
-    fn assert_together(&self, prefix: &str) {
+    pub(super) fn assert_together(&self, prefix: &str) {
         for node in 0..self.ports.len() {
             self.commit(node, &format!("{prefix}{node}"));
             for before in 0..node {

@@ -10,7 +10,8 @@ mod story;
 pub(crate) use accusation::Accuser;
 pub(crate) use story::assert_died;
 
-use super::harness::{quorate, run};
+use super::development::Terminals;
+use super::harness::{Process, quorate, run};
 use super::net::crash_points as network;
 use quorate::abci::{self, KvStore, Server};
 use quorate::crash_points::{ALL, VARIABLE};
@@ -138,6 +139,15 @@ const INIT_FILES: &[&str] =
     &["file.write.before", "file.sync.before", "file.rename.before", "file.rename.after", "file.dirsync.after"];
 /// Files `init` replaces one by one: config.toml, node_key.json, genesis.json.
 const INIT_FILES_HITS: &[u64] = &[1, 2, 3];
+
+/// What a node does that forms a development network with others.
+const FORMING: &[&str] = &[
+    "forming.memory.before",
+    "forming.memory.after",
+    "forming.config.before",
+    "forming.genesis.before",
+    "forming.genesis.after",
+];
 
 /// The hits and protocols of a run: the short one, or the long one of `QUORATE_CRASH_HITS`.
 struct Ways {
@@ -294,6 +304,23 @@ fn init_dies_anywhere_and_is_run_again() {
     });
 }
 
+#[test]
+fn a_node_dies_while_its_network_forms_under_each_protocol() {
+    of_each(&under(FORMING, &Algorithm::ALL), |(point, algorithm)| {
+        // It writes down first what it says of itself, then what all agreed on.
+        let hit = if point.contains("memory") && *algorithm != Algorithm::Raft { 2 } else { 1 };
+        let terminals = Terminals::new(3, algorithm.name());
+        let others = [terminals.start(1), terminals.start(2)];
+        let armed = Process::start(terminals.command(0).env(VARIABLE, format!("{point}:{hit}")));
+        assert_died(armed, point, &format!("{algorithm} dies at {point}, hit {hit}"));
+        let again = terminals.start(0);
+        for node in others.iter().chain([&again]) {
+            node.wait_for("ready  ");
+        }
+        terminals.assert_together("formed");
+    });
+}
+
 /// A crash in the middle of a write leaves some bytes behind the last record.
 fn tear(story: &Story) {
     /// CRC and length before each record.
@@ -341,8 +368,20 @@ fn fill(story: &Story) {
 
 #[test]
 fn every_point_of_the_list_dies_in_some_story() {
-    let told =
-        [RUNNING, REPLAYING, STARTING, FIRST_START, STOPPING, REPAIRING, ROTATING, ACCUSED, PRUNING, INIT, INIT_FILES];
+    let told = [
+        RUNNING,
+        REPLAYING,
+        STARTING,
+        FIRST_START,
+        STOPPING,
+        REPAIRING,
+        ROTATING,
+        ACCUSED,
+        PRUNING,
+        INIT,
+        INIT_FILES,
+        FORMING,
+    ];
     let told: Vec<&str> = told.iter().chain(network::POINTS).flat_map(|points| points.iter().copied()).collect();
     let distinct: BTreeSet<&str> = told.iter().copied().collect();
     assert_eq!(told.len(), distinct.len(), "no point is told of twice");

@@ -196,8 +196,16 @@ impl Story {
             assert!(self.send(client), "{}: it went away", self.scene);
         }
         assert!(!process.output().contains("panicked"), "{}:\n{}", self.scene, process.output());
+        let tip = number(&client.ask("status", &json!({}))["sync_info"]["latest_block_height"]);
         process.kill();
         self.note_sign_state();
+        // No block is without its vote.
+        assert!(
+            self.signed.as_ref().is_some_and(|signed| signed.height >= tip),
+            "{}: tip {tip}, {:?}",
+            self.scene,
+            self.signed
+        );
     }
 
     /// A transaction by its hash. The index follows the chain, so it may come a moment after the block.
@@ -231,7 +239,7 @@ impl Story {
     }
 
     /// Nothing was signed twice: whatever the journal has from our key says one thing for each position, and where the
-    /// sign state was seen at a death, the same thing. Gives how many votes were looked at.
+    /// sign state was seen at a death, the same thing. Gives how many positions were looked at.
     pub(crate) fn assert_signed_once(&self) -> usize {
         let limits = wal::Limits::default();
         let now = Time::from(std::time::SystemTime::now());
@@ -239,18 +247,18 @@ impl Story {
         let tip = self.signed.as_ref().map_or(0, |signed| signed.height);
         let mut said: BTreeMap<(u64, u64, u64), Option<BlockId>> = BTreeMap::new();
         for record in (1..=tip).flat_map(|height| recovered.records_since(Height::new(height)).unwrap()) {
-            let JournalRecord::Message { source: Source::Own, message: JournalMessage::Vote(vote) } = record else {
-                continue;
+            let JournalRecord::Message { source: Source::Own, message } = record else { continue };
+            let (height, round, step, block) = match message {
+                JournalMessage::Proposal(proposal) => (proposal.height, proposal.round, 1, Some(proposal.block_id)),
+                JournalMessage::Vote(vote) => {
+                    (vote.height, vote.round, if vote.kind == VoteKind::Prevote { 2 } else { 3 }, vote.block_id)
+                }
+                JournalMessage::Part { .. } => continue,
             };
-            let step = if vote.kind == VoteKind::Prevote { 2 } else { 3 };
-            let position = (vote.height.get(), u64::from(vote.round.get()), step);
-            let before = said.insert(position, vote.block_id);
-            assert!(
-                before.is_none_or(|before| before == vote.block_id),
-                "{position:?}: {before:?}, {:?}",
-                vote.block_id
-            );
-            if let (Some(signed), Some(block)) = (self.signed_bytes.get(&position), vote.block_id) {
+            let position = (height.get(), u64::from(round.get()), step);
+            let before = said.insert(position, block);
+            assert!(before.is_none_or(|before| before == block), "{position:?}: {before:?}, {block:?}");
+            if let (Some(signed), Some(block)) = (self.signed_bytes.get(&position), block) {
                 let hash = hex::encode_upper(block.hash.as_bytes());
                 assert!(signed.contains(&hash), "{position:?}: signed {signed}, journal says {hash}");
             }

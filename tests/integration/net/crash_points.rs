@@ -3,7 +3,7 @@
 use super::network::{Application, Net};
 use super::two_faced::TwoFaced;
 use crate::integration::crash_points::{Accuser, assert_died, of_each};
-use crate::integration::harness::{Client, PATIENCE, base64};
+use crate::integration::harness::{Client, Failure, PATIENCE};
 use quorate::crash_points::VARIABLE;
 use quorate::types::Algorithm;
 use serde_json::{Value, json};
@@ -97,10 +97,10 @@ fn goes_on(net: &mut Net) {
     assert!(!net.member(WITNESS).process().output().contains("panicked"));
 }
 
-/// One transaction, checked; false when the node is gone.
+/// One transaction, and its block is waited for; false when the node is gone.
 fn send(client: &mut Client, number: &mut u64) -> bool {
     *number += 1;
-    client.call("broadcast_tx_sync", &json!({"tx": base64(format!("n{number}=x"))})).is_ok()
+    !matches!(client.try_commit(format!("n{number}=x")), Err(Failure::Away(_)))
 }
 
 #[test]
