@@ -41,6 +41,8 @@ pub mod rpc;
 
 pub mod sim;
 
+pub mod rehearsal;
+
 pub mod cli;
 pub mod node;
 

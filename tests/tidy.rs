@@ -118,8 +118,11 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "ports",
             "sim",
             "crash_points",
+            "rehearsal",
         ],
     ),
+    // It starts other people's applications and leads them through what `sim::app` draws, by the node's own rules.
+    ("rehearsal", &["types", "crypto", "pipeline", "ports", "abci", "sim"]),
     (
         "sim",
         &[

@@ -107,7 +107,7 @@ pub(super) enum Command {
     /// Proof that validators broke the rules: list it, show a piece, or check one from scratch
     #[command(subcommand)]
     Evidence(EvidenceCommand),
-    /// Run networks of replicas in virtual time, with faults and liars, and check every rule; 1 when one is broken
+    /// Run networks of replicas, or your own application, with faults, and check every rule; 1 when one is broken
     Simulate(SimulateArgs),
     /// For those who test a node: see `quorate debug --help`
     #[command(subcommand)]
@@ -257,13 +257,16 @@ pub(super) struct TestnetArgs {
 /// What to simulate. What is not said is drawn from the seed.
 #[derive(Debug, Args)]
 #[command(after_help = "A thousand seeds:\n  quorate simulate --algorithm pbft\n\nOne seed, event by event:\n  \
-    quorate simulate --algorithm pbft --seed 42 --trace")]
+    quorate simulate --algorithm pbft --seed 42 --trace\n\nYour own application, killed, restarted and compared:\n  \
+    quorate simulate --app-command 'python3 app.py --socket {socket} --home {home}'")]
 pub(super) struct SimulateArgs {
     /// The protocol: tendermint, pbft or raft
-    #[arg(long, value_name = "NAME")]
-    pub(super) algorithm: String,
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["app", "app_command"])]
+    #[arg(conflicts_with_all = ["app", "app_command"])]
+    pub(super) algorithm: Option<String>,
     /// 1: protocol machines alone; 2: whole replicas
     #[arg(long, value_name = "LEVEL", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    #[arg(conflicts_with_all = ["app", "app_command"])]
     pub(super) level: u8,
     /// Run this seed alone and tell about it; with --trace every event goes to standard output as a line of JSON
     #[arg(long, value_name = "SEED", conflicts_with_all = ["seeds", "from", "minutes"])]
@@ -292,6 +295,43 @@ pub(super) struct SimulateArgs {
     /// Write every event to this file, as lines of JSON
     #[arg(long = "trace-file", alias = "trace_file", value_name = "FILE")]
     pub(super) trace_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) app: AppArgs,
+}
+
+/// Somebody's own application instead of a network.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Your own application, led through the faults of a node over its ABCI socket")]
+pub(super) struct AppArgs {
+    /// How to start it: {socket}, {address} (unix://…), {port} and {home} are replaced. Each instance has its own, is killed
+    /// and started again; --nodes says how many [default: 3]
+    #[arg(long = "app-command", alias = "app_command", value_name = "COMMAND", conflicts_with = "app")]
+    pub(super) app_command: Option<String>,
+    /// An instance that runs already, with no data: unix://PATH or tcp://HOST:PORT. Once for each; two or more are compared
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) app: Vec<String>,
+    /// Transactions, one a line: text, or 0x and hexadecimal digits [default: key=value and the like, drawn]
+    #[arg(long, value_name = "FILE")]
+    pub(super) txs: Option<PathBuf>,
+    /// A genesis file for InitChain: validators, parameters, app_state [default: drawn]
+    #[arg(long, value_name = "FILE")]
+    pub(super) genesis: Option<PathBuf>,
+    /// Ask for vote extensions from the first height on
+    #[arg(long = "vote-extensions", alias = "vote_extensions")]
+    pub(super) vote_extensions: bool,
+    /// Longest time an answer may take, in seconds
+    #[arg(long = "call-timeout", alias = "call_timeout", value_name = "SECONDS", default_value_t = 10.0)]
+    pub(super) call_timeout: f64,
+    /// Only these faults of the seed, by their numbers in the report
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', requires = "seed", conflicts_with = "calm")]
+    pub(super) only: Option<Vec<u32>>,
+}
+
+impl AppArgs {
+    /// True when it is an application that is meant.
+    pub(super) fn is_given(&self) -> bool {
+        self.app_command.is_some() || !self.app.is_empty()
+    }
 }
 
 #[derive(Debug, Args)]

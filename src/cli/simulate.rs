@@ -1,5 +1,7 @@
 //! `quorate simulate`: networks in virtual time, one for each seed, with faults and liars; checkers judge what is seen.
 
+mod app;
+
 use super::args::SimulateArgs;
 use super::output::{Output, human_seconds};
 use super::{CliError, Exit};
@@ -44,6 +46,9 @@ enum Until {
 }
 
 pub(super) fn run(args: &SimulateArgs, events: Events, out: &Output) -> Result<(), CliError> {
+    if args.app.is_given() {
+        return app::run(args, &args.app, events, out);
+    }
     let wishes = wishes(args)?;
     panics::keep_quiet();
     match args.seed {
@@ -60,10 +65,11 @@ fn usage(what: impl std::fmt::Display, next: impl std::fmt::Display) -> CliError
 }
 
 fn wishes(args: &SimulateArgs) -> Result<Wishes, CliError> {
-    let named = |algorithm: &Algorithm| algorithm.to_string() == args.algorithm;
+    let name = args.algorithm.as_deref().unwrap_or_default();
+    let named = |algorithm: &Algorithm| algorithm.to_string() == name;
     let Some(algorithm) = Algorithm::ALL.into_iter().find(named) else {
         return Err(usage(
-            format!("there is no protocol {:?}; there are tendermint, pbft and raft", args.algorithm),
+            format!("there is no protocol {name:?}; there are tendermint, pbft and raft"),
             "quorate simulate --algorithm raft",
         ));
     };

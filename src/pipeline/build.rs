@@ -144,7 +144,7 @@ pub enum BuildError {
 
 /// A block without its transactions: everything the application cannot change.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Draft {
+pub struct Draft {
     block: Block,
     last_commit_info: ExtendedCommitInfo,
     tx_bytes_max: u64,
@@ -152,7 +152,7 @@ pub(super) struct Draft {
 
 impl Draft {
     /// Fixes time, header and evidence of the next block: MakeBlock.
-    pub(super) fn new(
+    pub fn new(
         state: &ChainState,
         job: &BuildJob,
         proposer_address: Address,
@@ -178,7 +178,7 @@ impl Draft {
     }
 
     /// What the application is asked.
-    pub(super) fn request(&self, offered: &[Tx]) -> PrepareProposalRequest {
+    pub fn request(&self, offered: &[Tx]) -> PrepareProposalRequest {
         PrepareProposalRequest {
             max_tx_bytes: self.tx_bytes_max,
             txs: offered.iter().map(|tx| tx.bytes().clone()).collect(),
@@ -189,7 +189,7 @@ impl Draft {
 
     /// The block with the application's transactions. Where they are too many, only the first of them: CometBFT would
     /// halt here, but a smaller block is as legal as any (reference §14.3).
-    pub(super) fn finish(mut self, prepared: Vec<Bytes>, offered: &[Tx]) -> (Block, Option<PipelineNote>) {
+    pub fn finish(mut self, prepared: Vec<Bytes>, offered: &[Tx]) -> (Block, Option<PipelineNote>) {
         let mut txs = reuse_hashes(prepared, offered);
         let (bytes, prepared) = (tx_bytes(&txs), txs.len());
         let mut note = None;

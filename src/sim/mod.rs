@@ -9,6 +9,7 @@
 //! `check/` → `bare/` → `whole/` → `campaign` → `shrink` → `panics`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+pub mod app;
 pub mod bare;
 pub mod campaign;
 pub mod check;
