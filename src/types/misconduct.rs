@@ -1,13 +1,15 @@
 //! Misbehaviour that signed messages prove and that no block can carry as evidence: a CometBFT chain knows evidence of
 //! double votes and of light client attacks only. It is written down for people.
 
-use super::{Address, DirectMessage, Height, Proposal, Round, Statement};
+use super::{Address, DirectMessage, Election, Height, Proposal, RaftStatement, Round, Statement, StatementBody};
 
 /// The rule that was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
     /// One proposal for a height in a round, view or term.
     OneProposal,
+    /// One vote in a term of Raft (Ongaro and Ousterhout §5.2).
+    OneVote,
     /// A NEW-VIEW follows from the VIEW-CHANGEs in it (Castro and Liskov §4.4).
     NewViewFollows,
 }
@@ -17,6 +19,7 @@ impl Rule {
     pub const fn name(self) -> &'static str {
         match self {
             Rule::OneProposal => "one_proposal",
+            Rule::OneVote => "one_vote",
             Rule::NewViewFollows => "new_view_follows",
         }
     }
@@ -25,6 +28,7 @@ impl Rule {
     pub const fn sentence(self) -> &'static str {
         match self {
             Rule::OneProposal => "signed two proposals for one height and round",
+            Rule::OneVote => "voted for two candidates in one term",
             Rule::NewViewFollows => "signed a NEW-VIEW that does not follow from the VIEW-CHANGEs in it",
         }
     }
@@ -59,11 +63,54 @@ impl Misconduct {
         Some(Misconduct { rule: Rule::OneProposal, by, height, round, messages })
     }
 
+    /// Two votes of one validator for different candidates in one term of Raft; none when they agree, or are no votes.
+    pub fn two_votes(first: &Statement, second: &Statement) -> Option<Misconduct> {
+        let (one, other) = (RaftVote::of(first)?, RaftVote::of(second)?);
+        if first.by != second.by || one.term != other.term || one.candidate == other.candidate {
+            return None;
+        }
+        let messages = [first, second].map(|statement| DirectMessage::Statement(statement.clone())).to_vec();
+        Some(Misconduct { rule: Rule::OneVote, by: first.by, height: one.height, round: one.term, messages })
+    }
+
     /// A NEW-VIEW that backups compute otherwise.
     pub fn wrong_new_view(statement: Statement, height: Height, round: Round) -> Misconduct {
         let by = statement.by;
         let messages = vec![DirectMessage::Statement(statement)];
         Misconduct { rule: Rule::NewViewFollows, by, height, round, messages }
+    }
+}
+
+/// A vote of Raft, in whichever statement it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RaftVote {
+    /// The term it is given in.
+    pub term: Round,
+    /// To whom.
+    pub candidate: Address,
+    /// The height its giver was at.
+    pub height: Height,
+}
+
+impl RaftVote {
+    /// The vote in a statement: a ballot that grants one, or the question for votes of a candidate, which voted for itself
+    /// before it asked. A pre-vote binds nobody and is none.
+    pub fn of(statement: &Statement) -> Option<RaftVote> {
+        let StatementBody::Raft(body) = &statement.body else { return None };
+        match body {
+            RaftStatement::RequestVote { term, election: Election::Vote | Election::Handover, last } => {
+                Some(RaftVote { term: *term, candidate: statement.by, height: last.height })
+            }
+            RaftStatement::Ballot {
+                asked,
+                election: Election::Vote | Election::Handover,
+                candidate,
+                granted: true,
+                height,
+                ..
+            } => Some(RaftVote { term: *asked, candidate: *candidate, height: *height }),
+            _ => None,
+        }
     }
 }
 

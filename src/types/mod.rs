@@ -51,7 +51,7 @@ pub use gossip::{BlocksyncMessage, ConsensusMessage, NewRoundStep, PeerMessage, 
 pub use journal::{JournalMessage, JournalRecord, Source, Step, TimerId};
 pub use median::{MedianError, MedianRule};
 pub use mempool::{MempoolError, TxLimits};
-pub use misconduct::{Misconduct, Rule};
+pub use misconduct::{Misconduct, RaftVote, Rule};
 pub use network::{Algorithm, Channel, Direction, NodeInfo, Quorum};
 pub use notice::Notice;
 pub use numbers::{Address, ChainId, Height, NodeId, NumberError, Power, Round, place};

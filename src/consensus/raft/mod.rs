@@ -7,7 +7,7 @@
 //! before it in the list of effects.
 //!
 //! Reading order: this file → `height` → `election` → `follow` → `lead` → `propose` → `acknowledge` → `rules` → `read` →
-//! `speak` → `recover`; `majority` and `view` stand beside.
+//! `speak` → `recover`; `majority`, `view` and `votes` stand beside.
 
 mod acknowledge;
 mod election;
@@ -21,6 +21,7 @@ mod recover;
 mod rules;
 mod speak;
 mod view;
+mod votes;
 
 use super::tally::ROUNDS_AHEAD_MAX;
 use super::{Direct, Effect, Effects, Input, Now, Protocol, Reaction, Recent, RoundNote, Signed, Start, Tick};
@@ -34,6 +35,7 @@ use read::Asking;
 use speak::Outbox;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use votes::VotesHeard;
 
 /// What this node is in its term (§5.1, figure 4).
 #[derive(Debug, Clone)]
@@ -99,6 +101,7 @@ pub struct Raft {
     peers: BTreeMap<NodeId, Peer>,
     outbox: Outbox,
     asking: Asking,
+    votes: VotesHeard,
     /// The last height a sync was asked for, and when.
     sync_asked: Option<(Height, Tick)>,
     /// The wake-up ordered last.
@@ -124,6 +127,7 @@ impl Protocol for Raft {
             peers: BTreeMap::new(),
             outbox: Outbox::default(),
             asking: Asking::new(now),
+            votes: VotesHeard::default(),
             sync_asked: None,
             wake: None,
         };
@@ -199,6 +203,7 @@ impl Raft {
         match message {
             Direct::Statement(statement) => {
                 let statement = statement.into_inner();
+                self.watch_votes(&statement, out);
                 match statement.body {
                     StatementBody::Raft(body) => self.on_statement(now, peer, statement.by, body, out),
                     StatementBody::Pbft(_) => Reaction::PeerFault("statement of another protocol"),

@@ -152,6 +152,44 @@ fn an_acknowledgement_that_comes_when_the_block_is_executed_counts_and_the_appli
 }
 
 #[test]
+fn who_votes_for_two_in_one_term_is_reported_and_who_repeats_its_vote_is_not() {
+    let mut scene = Scene::of(&set_of(&[0, 1, 2, 3, 4]), 0, 1);
+    let height = Height::FIRST;
+    let ask = |term, election, height| RaftStatement::RequestVote {
+        term: Round::new(term),
+        election,
+        last: position(height, None),
+    };
+    let grant = |term, candidate| {
+        let (term, election, candidate) = (Round::new(term), Election::Vote, address(candidate));
+        RaftStatement::Ballot { term, asked: term, election, candidate, granted: true, height }
+    };
+    let reported = |scene: &Scene| scene.effects.iter().filter(|effect| effect.starts_with("Note(Misconduct")).count();
+    // Honest: it asks for pre-votes and votes in vain, grants a pre-vote, repeats itself, comes to another height, votes
+    // for another in a later term.
+    for body in [
+        ask(5, Election::PreVote, 1),
+        ask(5, Election::Vote, 1),
+        ask(5, Election::Vote, 2),
+        ask(6, Election::PreVote, 2),
+        grant(6, 0),
+        grant(6, 0),
+    ] {
+        scene.state(2, body);
+    }
+    scene.state(3, grant(6, 3));
+    assert_eq!(reported(&scene), 0);
+    scene.state(2, grant(6, 1));
+    assert_eq!(reported(&scene), 1);
+    scene.state(3, grant(6, 0));
+    scene.state(4, ask(6, Election::Handover, 1));
+    scene.state(4, grant(6, 0));
+    assert_eq!(reported(&scene), 3, "a candidate has given its own vote");
+    scene.state(2, grant(5, 4));
+    assert_eq!(reported(&scene), 3, "of a term before nothing is known any more");
+}
+
+#[test]
 fn an_entry_goes_only_to_peers_known_to_be_at_its_height() {
     let mut scene = Scene::of(&set_of(&[0, 1, 2]), 0, 5);
     scene.elect(&[1]);
