@@ -72,7 +72,9 @@ fn seeds_that_once_failed_do_not_any_more() {
 fn read_seed(seed: &Value) -> (Wishes, u64) {
     let name = seed["algorithm"].as_str().expect("an algorithm");
     let algorithm = Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name).expect("a protocol");
+    let level = if seed["level"] == 2 { Level::Whole } else { Level::Bare };
     let wishes = Wishes {
+        level,
         nodes: seed["nodes"].as_u64().map(|nodes| u8::try_from(nodes).expect("few")),
         heights: seed["heights"].as_u64(),
         ..wishes(algorithm)
