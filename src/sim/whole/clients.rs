@@ -19,7 +19,7 @@ pub(super) struct Clients {
     sent: u64,
     reads: u64,
     waiting: BTreeMap<u64, Waiting>,
-    /// Where each transaction stands that a node published, acknowledged or not.
+    /// Where each transaction stands that a node decided, acknowledged or not.
     committed: BTreeMap<u64, Height>,
     /// Reads that wait for an answer.
     reading: BTreeMap<ReadTicket, NodeNr>,
@@ -89,12 +89,17 @@ impl Clients {
         again
     }
 
+    /// A node decided a block with these transactions. Nobody is told; whoever looks finds them, once it is executed.
+    pub(super) fn decided(&mut self, height: Height, txs: &[Tx]) {
+        let numbers = txs.iter().filter_map(|tx| tx_number(tx.bytes()));
+        self.committed.extend(numbers.map(|number| (number, height)));
+    }
+
     /// A node published a block with these transactions. Those whose clients wait there, which are told.
-    pub(super) fn published(&mut self, node: NodeNr, height: Height, txs: &[Tx]) -> Vec<u64> {
-        let numbers: Vec<u64> = txs.iter().filter_map(|tx| tx_number(tx.bytes())).collect();
-        self.committed.extend(numbers.iter().map(|number| (*number, height)));
+    pub(super) fn published(&mut self, node: NodeNr, txs: &[Tx]) -> Vec<u64> {
         let waits_there = |number: &u64| self.waiting.get(number).is_some_and(|waiting| waiting.at == node);
-        let told: Vec<u64> = numbers.into_iter().filter(waits_there).collect();
+        let numbers = txs.iter().filter_map(|tx| tx_number(tx.bytes()));
+        let told: Vec<u64> = numbers.filter(waits_there).collect();
         for number in &told {
             self.waiting.remove(number);
         }

@@ -5,7 +5,7 @@ use crate::mempool::{BatchId, RequestId};
 use crate::pipeline::CallId;
 use crate::sim::{NodeNr, Packet};
 use crate::types::abci::{CheckTxKind, InfoResponse, Request, Response};
-use crate::types::{AppliedBlock, Channel, Height, Tx};
+use crate::types::{AppliedBlock, CandidateBlock, Channel, Height, Tx};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -146,8 +146,8 @@ pub(super) enum Out {
     },
     /// Connect to the application anew.
     DialApp,
-    /// It was seen to decide this height.
-    Decided(Height),
+    /// It was seen to decide this.
+    Decided(Arc<CandidateBlock>),
     Applied(Height),
     Published(Arc<AppliedBlock>),
     /// A client's transaction was not taken.

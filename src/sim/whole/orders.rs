@@ -32,7 +32,7 @@ impl Process {
                 if let Some((block, commit)) = &decided {
                     scope.see(What::Decided { block, commit });
                     scope.see(What::Stored { height: commit.height });
-                    scope.out.push(Out::Decided(commit.height));
+                    scope.out.push(Out::Decided(Arc::clone(block)));
                 }
                 if signs
                     && let Some(Input::Signed(signed)) = self.answers.back()

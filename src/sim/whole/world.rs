@@ -23,7 +23,7 @@ use crate::sim::{
     What, panics,
 };
 use crate::types::abci::InitChainResponse;
-use crate::types::{Address, Height};
+use crate::types::{Address, CandidateBlock, Height};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -67,7 +67,7 @@ pub(super) struct Site {
     /// The last block it was seen to decide.
     pub(super) decided: Height,
     pub(super) applied: Height,
-    /// The last block clients were told of.
+    /// The last block in which clients find their transactions.
     pub(super) published: Height,
 }
 
@@ -290,16 +290,22 @@ impl World {
         let (tip, state) = (process.stored(), process.state());
         if let Some(Decided { block, commit }) = found {
             self.see(node, What::Decided { block, commit });
-            self.site(node).decided = commit.height;
+            self.note_decided(node, block);
         }
         if tip > Height::ZERO {
             self.see(node, What::Stored { height: tip });
         }
         if let Some(applied) = applied(state) {
             self.see(node, applied);
-            let site = self.site(node);
-            site.applied = site.applied.max(state.last_block_height);
+            let (site, height) = (self.site(node), state.last_block_height);
+            (site.applied, site.published) = (site.applied.max(height), site.published.max(height));
         }
+    }
+
+    fn note_decided(&mut self, node: NodeNr, block: &CandidateBlock) {
+        let block = block.block();
+        self.site(node).decided = block.header.height;
+        self.clients.decided(block.header.height, &block.txs);
     }
 
     /// A life ends by a fault.
@@ -445,7 +451,7 @@ impl World {
                     self.site(node).app_serves = None;
                     self.plan_dial_app(node, APP_RETRY);
                 }
-                Out::Decided(height) => self.site(node).decided = height,
+                Out::Decided(block) => self.note_decided(node, &block),
                 Out::Applied(height) => {
                     let site = self.site(node);
                     site.applied = site.applied.max(height);
@@ -454,7 +460,7 @@ impl World {
                     let block = applied.block.block();
                     let height = block.header.height;
                     self.sites[node.index()].published = height;
-                    for tx in self.clients.published(node, height, &block.txs) {
+                    for tx in self.clients.published(node, &block.txs) {
                         self.see(node, What::Acknowledged { tx, height });
                     }
                 }
