@@ -59,7 +59,7 @@ pub enum ExecuteError {
     /// A stored block.
     #[error(
         "block {height} in the store is damaged: {why}. Restore the data directory from a copy, or run \
-         'quorate unsafe-reset-all' and synchronise again"
+         'quorate reset-state', which keeps what this validator signed, and synchronise again"
     )]
     Damaged {
         /// Which.

@@ -32,7 +32,8 @@ pub struct StaleSignState {
     "refused to take part: {} says that this key signed {last}, but the journal does not say in which {round} this node \
      last was, nor what it promised there: it was set aside, or comes from another time. Taking part could decide \
      two blocks at one height\n  next: put back the journal (data/cs.wal) that belongs to this home. If it is lost, this \
-     validator has to come back with a new key: quorate unsafe-reset-all, then have the application replace the old one",
+     validator has to come back with a new key: move config/priv_validator_key.json away, then quorate unsafe-reset-all, \
+     which makes a new one where none is; then have the application replace the old one",
     file.display()
 )]
 pub struct ForgottenPromises {

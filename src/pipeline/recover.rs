@@ -93,7 +93,7 @@ pub enum HandshakeError {
     /// The state is ahead of the blocks.
     #[error(
         "the state is at height {state} but the block store ends at {store}: blocks were lost or the two directories \
-         are not of one node. Restore data/ from one backup, or run `quorate unsafe-reset-all` and sync again"
+         are not of one node. Restore data/ from one backup, or run `quorate reset-state` and sync again"
     )]
     StoreBehindState {
         /// Highest stored block.
@@ -104,7 +104,7 @@ pub enum HandshakeError {
     /// The state is more than one block behind.
     #[error(
         "the block store ends at height {store} but the state is only at {state}: no crash leaves more than one block \
-         between them. Restore data/ from one backup, or run `quorate unsafe-reset-all` and sync again"
+         between them. Restore data/ from one backup, or run `quorate reset-state` and sync again"
     )]
     StoreAheadOfState {
         /// Highest stored block.
@@ -139,7 +139,7 @@ pub enum HandshakeError {
     /// A block is missing within the store.
     #[error(
         "block {height} cannot be read though the store has blocks {base} to {store}: restore data/ from a backup, or \
-         run `quorate unsafe-reset-all` and sync again"
+         run `quorate reset-state` and sync again"
     )]
     BlockMissing {
         /// The block.
@@ -160,7 +160,7 @@ pub enum HandshakeError {
     /// There are blocks but no state.
     #[error(
         "this node stored {store} blocks but has no state: restore data/ from one backup, or run `quorate \
-         unsafe-reset-all` and sync again"
+         reset-state` and sync again"
     )]
     StateMissing {
         /// Highest stored block.

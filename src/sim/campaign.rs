@@ -5,8 +5,9 @@ use std::time::Duration;
 
 /// Every so many-th seed runs twice, and must do the same twice.
 const RUN_TWICE: u64 = 100;
-/// Seeds after which everything should have happened once.
+/// Seeds after which everything should have happened once, by level.
 const SEEDS_TO_SEE_ALL: u64 = 10_000;
+const WHOLE_SEEDS_TO_SEE_ALL: u64 = 1_000;
 /// Violations after which a campaign ends: the next ones tell nothing new.
 pub const VIOLATIONS_MAX: usize = 20;
 
@@ -41,10 +42,13 @@ impl Report {
     /// are long enough and leave everything to be drawn.
     pub fn never(&self, wishes: &Wishes) -> Vec<&'static str> {
         let drawn = !wishes.calm && wishes.nodes.is_none() && wishes.heights.is_none();
-        if !drawn || self.seeds < SEEDS_TO_SEE_ALL || wishes.level != Level::Bare {
+        let (all, seeds) = match wishes.level {
+            Level::Bare => (super::bare::expected(wishes.algorithm), SEEDS_TO_SEE_ALL),
+            Level::Whole => (super::whole::expected(wishes.algorithm), WHOLE_SEEDS_TO_SEE_ALL),
+        };
+        if !drawn || self.seeds < seeds {
             return Vec::new();
         }
-        let all = super::bare::expected(wishes.algorithm);
         all.into_iter().filter(|what| self.coverage.of(what) == 0).collect()
     }
 

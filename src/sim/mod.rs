@@ -5,7 +5,7 @@
 //! what happens as [`Seen`] to the same checkers, which never look into a machine: what was signed, said, heard, made
 //! durable, decided and applied is all there is to judge.
 //!
-//! Reading order: this file → `dice` → `plan` → `tell` → `watch` → `trace` → `coverage` → `queue` → `net` → `disk/` →
+//! Reading order: this file → `dice` → `plan` → `woe` → `tell` → `watch` → `trace` → `coverage` → `queue` → `net` → `disk/` →
 //! `check/` → `bare/` → `whole/` → `campaign` → `shrink` → `panics`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
@@ -28,6 +28,7 @@ mod tests;
 mod trace;
 mod watch;
 pub mod whole;
+mod woe;
 
 pub use coverage::Coverage;
 pub use dice::Dice;
@@ -36,6 +37,7 @@ pub use plan::{Conduct, Fault, Level, Lie, Misfortune, NodeNr, NodePlan, Plan, U
 pub use queue::Queue;
 pub use trace::Trace;
 pub use watch::{AppCall, Checker, End, Outcome, Scene, Seen, Violation, Watch, What, Word, tx_bytes, tx_number};
+pub use woe::{DeathOfApp, Keeps, LastRequest, RotPlace, SignerMood, Whose, Woe, WrongAnswer};
 
 /// Runs a plan under all checkers.
 pub fn run(plan: Plan, trace: Trace) -> Outcome {

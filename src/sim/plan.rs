@@ -2,7 +2,7 @@
 //!
 //! Faults are a list with times, so that a failing run can be shrunk by leaving some of them out.
 
-use super::Dice;
+use super::{Dice, Woe};
 use crate::consensus::{EmptyBlocks, Tick, Timeouts};
 use crate::types::Algorithm;
 use std::time::Duration;
@@ -193,6 +193,13 @@ pub enum Misfortune {
         /// How long.
         away: Duration,
     },
+    /// Something is wrong with what a node relies on (level 2).
+    Woe {
+        /// Which.
+        node: NodeNr,
+        /// What.
+        woe: Woe,
+    },
     /// A validator's power changes, by the application, at the next height applied: 0 removes it.
     Power {
         /// Whose.
@@ -298,6 +305,9 @@ impl Plan {
         plan.draw_liars(&mut dice.fork("liars"));
         plan.weather = Weather::draw(&mut dice.fork("weather"));
         plan.draw_faults(&mut dice.fork("faults"));
+        if plan.level == Level::Whole {
+            plan.draw_woes(&mut dice.fork("woes"));
+        }
         plan
     }
 

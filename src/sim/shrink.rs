@@ -169,6 +169,7 @@ fn without(what: &mut Misfortune, gone: NodeNr) -> bool {
         | Misfortune::ClockJump { node, .. }
         | Misfortune::ClockRate { node, .. }
         | Misfortune::AppCrash { node, .. }
+        | Misfortune::Woe { node, .. }
         | Misfortune::Power { node, .. } => *node != gone,
     }
 }

@@ -1,6 +1,10 @@
 //! A plan in words.
 
-use super::{Conduct, Fault, Misfortune, NodeNr, Plan, Unsynced};
+use super::disk::{FailedSync, Kind, Trouble};
+use super::{
+    Conduct, DeathOfApp, Fault, Keeps, LastRequest, Misfortune, NodeNr, Plan, RotPlace, SignerMood, Unsynced, Whose,
+    Woe, WrongAnswer,
+};
 use std::time::Duration;
 
 impl Plan {
@@ -78,6 +82,91 @@ fn tell(fault: &Fault) -> String {
         Misfortune::AppCrash { node, away } => {
             format!("the application of node {} is away for {}", node.0, span(*away))
         }
+        Misfortune::Woe { node, woe } => format!("node {}: {}", node.0, tell_woe(woe)),
         Misfortune::Power { node, power } => format!("a client asks for power {power} for node {}", node.0),
+    }
+}
+
+fn tell_woe(woe: &Woe) -> String {
+    match woe {
+        Woe::Disk(trouble) => tell_trouble(trouble),
+        Woe::Signer { mood, lasting } => {
+            let does = match mood {
+                SignerMood::Refuses => "refuses to sign",
+                SignerMood::Away => "cannot be reached",
+                SignerMood::AnswersAreLost => "signs, and its answers are lost,",
+            };
+            format!("the signer {does} for {}", span(*lasting))
+        }
+        Woe::AppHangs { lasting } => format!("the application answers nothing for {}", span(*lasting)),
+        Woe::AppRefuses { lasting } => format!("the application refuses every block for {}", span(*lasting)),
+        Woe::AppErrs { answer, whose, away } => {
+            let whose = match whose {
+                Whose::One => "the application answers",
+                Whose::All => "and all others: the application answers",
+            };
+            let answer = match answer {
+                WrongAnswer::TooManyResults => "with a result too much",
+                WrongAnswer::NoValidators => "that no validator is left",
+                WrongAnswer::TooMuchPower => "with too much power",
+                WrongAnswer::NotReadable => "what nobody can read",
+            };
+            format!("{whose} {answer}; mending it takes {}", span(*away))
+        }
+        Woe::AppDiverges => "the application computes another hash from here on".to_owned(),
+        Woe::Rot { place, away } => {
+            let place = match place {
+                RotPlace::Journal => "journal",
+                RotPlace::Store => "store",
+                RotPlace::SignState => "sign state",
+            };
+            format!("a bit of the {place} rots, is back after {}", span(*away))
+        }
+        Woe::Wiped { keeps, away } => {
+            let keeps = match keeps {
+                Keeps::Nothing => "everything",
+                Keeps::Key => "everything but its key",
+                Keeps::SignState => "everything but its key and sign state",
+            };
+            format!("loses {keeps}, is back after {}", span(*away))
+        }
+        Woe::AppDies { asked, last, forgets, away, when } => {
+            let when = match when {
+                DeathOfApp::AtWork => "",
+                DeathOfApp::InHandshake => "now, and then ",
+            };
+            let last = match last {
+                LastRequest::Undone => "before",
+                LastRequest::Done => "after",
+            };
+            format!(
+                "the application dies {when}{last} request {} of consensus, has lost {forgets} commits, is back after {}",
+                asked + 1,
+                span(*away)
+            )
+        }
+    }
+}
+
+fn tell_trouble(trouble: &Trouble) -> String {
+    let name = |kind: &Kind| match kind {
+        Kind::Read => "reads",
+        Kind::Write => "writes",
+        Kind::Sync => "syncs",
+        Kind::Names => "changes of directories",
+    };
+    match trouble {
+        Trouble::Fails { kind, skip, times, leaves } => {
+            let times = if *times == u64::MAX { "all".to_owned() } else { times.to_string() };
+            let left = match leaves {
+                FailedSync::LeavesNothing => "nothing",
+                FailedSync::LeavesEverything => "everything",
+            };
+            let name = name(kind);
+            format!("after {skip} {name} {times} of them fail; a sync that fails leaves {left}")
+        }
+        Trouble::Full { bytes } => format!("the disk has room for {bytes} bytes"),
+        Trouble::Short { bytes } => format!("no read and no write handles more than {bytes} bytes at once"),
+        Trouble::Slow { kind, each } => format!("{} take {}", name(kind), span(*each)),
     }
 }

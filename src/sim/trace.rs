@@ -78,6 +78,8 @@ fn digest(what: &What<'_>) -> [u64; 4] {
         What::Measured { value, most, .. } => [20, *value, *most, 0],
         What::Halted { why } => [21, why.len() as u64, 0, 0],
         What::Healed => [22, 0, 0, 0],
+        What::Wiped => [24, 0, 0, 0],
+        What::DiskFailed { kind } => [23, *kind as u64, 0, 0],
     }
 }
 
@@ -161,6 +163,8 @@ fn describe(what: &What<'_>) -> (&'static str, Value) {
         What::Measured { limit, value, most } => ("measured", json!({ "limit": limit, "value": value, "most": most })),
         What::Halted { why } => ("halted", json!({ "why": why })),
         What::Healed => ("healed", Value::Null),
+        What::Wiped => ("wiped", Value::Null),
+        What::DiskFailed { kind } => ("disk_failed", json!({ "kind": format!("{kind:?}") })),
     }
 }
 

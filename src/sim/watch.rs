@@ -3,6 +3,7 @@
 //! A checker gets every [`Seen`] of both worlds and nothing else. It keeps its own books and does its own arithmetic, so
 //! that it cannot share a mistake with what it judges.
 
+use super::disk::Kind;
 use super::plan::Unsynced;
 use super::{Coverage, Dice, NodeNr, Plan, Trace};
 use crate::consensus::Tick;
@@ -177,6 +178,13 @@ pub enum What<'a> {
         /// How much there may be.
         most: u64,
     },
+    /// What the disk held was removed, by hand or by accident: the node begins anew.
+    Wiped,
+    /// The disk refused to write, sync or rename something. What is there now nobody knows.
+    DiskFailed {
+        /// What it refused.
+        kind: Kind,
+    },
     /// The node stopped for good, with a sentence.
     Halted {
         /// It.
@@ -241,9 +249,16 @@ pub struct Scene {
     pub validators: Arc<ValidatorSet>,
     /// How long evidence counts.
     pub evidence: EvidenceParams,
+    /// From which height on precommits for blocks have extensions.
+    pub extensions_from: Option<Height>,
 }
 
 impl Scene {
+    /// True when precommits for blocks of this height must have extensions.
+    pub fn extends(&self, height: Height) -> bool {
+        self.extensions_from.is_some_and(|first| height >= first)
+    }
+
     /// The first node with this address.
     pub fn node_of(&self, address: &Address) -> Option<NodeNr> {
         self.addresses.iter().position(|other| other == address).map(|at| NodeNr(at as u8))

@@ -89,7 +89,7 @@ fn unseal(key: &Key, sealed: Bytes) -> Result<Bytes, StoreError> {
 pub(super) fn corrupt(key: &Key, why: &str) -> StoreError {
     StoreError(format!(
         "the store is damaged: the {} cannot be used: {why}. Stop the node, restore the data directory from a copy or \
-         remove it and synchronise again, and check the disk (smartctl -a)",
+         run 'quorate reset-state' and synchronise again, and check the disk (smartctl -a)",
         key.words()
     ))
 }

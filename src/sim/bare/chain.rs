@@ -29,6 +29,8 @@ pub(super) struct State {
     pub(super) next_validators: Arc<ValidatorSet>,
     /// Who decided this one.
     pub(super) last_validators: Option<Arc<ValidatorSet>>,
+    /// From which height on precommits have extensions.
+    pub(super) extensions_from: Option<Height>,
 }
 
 /// A change of power that a client asked for.
@@ -66,7 +68,7 @@ pub(super) fn wall(tick: Tick, offset: i64) -> Time {
 }
 
 impl Chain {
-    pub(super) fn new(plan: &Plan, keys: Vec<PublicKey>) -> Chain {
+    pub(super) fn new(plan: &Plan, keys: Vec<PublicKey>, extensions_from: Option<Height>) -> Chain {
         use crate::sim::Conduct;
         let id = ChainId::try_from("sim").expect("short");
         let members = plan.all().filter(|node| {
@@ -85,6 +87,7 @@ impl Chain {
             next_validators: Arc::new(set.advanced(1)),
             validators: set,
             last_validators: None,
+            extensions_from,
         };
         let liars = liars.collect();
         Chain { id, keys, liars, states: vec![Arc::new(genesis)], built: 0 }
@@ -115,6 +118,7 @@ impl Chain {
             validators: Arc::clone(&state.next_validators),
             next_validators: Arc::new(next),
             last_validators: Some(Arc::clone(&state.validators)),
+            extensions_from: state.extensions_from,
         });
         if self.states.len() == place {
             self.states.push(Arc::clone(&after));

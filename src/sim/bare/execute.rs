@@ -1,13 +1,12 @@
 //! What a machine orders, done one by one in its order. A crash may come between any two.
 
-use super::chain;
 use super::node::{Answer, Arrival};
 use super::protocol::Watched;
 use super::world::{Event, World, node_of};
+use super::{app, chain};
 use crate::consensus::{BlockVerdict, BuildOrder, Decision, Effect, Input, Signed, Tick};
 use crate::sim::{NodeNr, What, Word};
-use crate::types::{Height, JournalRecord, SignRequest};
-use bytes::Bytes;
+use crate::types::{CandidateBlock, Height, JournalRecord, SignRequest};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,14 +20,10 @@ const FETCH: (Duration, Duration) = (Duration::from_millis(10), Duration::from_m
 impl<P: Watched> World<P> {
     /// Does the next thing ordered, unless the node dies before it, or it has to wait for the disk.
     pub(super) fn execute_next(&mut self, who: NodeNr) {
-        let node = &mut self.nodes[who.index()];
-        if let Some(doom) = &mut node.doom {
-            if doom.left == 0 {
-                let doom = *doom;
-                return self.crash(who, doom.unsynced, doom.away);
-            }
-            doom.left -= 1;
+        if self.dies(who) {
+            return;
         }
+        let node = &mut self.nodes[who.index()];
         let Some(effect) = node.work.pop_front() else { return };
         // The barrier, as `executor` has it: what was persisted is durable before a signature or a decision.
         if node.disk.is_dirty() && matches!(effect, Effect::Sign(_) | Effect::Decide(_)) {
@@ -42,6 +37,18 @@ impl<P: Watched> World<P> {
             return self.queue.after(wait, Event::Synced { node: who, life });
         }
         self.execute(who, effect);
+    }
+
+    /// Counts one more thing that is done; true when the node dies instead.
+    fn dies(&mut self, who: NodeNr) -> bool {
+        let Some(doom) = &mut self.nodes[who.index()].doom else { return false };
+        if doom.left > 0 {
+            doom.left -= 1;
+            return false;
+        }
+        let doom = *doom;
+        self.crash(who, doom.unsynced, doom.away);
+        true
     }
 
     fn execute(&mut self, who: NodeNr, effect: Effect<P>) {
@@ -63,15 +70,17 @@ impl<P: Watched> World<P> {
             }
             Effect::BuildBlock(order) => self.build(who, &order),
             Effect::CheckBlock { height, block, .. } => {
-                let valid = self.chain.is_valid(&self.nodes[who.index()].state, block.block());
-                let verdict =
-                    if valid { BlockVerdict::Accept } else { BlockVerdict::Reject("not a block of this chain".into()) };
+                let verdict = self.judge(who, &block);
                 self.answer(who, Answer::Checked(height, block, verdict));
             }
             Effect::ExtendVote { height, round, .. } => {
-                self.answer(who, Answer::Extended(height, round, Bytes::from_static(b"extension")));
+                self.answer(who, Answer::Extended(height, round, app::extension(height)));
             }
-            Effect::VerifyExtension { vote, source } => self.answer(who, Answer::Verified(vote, source)),
+            Effect::VerifyExtension { vote, source } => {
+                let accepted = vote.extension == app::extension(vote.height);
+                self.watch.count(if accepted { "extension checked" } else { "extension refused" });
+                self.answer(who, Answer::Verified(vote, source, accepted));
+            }
             Effect::Decide(decision) => self.decide(who, decision),
             Effect::Accuse(accusation) => {
                 self.watch.count("equivocation seen");
@@ -83,6 +92,18 @@ impl<P: Watched> World<P> {
             Effect::ReadRefused(..) => self.watch.count("read refused"),
             Effect::Note(note) => self.count_note(&note),
         }
+    }
+
+    /// What the rules and the application say about a block.
+    fn judge(&mut self, who: NodeNr, block: &CandidateBlock) -> BlockVerdict {
+        if !self.chain.is_valid(&self.nodes[who.index()].state, block.block()) {
+            return BlockVerdict::Reject("not a block of this chain".into());
+        }
+        if self.app.refuse(&block.id()) {
+            self.watch.count("application refused a block");
+            return BlockVerdict::Reject("the application does not want it".into());
+        }
+        BlockVerdict::Accept
     }
 
     fn persist(&mut self, who: NodeNr, record: JournalRecord) {
@@ -109,6 +130,10 @@ impl<P: Watched> World<P> {
         let txs = self.wanted.iter().map(|change| chain::power_tx(*change));
         let txs = txs.chain(self.clients.waiting(who)).collect();
         let block = self.chain.build(&node.state, own, now.wall, txs);
+        // After healing whatever is built is wanted.
+        if self.queue.now() < self.plan.heal_at {
+            self.app.taste(block.id());
+        }
         self.answer(who, Answer::Built(order.height, order.round, block));
     }
 
@@ -208,6 +233,14 @@ impl<P: Watched> World<P> {
         }
     }
 
+    fn dies_fetching(&mut self, who: NodeNr) -> bool {
+        let dies = self.dies(who);
+        if dies {
+            self.watch.count("crash while fetching");
+        }
+        dies
+    }
+
     /// Blocks whose commit is in a later block of somebody connected are applied, and consensus begins anew behind them,
     /// with what the journal has.
     pub(super) fn fetch(&mut self, who: NodeNr) {
@@ -233,14 +266,20 @@ impl<P: Watched> World<P> {
             self.see(who, What::Synced);
         }
         while self.nodes[who.index()].disk.stored() < last {
+            if self.dies_fetching(who) {
+                return;
+            }
             let height = self.nodes[who.index()].disk.stored().next();
             let Some(decision) = self.nodes[best.index()].disk.block(height).map(Arc::clone) else { return };
             self.see(who, What::Decided { block: &decision.block, commit: &decision.commit });
             self.nodes[who.index()].disk.blocks.push(decision);
             self.see(who, What::Stored { height });
-        }
-        while self.nodes[who.index()].state.height < last {
-            self.apply_next(who);
+            while self.nodes[who.index()].state.height < height {
+                if self.dies_fetching(who) {
+                    return;
+                }
+                self.apply_next(who);
+            }
         }
         self.nodes[who.index()].decided_at = None;
         self.recover(who);

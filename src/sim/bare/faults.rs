@@ -65,6 +65,8 @@ impl<P: Watched> World<P> {
                 self.nodes[node.index()].app_back = back;
                 self.queue.at(back, Event::AppBack { node: *node });
             }
+            // Level 1 draws none: its disks, signers and applications are models.
+            Misfortune::Woe { .. } => {}
             Misfortune::Power { node, power } => {
                 self.watch.count("power changed");
                 self.wanted.push(PowerChange { node: *node, power: *power });

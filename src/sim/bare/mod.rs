@@ -4,10 +4,11 @@
 //! What ships and is not here: codecs, the journal's files, the store, the mempool, block sync's planner, gossip's
 //! planner. `whole/` has those.
 //!
-//! Reading order: this file → `world` → `node` → `execute` → `faults` → `clients` → `gossip`; `protocol` says how each
+//! Reading order: this file → `world` → `node` → `execute` → `faults` → `clients` → `gossip`; `app` says what applications do; `protocol` says how each
 //! machine is watched, `chain` what follows from blocks, `signer` what signatures are, `lie` how liars speak and `verify`
 //! how they are heard, `bound` how long is too long.
 
+mod app;
 mod bound;
 mod chain;
 mod clients;
@@ -36,6 +37,7 @@ use crate::types::Algorithm;
 pub fn expected(algorithm: Algorithm) -> Vec<&'static str> {
     let mut all = vec![
         "application away",
+        "application refused a block",
         "blackout",
         "block replayed at a start",
         "blocks fetched",
@@ -45,14 +47,15 @@ pub fn expected(algorithm: Algorithm) -> Vec<&'static str> {
         "crash while recovering",
         "crash with records that stay",
         "crash with records to lose",
+        "crash while fetching",
         "cut",
         "pause",
         "power changed",
         "round 3 or later",
     ];
     all.extend(match algorithm {
-        Algorithm::Tendermint => ["lock in a later round", "relock", "timeout"].as_slice(),
-        Algorithm::Pbft => ["timeout"].as_slice(),
+        Algorithm::Tendermint => ["extension checked", "lock in a later round", "relock", "timeout"].as_slice(),
+        Algorithm::Pbft => ["extension checked", "timeout"].as_slice(),
         Algorithm::Raft => ["read answered", "read refused"].as_slice(),
     });
     all.extend(super::liars::expected(algorithm));

@@ -88,7 +88,7 @@ pub(super) enum Answer {
     Built(Height, Round, Arc<CandidateBlock>),
     Checked(Height, Arc<CandidateBlock>, BlockVerdict),
     Extended(Height, Round, Bytes),
-    Verified(Vote, Source),
+    Verified(Vote, Source, bool),
     /// The stored block of this height was executed.
     Applied(Height),
 }
@@ -263,7 +263,7 @@ impl Answer {
                 Input::BlockChecked { height, block_id, verdict }
             }
             Answer::Extended(height, round, extension) => Input::VoteExtended { height, round, extension },
-            Answer::Verified(vote, source) => Input::ExtensionVerified { vote, source, accepted: true },
+            Answer::Verified(vote, source, accepted) => Input::ExtensionVerified { vote, source, accepted },
             Answer::Applied(_) => return None,
         })
     }

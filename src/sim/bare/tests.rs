@@ -4,7 +4,7 @@ use super::world;
 use crate::consensus::pbft::Pbft;
 use crate::consensus::raft::Raft;
 use crate::consensus::tendermint::Tendermint;
-use crate::consensus::{Decision, Effect, Effects, Input, Now, Protocol, Reaction, Start};
+use crate::consensus::{Decision, Effect, Effects, Input, Now, Protocol, Reaction, Start, Tick};
 use crate::sim::bare::chain::State;
 use crate::sim::bare::protocol::{Regard, Sorted, Spread, Watched};
 use crate::sim::bare::verify::Refused;
@@ -156,6 +156,20 @@ impl Fault for Sleeps {
     }
 }
 
+/// A machine that wants to be woken at once, whenever it is woken.
+#[derive(Debug)]
+struct Restless;
+
+impl Fault for Restless {
+    fn bend<P: Protocol<Record = JournalRecord>>(effect: Effect<P>) -> Option<Effect<P>> {
+        match effect {
+            Effect::SetTimer { .. } | Effect::Note(_) => Some(Effect::WakeAt(Tick(0))),
+            Effect::WakeAt(_) => Some(Effect::WakeAt(Tick(0))),
+            effect => Some(effect),
+        }
+    }
+}
+
 /// A machine that cannot stand a precommit.
 #[derive(Debug)]
 struct Panics;
@@ -191,6 +205,11 @@ fn a_machine_that_never_wakes_up_is_told_to_be_too_slow() {
     assert_eq!(by(caught::<Bent<Tendermint, Sleeps>>(Algorithm::Tendermint, 20)), Some("liveness"));
     assert_eq!(by(caught::<Bent<Pbft, Sleeps>>(Algorithm::Pbft, 20)), Some("liveness"));
     assert_eq!(by(caught::<Bent<Raft, Sleeps>>(Algorithm::Raft, 20)), Some("liveness"));
+}
+
+#[test]
+fn a_machine_that_is_never_done_at_one_moment_is_told_to_be_endless() {
+    assert_eq!(caught::<Bent<Raft, Restless>>(Algorithm::Raft, 20).map(|(_, checker)| checker), Some("endless"));
 }
 
 #[test]

@@ -153,9 +153,12 @@ impl Judge<'_> {
     }
 
     fn commit(&self, set: &ValidatorSet, commit: &ExtendedCommit) -> Verdict {
-        // Nobody has extensions at level 1 but where a liar says so of a height that is not here yet.
-        let required =
-            commit.height > self.ours && commit.signatures.iter().any(|entry| entry.extension_signature.is_some());
+        // Of a height that is not here yet nobody knows whether it will have extensions: it must be of one kind.
+        let extended = || commit.signatures.iter().any(|entry| entry.extension_signature.is_some());
+        let required = match commit.height > self.ours {
+            true => extended(),
+            false => self.state.extensions_from.is_some_and(|first| commit.height >= first),
+        };
         let extensions = if required { Extensions::Required } else { Extensions::Forbidden };
         let claims = set.extended_commit_claims(self.chain, commit, extensions, self.algorithm.quorum());
         let Ok(claims) = claims else { return fault("commit that no quorum made") };

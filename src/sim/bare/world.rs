@@ -1,5 +1,6 @@
 //! The network: everybody's time, links and misfortunes, one event after the other.
 
+use super::app::Habits;
 use super::bound;
 use super::chain::{self, Chain, PowerChange};
 use super::clients::Clients;
@@ -21,6 +22,8 @@ use std::time::Duration;
 
 /// Events after which a run is given up: a machine that keeps itself busy without end.
 const EVENTS_MAX: u64 = 20_000_000;
+/// Things done at one moment of virtual time, by all together; who does more keeps itself busy without end.
+const AT_ONCE_MAX: u32 = 300_000;
 /// The protocol hands blocks to a peer a few behind; who is further behind fetches. As `replica` has it.
 const HEIGHTS_AHEAD_TO_FETCH: u64 = RECENT_BLOCKS_MAX as u64 + 1;
 
@@ -108,10 +111,13 @@ pub(super) struct World<P: Watched> {
     /// Lies told.
     pub(super) told: Coverage,
     params: Arc<ConsensusParams>,
+    pub(super) app: Habits,
     /// Honest nodes that have not applied all heights.
     pub(super) unfinished: usize,
     /// Whose turn it is: whom to blame for a panic.
     acting: NodeNr,
+    /// The moment of what was done last, and how much was done at it.
+    moment: (Tick, u32),
     /// Reused for every step.
     out: Effects<P>,
     deadline: Tick,
@@ -136,6 +142,12 @@ pub(super) fn run<P: Watched>(
     world.watch.finish(end)
 }
 
+fn params(extensions_from: Option<Height>) -> ConsensusParams {
+    let mut params = ConsensusParams::default();
+    params.abci.vote_extensions_enable_height = extensions_from;
+    params
+}
+
 /// The connection of a node.
 pub(super) fn id_of(node: NodeNr) -> NodeId {
     NodeId::new(Address::new([node.0 + 1; Address::LEN]))
@@ -155,12 +167,14 @@ impl<P: Watched> World<P> {
         };
         let keys: Vec<PublicKey> = plan.all().map(key_of).collect();
         let addresses: Vec<Address> = keys.iter().map(Address::from).collect();
-        let chain = Chain::new(&plan, keys);
+        let app = Habits::draw(&plan);
+        let chain = Chain::new(&plan, keys, app.extensions_from);
         let genesis = chain.genesis();
         let scene = Scene {
             plan: (*plan).clone(),
             chain_id: chain.id.clone(),
             initial_height: Height::FIRST,
+            extensions_from: genesis.extensions_from,
             addresses: addresses.clone(),
             validators: Arc::clone(&genesis.validators),
             evidence: EvidenceParams::default(),
@@ -180,9 +194,11 @@ impl<P: Watched> World<P> {
             clients: Clients::new(&plan, watch.dice("clients")),
             liars: lie::all(&plan, &addresses, &watch),
             told: Coverage::default(),
-            params: Arc::new(ConsensusParams::default()),
+            params: Arc::new(params(genesis.extensions_from)),
+            app,
             unfinished: watch.scene().honest().count(),
             acting: NodeNr(0),
+            moment: (Tick(0), 0),
             out: Vec::new(),
             deadline: plan.heal_at.plus(bound::after_healing(&plan)),
             watch,
@@ -203,6 +219,7 @@ impl<P: Watched> World<P> {
         while let Some(event) = self.queue.take() {
             let at = self.queue.now();
             events += 1;
+            self.note_work(self.acting);
             self.handle(event);
             if self.unfinished == 0 {
                 return End::Done { at };
@@ -336,10 +353,24 @@ impl<P: Watched> World<P> {
         self.watch.see(&Seen { at, node, what });
     }
 
+    /// Something is done. Time that stands still because somebody is never done is a fault of its own, and the run would
+    /// not end of it.
+    fn note_work(&mut self, who: NodeNr) {
+        let now = self.queue.now();
+        if self.moment.0 != now {
+            self.moment = (now, 0);
+        }
+        self.moment.1 += 1;
+        if self.moment.1 > AT_ONCE_MAX {
+            self.watch.complain("endless", now, who, format!("more than {AT_ONCE_MAX} things at one moment"));
+        }
+    }
+
     /// A node does what it can do now.
     pub(super) fn run_node(&mut self, who: NodeNr) {
         self.acting = who;
         while self.nodes[who.index()].is_free() && !self.watch.is_broken() {
+            self.note_work(who);
             if !self.nodes[who.index()].work.is_empty() {
                 self.execute_next(who);
                 continue;

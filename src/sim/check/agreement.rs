@@ -2,7 +2,7 @@
 //! same state after it. Nobody decides twice, and heights come one after the other.
 
 use super::book::{PerHeight, PerNode};
-use crate::sim::{Checker, NodeNr, Scene, Seen, What};
+use crate::sim::{Checker, Misfortune, NodeNr, Scene, Seen, What, Woe};
 use crate::types::{BlockId, CandidateBlock, Height, ValidatorSet};
 use bytes::Bytes;
 use std::fmt;
@@ -53,7 +53,9 @@ impl Checker for Agreement {
                     return Err(format!("height {height} was applied out of nowhere"));
                 };
                 same(&mut fixed.block_id, seen.node, height, &block_id, "block")?;
-                same(&mut fixed.app_hash, seen.node, height, app_hash, "application's hash")?;
+                if !diverges(scene, seen.node) {
+                    same(&mut fixed.app_hash, seen.node, height, app_hash, "application's hash")?;
+                }
                 same(&mut fixed.next_validators, seen.node, height, next_validators, "next validators")
             }
             What::Began { height, validators } if scene.is_honest(seen.node) => {
@@ -105,6 +107,13 @@ impl Agreement {
             _ => Ok(()),
         }
     }
+}
+
+/// True when the plan has the application of this node compute what it likes: the node must stop, which the world sees to.
+fn diverges(scene: &Scene, node: NodeNr) -> bool {
+    let does =
+        |what: &Misfortune| matches!(what, Misfortune::Woe { node: whose, woe: Woe::AppDiverges } if *whose == node);
+    scene.plan.faults.iter().any(|fault| does(&fault.what))
 }
 
 /// The first one says what it is, the others must say the same.

@@ -45,6 +45,10 @@ impl Checker for Durability {
         // Liars break promises, but their disks and their executors do not lie: they are judged, too.
         let disk = self.nodes.of(seen.node);
         match seen.what {
+            What::Wiped => {
+                *disk = Disk::default();
+                Ok(())
+            }
             What::Persisted(record) => {
                 disk.unsynced += 1;
                 disk.write(record);

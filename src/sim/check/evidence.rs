@@ -144,7 +144,7 @@ impl Ears {
 
 impl Evidence {
     /// Votes that any machine counts: of the open height, in the round at hand or a little below. Precommits with
-    /// extensions are first shown to the application.
+    /// extensions are first shown to the application; where they lack them they do not count.
     fn hear(&mut self, scene: &Scene, node: NodeNr, now: Tick, vote: &Vote) -> Result<(), String> {
         if scene.is_honest_address(&vote.validator_address) {
             return Ok(());
@@ -162,6 +162,7 @@ impl Evidence {
             && vote.round <= ears.round
             && vote.round.get().saturating_add(ROUNDS_BEHIND) >= ears.round.get()
             && vote.extension_signature.is_none()
+            && !(scene.extends(vote.height) && vote.kind == VoteKind::Precommit && vote.block_id.is_some())
             && (vote.block_id.is_some() || scene.plan.algorithm == Algorithm::Tendermint);
         let offence = Offence::of(vote);
         if counts && ears.votes.add(vote) && !ears.accused.contains(&offence) && ears.due.is_none() {

@@ -19,6 +19,7 @@ mod rotation;
 mod rules_pbft;
 mod rules_raft;
 mod rules_tendermint;
+mod stops;
 #[cfg(test)]
 mod story;
 mod validity;
@@ -36,6 +37,7 @@ pub use resources::Resources;
 pub use rules_pbft::RulesPbft;
 pub use rules_raft::RulesRaft;
 pub use rules_tendermint::RulesTendermint;
+pub use stops::Stops;
 pub use validity::Validity;
 
 use super::{Checker, Level, Scene};
@@ -63,6 +65,7 @@ pub fn all(scene: &Scene) -> Vec<Box<dyn Checker>> {
     ];
     if scene.plan.level == Level::Whole {
         all.push(Box::<Grammar>::default());
+        all.push(Box::<Stops>::default());
     }
     all
 }

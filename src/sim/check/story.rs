@@ -62,6 +62,7 @@ fn scene(algorithm: Algorithm, powers: &[u64]) -> Scene {
         addresses: (0..powers.len() as u8).map(|node| Address::from(&key(node, 0))).collect(),
         validators: set_of(powers, 0),
         evidence: crate::types::EvidenceParams::default(),
+        extensions_from: None,
     }
 }
 

@@ -6,7 +6,8 @@
 
 use super::SimDisk;
 use crate::sim::Dice;
-use std::ops::Range;
+use crate::storage::{Batch, Direction, Durability, KeyRange, Kv as _};
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 
 /// Bytes before the data of a journal's record: checksum and length (reference §6.6).
@@ -70,6 +71,30 @@ impl SimDisk {
         if inner.names.unlink(nr, file).is_ok() {
             inner.names.sync(crate::ports::parent(file)).unwrap_or_default();
         }
+    }
+
+    /// Flips a bit of a value of the store; false when there is none.
+    pub fn harm_store(&self, dice: &mut Dice) -> bool {
+        let mut all = Vec::new();
+        let range = KeyRange { start: Vec::new(), end: vec![u8::MAX; 2] };
+        let scanned = self.0.batches.scan(&range, Direction::Up, &mut |key, value| {
+            all.push((key.to_vec(), value.to_vec()));
+            ControlFlow::Continue(())
+        });
+        all.retain(|(_, value)| !value.is_empty());
+        let (Ok(()), Some((key, mut value))) = (scanned, dice.pick(&all).cloned()) else { return false };
+        let at = dice.below(value.len() as u64) as usize;
+        value[at] ^= 1 << dice.below(8);
+        let mut batch = Batch::default();
+        batch.put(key, value.into());
+        self.0.batches.write(batch, Durability::Now).is_ok()
+    }
+
+    /// Flips a bit of a file; false when there is none.
+    pub fn harm_file(&self, dice: &mut Dice, file: &Path) -> bool {
+        let length = self.bytes_of(file).map_or(0, |bytes| bytes.len() as u64);
+        self.damage(file, Damage::Flip { offset: dice.below(length), bit: dice.below(8) as u8 });
+        length > 0
     }
 
     /// Damages a journal in a place where its reader promises to notice; none when there is no such place.

@@ -259,6 +259,11 @@ impl SimDisk {
         self.lock().troubles.clear();
     }
 
+    /// True while something is wrong with it.
+    pub fn is_troubled(&self) -> bool {
+        !self.lock().troubles.is_over()
+    }
+
     /// How often operations of a kind failed so far.
     pub fn failures(&self, kind: Kind) -> u64 {
         self.lock().troubles.failures(kind)

@@ -99,6 +99,10 @@ impl Troubles {
         self.current.clear();
     }
 
+    pub(super) fn is_over(&self) -> bool {
+        self.current.is_empty()
+    }
+
     pub(super) fn take_stall(&mut self) -> Duration {
         std::mem::take(&mut self.stalled)
     }

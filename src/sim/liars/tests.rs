@@ -66,6 +66,7 @@ fn scene(algorithm: Algorithm) -> Scene {
         addresses: keys.iter().map(Address::from).collect(),
         validators: Arc::new(set),
         evidence: crate::types::EvidenceParams::default(),
+        extensions_from: None,
     }
 }
 

@@ -4,7 +4,7 @@
 //! power. The hash after a block covers every transaction before.
 
 use crate::crypto::{PublicKey, sha256};
-use crate::sim::{tx_bytes, tx_number};
+use crate::sim::{WrongAnswer, tx_bytes, tx_number};
 use crate::types::abci::{
     CheckTxResponse, CommitResponse, ExecTxResult, FinalizeBlockRequest, FinalizeBlockResponse, InfoResponse,
     InitChainResponse, QueryResponse, Request, Response, Verdict,
@@ -46,6 +46,14 @@ pub(super) struct ModelApp {
     past: VecDeque<Book>,
     /// Somebody may still need the blocks from here on.
     needed: u64,
+    program: Program,
+}
+
+/// Whether it computes what the others compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Program {
+    Right,
+    Another,
 }
 
 /// What it knows after a block.
@@ -77,7 +85,29 @@ fn power_in(tx: &[u8]) -> Option<(usize, u64)> {
 
 impl ModelApp {
     pub(super) fn new(law: Arc<Constitution>) -> ModelApp {
-        ModelApp { law, committed: Book::default(), working: None, past: VecDeque::new(), needed: 0 }
+        ModelApp {
+            law,
+            committed: Book::default(),
+            working: None,
+            past: VecDeque::new(),
+            needed: 0,
+            program: Program::Right,
+        }
+    }
+
+    /// From the next block on it computes another hash than it should.
+    pub(super) fn diverge(&mut self) {
+        self.program = Program::Another;
+    }
+
+    /// True while it does.
+    pub(super) fn diverges(&self) -> bool {
+        self.program == Program::Another
+    }
+
+    /// The last height it committed.
+    pub(super) fn height(&self) -> u64 {
+        self.committed.height
     }
 
     /// How far it is.
@@ -150,6 +180,23 @@ impl ModelApp {
         })
     }
 
+    /// The same answer, as a mistaken application gives it.
+    pub(super) fn spoil(&self, response: Response, how: WrongAnswer) -> Response {
+        let Response::FinalizeBlock(mut answer) = response else { return response };
+        let update = |key: &PublicKey, power| ValidatorUpdate { public_key: *key, power: Power::new(power) };
+        match how {
+            WrongAnswer::TooManyResults => answer.tx_results.push(ExecTxResult::default()),
+            WrongAnswer::NoValidators => {
+                answer.validator_updates = self.law.keys.iter().map(|key| update(key, 0)).collect()
+            }
+            WrongAnswer::TooMuchPower => {
+                answer.validator_updates = self.law.keys.iter().map(|key| update(key, i64::MAX as u64)).collect();
+            }
+            WrongAnswer::NotReadable => {} // there is no such answer: the connection ends
+        }
+        Response::FinalizeBlock(answer)
+    }
+
     fn is_new(&self, tx: &[u8]) -> bool {
         tx_number(tx).is_some_and(|number| !self.committed.txs.contains(&number))
     }
@@ -170,6 +217,9 @@ impl ModelApp {
         let mut hash = before.hash.clone();
         if self.law.empty_blocks == EmptyBlocksDo::Change {
             hash = Bytes::copy_from_slice(sha256(&[hash.as_ref(), &height.to_be_bytes()].concat()).as_bytes());
+        }
+        if self.diverges() {
+            hash = Bytes::copy_from_slice(sha256(&[hash.as_ref(), b"another"].concat()).as_bytes());
         }
         let mut validator_updates = Vec::new();
         for tx in &request.txs {

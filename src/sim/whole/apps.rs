@@ -3,9 +3,9 @@
 use super::events::{AppAnswer, AppWork, Event, Fact};
 use super::world::World;
 use crate::ports::Connection;
-use crate::sim::{AppCall, NodeNr, What};
+use crate::sim::{AppCall, NodeNr, What, WrongAnswer};
 use crate::types::Tx;
-use crate::types::abci::{CheckTxRequest, Request};
+use crate::types::abci::{CheckTxRequest, Request, Response, Verdict};
 use std::time::Duration;
 
 /// An application that cannot be reached is called again after this long.
@@ -75,6 +75,7 @@ impl World {
     pub(super) fn app_works(&mut self, node: NodeNr, life: u32, number: u64) {
         let site = self.site(node);
         let (Some(connection), Some(work)) = (site.app_serves, site.app_work.remove(&number)) else { return };
+        let Some(work) = self.survives(node, work) else { return };
         if let Some(answer) = self.work_off(node, work) {
             let fact = Fact::Answered { connection, answer };
             self.queue.after(Duration::from_micros(50), Event::Tell { node, life, fact });
@@ -88,28 +89,48 @@ impl World {
         }
     }
 
-    fn work_off(&mut self, node: NodeNr, work: AppWork) -> Option<AppAnswer> {
+    pub(super) fn work_off(&mut self, node: NodeNr, work: AppWork) -> Option<AppAnswer> {
         let needed = self.sites.iter().map(|site| site.app.oldest()).min().unwrap_or(0);
         let site = self.site(node);
         site.app.need_from(needed);
+        let refuses = site.app_trouble.refuses && matches!(work, AppWork::Call(_, Request::ProcessProposal(_)));
+        let mut unreadable = None;
         let (answer, connection, call) = match work {
             AppWork::Call(call, request) => {
                 let named = call_of(&request);
-                let answer = site.app.answer(request).map(|response| AppAnswer::Call(call, response));
+                let answer = match refuses {
+                    true => Ok(Response::ProcessProposal(Verdict::Reject)),
+                    false => site.app.answer(request),
+                };
+                let errs = site.app_trouble.errs.filter(|_| matches!(named, AppCall::FinalizeBlock(_)));
+                let answer = answer.map(|response| match errs {
+                    Some((WrongAnswer::NotReadable, away)) => {
+                        unreadable = Some(away);
+                        None
+                    }
+                    Some((how, _)) => Some(AppAnswer::Call(call, site.app.spoil(response, how))),
+                    None => Some(AppAnswer::Call(call, response)),
+                });
                 (answer, Connection::Consensus, named)
             }
             AppWork::Check(batch, kind, txs) => {
                 let check =
                     |tx: &Tx| site.app.answer(Request::CheckTx(CheckTxRequest { tx: tx.bytes().clone(), kind }));
                 let answers = txs.iter().map(check).collect::<Result<Vec<_>, _>>();
-                (answers.map(|answers| AppAnswer::Check(batch, answers)), Connection::Mempool, AppCall::CheckTx)
+                (answers.map(|answers| Some(AppAnswer::Check(batch, answers))), Connection::Mempool, AppCall::CheckTx)
             }
         };
         self.see(node, What::App { connection, call });
+        if refuses {
+            self.watch.count("application refused a block");
+        }
         if let Err(why) = &answer {
             self.watch.complain("application", self.queue.now(), node, why.clone());
         }
-        answer.ok()
+        if let Some(away) = unreadable {
+            self.mend_unreadable(node, away);
+        }
+        answer.ok().flatten()
     }
 
     pub(super) fn crash_app(&mut self, node: NodeNr, away: Duration) {

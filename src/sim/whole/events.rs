@@ -45,6 +45,10 @@ pub(super) enum Event {
     AppWorks { node: NodeNr, life: u32, work: u64 },
     /// The application is back.
     AppBack(NodeNr),
+    /// A signer signs again.
+    SignerBack(NodeNr),
+    /// An application no longer refuses every block.
+    AppConsents(NodeNr),
     /// Clients do something.
     Clients,
     /// A liar says what its replica does not.
@@ -149,6 +153,8 @@ pub(super) enum Out {
     /// It was seen to decide this.
     Decided(Arc<CandidateBlock>),
     Applied(Height),
+    /// It cannot go on until people act.
+    Halted,
     Published(Arc<AppliedBlock>),
     /// A client's transaction was not taken.
     Refused,

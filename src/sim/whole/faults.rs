@@ -61,6 +61,7 @@ impl World {
                 self.plan_wake(node);
             }
             Misfortune::AppCrash { node, away } => self.crash_app(node, away),
+            Misfortune::Woe { node, woe } => self.strike_woe(node, woe),
             Misfortune::Power { node, power } => self.send_tx(Load::Power { node, power }),
         }
     }
@@ -88,10 +89,10 @@ impl World {
             site.doom = None;
             site.clock.set_right(now);
             site.home.disk.set_fuse(None);
-            site.home.disk.mend();
             if let Some(process) = &mut site.process {
                 process.set_fuse(None);
             }
+            self.end_woes(from);
             self.plan_wake(from);
         }
         self.see(NodeNr(0), What::Healed);

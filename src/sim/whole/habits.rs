@@ -40,9 +40,14 @@ impl Habits {
         let pace = (span / heights).clamp(Duration::from_millis(120), Duration::from_secs(2));
         let empty_blocks = if dice.chance(80) { EmptyBlocks::Never } else { EmptyBlocks::After(pace) };
         let jumps = plan.faults.iter().any(|fault| matches!(fault.what, Misfortune::ClockJump { .. }));
+        let anew = plan
+            .faults
+            .iter()
+            .any(|fault| matches!(&fault.what, Misfortune::Woe { woe, .. } if woe.may_cost_the_home()));
         let law = Constitution {
             keys: plan.all().map(|node| key_of(plan, node).public_key()).collect(),
-            keep: dice.chance(30).then(|| dice.between(1, 10)),
+            // Who begins anew needs all blocks.
+            keep: dice.chance(30).then(|| dice.between(1, 10)).filter(|_| !anew),
             empty_blocks: if dice.chance(30) { EmptyBlocksDo::Change } else { EmptyBlocksDo::Nothing },
         };
         // Where each block must be proven by the next one, blocks never end: they come no faster than clients do.
@@ -59,7 +64,8 @@ impl Habits {
             app_takes: Duration::from_millis(*dice.pick(&[0, 1, 1, 5, 30]).unwrap_or(&1)),
             pace,
             padding: *dice.pick(&[0, 0, 20, 200, 20_000]).unwrap_or(&0),
-            power_changes: if honest { *dice.pick(&[0, 0, 10, 30]).unwrap_or(&0) } else { 0 },
+            // Who loses its key must not have come to a third of the power by then.
+            power_changes: if honest && !anew { *dice.pick(&[0, 0, 10, 30]).unwrap_or(&0) } else { 0 },
         }
     }
 

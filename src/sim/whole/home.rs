@@ -1,12 +1,13 @@
 //! What a node has on its disk: the real journal, the real key file and guard, the real store, over a simulated disk.
 
+use super::signer::{Mood, Moody};
 use crate::crypto::PrivateKey;
-use crate::ports::{Journal, JournalError, Signer, Store};
+use crate::ports::{Journal, JournalError, OpenMode, Signer, Store};
 use crate::privval::FileSigner;
-use crate::sim::Dice;
-use crate::sim::disk::SimDisk;
+use crate::sim::disk::{Batches, SimDisk};
+use crate::sim::{Dice, Keeps, RotPlace};
 use crate::storage::{Indexing, KvStore};
-use crate::types::{Height, JournalRecord, Time};
+use crate::types::{Height, JournalRecord, SignPosition, Time};
 use crate::wal::{self, Limits};
 use std::num::NonZeroU64;
 use std::path::Path;
@@ -24,8 +25,18 @@ const GROW_BYTES: NonZeroU64 = NonZeroU64::new(16 << 10).expect("more than nothi
 #[derive(Debug)]
 pub(super) struct Home {
     pub(super) disk: SimDisk,
+    pub(super) mood: Mood,
+    /// Whether it has the key of its validator.
+    key: HasKey,
     limits: Limits,
     indexing: Indexing,
+}
+
+/// Whether a home has the key its validator began with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HasKey {
+    Yes,
+    No,
 }
 
 /// What a life has open.
@@ -39,22 +50,65 @@ pub(super) struct Opened {
 impl Home {
     /// A home as `quorate init` leaves it.
     pub(super) fn make(key: &PrivateKey, dice: &mut Dice) -> Home {
-        let disk = SimDisk::new();
-        let (files, _) = disk.boot();
-        for dir in ["config", "data"] {
-            files.create_dirs(Path::new(dir)).expect("an empty disk has room");
-        }
-        FileSigner::save_new(&*files, key, Path::new(KEY), Path::new(STATE)).expect("an empty disk has room");
-        disk.kill(crate::sim::disk::Batches::Kept);
+        let disk = fresh_disk(key);
         let head_bytes = *dice.pick(&[8 << 10, 64 << 10, 10 << 20]).unwrap_or(&(10 << 20));
         let indexing = if dice.chance(30) { Indexing::On } else { Indexing::Off };
-        Home { disk, limits: Limits { head_bytes, grow_bytes: GROW_BYTES, ..Limits::default() }, indexing }
+        let limits = Limits { head_bytes, grow_bytes: GROW_BYTES, ..Limits::default() };
+        Home { disk, mood: Mood::default(), key: HasKey::Yes, limits, indexing }
     }
 
     /// Begins a life of the disk and opens everything, repairing what a crash left.
     pub(super) fn open(&self, now: Time) -> Result<Opened, String> {
         let (files, values) = self.disk.boot();
         self.open_on(files, values, now)
+    }
+
+    fn open_signer(&self, files: &Arc<dyn crate::ports::Disk>) -> Result<Box<dyn Signer>, String> {
+        let signer = FileSigner::open(Arc::clone(files), Path::new(KEY), Path::new(STATE));
+        Ok(Box::new(Moody::new(signer.map_err(|error| error.to_string())?, self.mood.clone())))
+    }
+
+    /// Damages something; false when there is nothing to damage.
+    pub(super) fn harm(&self, dice: &mut Dice, place: RotPlace) -> bool {
+        match place {
+            RotPlace::Journal => self.disk.harm_journal(dice, Path::new(WAL)).is_some(),
+            RotPlace::Store => self.disk.harm_store(dice),
+            RotPlace::SignState => self.disk.harm_file(dice, Path::new(STATE)),
+        }
+    }
+
+    /// `mv data/cs.wal data/cs.wal.damaged`.
+    pub(super) fn set_journal_aside(&self) {
+        for name in self.disk.files_in(Path::new(WAL)).into_keys() {
+            self.disk.lose_file(&Path::new(WAL).join(name));
+        }
+    }
+
+    /// `quorate advance-sign-state --height`, and before it the removal of a state nobody can read.
+    pub(super) fn advance_sign_state(&self, to: SignPosition) {
+        let (files, _) = self.disk.boot();
+        self.disk.lose_file(Path::new(STATE));
+        FileSigner::advance(&*files, Path::new(STATE), to).expect("the disk works");
+        self.disk.kill(Batches::Kept);
+    }
+
+    /// A home with what is left, and nothing else. Without its key the node only follows: whatever key it makes, nobody
+    /// gave it power.
+    pub(super) fn begin_anew(&mut self, key: &PrivateKey, keeps: Keeps) {
+        let state = self.disk.bytes_of(Path::new(STATE));
+        self.disk = fresh_disk(key);
+        match (keeps, state) {
+            (Keeps::SignState, Some(state)) => {
+                let (files, _) = self.disk.boot();
+                let file = files.open(Path::new(STATE), OpenMode::ReadWrite).expect("it was just made");
+                let written =
+                    file.set_len(0).and_then(|()| file.write_all_at(&state, 0)).and_then(|()| file.sync_all());
+                written.expect("the disk works");
+                self.disk.kill(Batches::Kept);
+            }
+            (Keeps::SignState | Keeps::Key, _) => self.disk.lose_file(Path::new(STATE)),
+            (Keeps::Nothing, _) => self.key = HasKey::No,
+        }
     }
 
     fn open_on(
@@ -64,13 +118,26 @@ impl Home {
         now: Time,
     ) -> Result<Opened, String> {
         let store = KvStore::new(Box::new(values), self.indexing, None).map_err(|error| error.to_string())?;
-        let signer = FileSigner::open(Arc::clone(&files), Path::new(KEY), Path::new(STATE))
-            .map_err(|error| error.to_string())?;
+        let signer = match self.key {
+            HasKey::Yes => Some(self.open_signer(&files)?),
+            HasKey::No => None,
+        };
         let (wal, _) = wal::open(files, Path::new(WAL), self.limits, now).map_err(|error| error.to_string())?;
         let syncs = SyncCount::default();
         let journal = Box::new(Counted { inner: wal, syncs: syncs.clone() });
-        Ok(Opened { journal, syncs, signer: Some(Box::new(signer)), store: Arc::new(store) })
+        Ok(Opened { journal, syncs, signer, store: Arc::new(store) })
     }
+}
+
+fn fresh_disk(key: &PrivateKey) -> SimDisk {
+    let disk = SimDisk::new();
+    let (files, _) = disk.boot();
+    for dir in ["config", "data"] {
+        files.create_dirs(Path::new(dir)).expect("an empty disk has room");
+    }
+    FileSigner::save_new(&*files, key, Path::new(KEY), Path::new(STATE)).expect("an empty disk has room");
+    disk.kill(Batches::Kept);
+    disk
 }
 
 /// How often a journal was synced.

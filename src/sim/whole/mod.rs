@@ -6,8 +6,8 @@
 //! journal, guard or store between any two operations of the disk. What a life leaves behind is its disk; the application
 //! keeps what it committed.
 //!
-//! Reading order: this file → `habits` → `people`, `clock`, `app`, `home` → `events`, `words`, `blocks` → `process` (one life), `orders`, `lie` → `links` →
-//! `clients` → `world` → `faults`, `wires`, `apps`, `trade` (what happens in it).
+//! Reading order: this file → `habits` → `people`, `clock`, `app`, `signer`, `home` → `events`, `words`, `blocks` → `process` (one life), `orders`, `lie` → `links` →
+//! `clients` → `world` → `faults`, `woes`, `operator`, `wires`, `apps`, `trade` (what happens in it).
 
 mod app;
 mod apps;
@@ -20,11 +20,14 @@ mod habits;
 mod home;
 mod lie;
 mod links;
+mod operator;
 mod orders;
 mod people;
 mod process;
+mod signer;
 mod trade;
 mod wires;
+mod woes;
 mod words;
 mod world;
 
@@ -32,6 +35,52 @@ mod world;
 mod tests;
 
 use super::{Checker, Outcome, Plan, Scene, Trace};
+use crate::types::Algorithm;
+
+/// What happens in some of a thousand seeds that are left to draw everything.
+pub fn expected(algorithm: Algorithm) -> Vec<&'static str> {
+    let mut all = vec![
+        "answer nobody could read",
+        "application crash",
+        "application died in a handshake",
+        "application diverged",
+        "application died of a request",
+        "application hangs",
+        "blackout",
+        "clock jump",
+        "clock rate",
+        "connection lost",
+        "cut",
+        "died between two orders",
+        "died inside a disk operation",
+        "disk read failed",
+        "disk rename failed",
+        "disk sync failed",
+        "disk write failed",
+        "halted because its application diverged",
+        "halted for a result too much",
+        "halted for a set without validators",
+        "halted for too much power",
+        "journal rotted",
+        "lost everything",
+        "lost everything but key and sign state",
+        "lost everything but the key",
+        "node stopped itself",
+        "operator mended a disk",
+        "operator restarted a node whose signer is back",
+        "pause",
+        "power cut",
+        "process killed",
+        "signature refused",
+        "sign state rotted",
+        "signer failed",
+        "store rotted",
+    ];
+    if algorithm != Algorithm::Pbft {
+        all.push("application refused a block");
+    }
+    all
+}
 
 /// Runs a plan to its end, or to the first rule that is broken.
 pub fn run(plan: Plan, checkers: impl FnOnce(&Scene) -> Vec<Box<dyn Checker>>, trace: Trace) -> Outcome {

@@ -2,9 +2,9 @@
 //! the node wants of the world. What is seen of each is told to the checkers.
 
 use super::events::{AppWork, Out};
-use super::process::{AppLink, Death, Process, Scope};
+use super::process::{AppLink, Death, Handshake, Process, Scope};
 use super::words;
-use crate::executor::{Executed, check_commit};
+use crate::executor::{ExecuteError, Executed, check_commit};
 use crate::mempool::MempoolEffect;
 use crate::pipeline::PipelineNote;
 use crate::replica::{Effect, Input, KeyNews, Whose};
@@ -24,11 +24,20 @@ impl Process {
         let signs = matches!(effect, Effect::Sign(_));
         let synced = self.syncs.count();
         let executed = self.executor.execute(scope.now, effect, &mut self.answers);
+        // The journal comes first; what failed then was the key's state or the store.
         if self.syncs.count() > synced {
             scope.see(What::Synced);
         }
+        self.look_at_disk(scope);
+        if let Err(ExecuteError::Signer(_)) = &executed {
+            scope.watch.count("signer failed");
+        }
         match executed.map_err(|error| Death::Stopped(error.to_string()))? {
-            Executed::Done | Executed::Guarded(_) => {
+            Executed::Guarded(Err(_)) => {
+                scope.watch.count("signature refused");
+                self.refused = self.refused.saturating_add(1);
+            }
+            Executed::Done | Executed::Guarded(Ok(())) => {
                 if let Some((block, commit)) = &decided {
                     scope.see(What::Decided { block, commit });
                     scope.see(What::Stored { height: commit.height });
@@ -49,7 +58,11 @@ impl Process {
                 }
             }
             Executed::Begun(state) => self.take_up(scope, state.next_height(), &state.validators),
-            Executed::NotOurs(effect) => self.execute_outward(scope, effect)?,
+            Executed::NotOurs(effect) => {
+                let done = self.execute_outward(scope, effect);
+                self.look_at_disk(scope);
+                done?;
+            }
         }
         Ok(())
     }
@@ -69,6 +82,7 @@ impl Process {
                     }
                 }
             }
+            Effect::Begin(_) | Effect::GoOn(_) => self.handshake = Handshake::Over,
             _ => {}
         }
     }
@@ -124,7 +138,10 @@ impl Process {
                     scope.see(What::Checked { block: &block, accepted: false });
                 }
             }
-            Effect::Halt(error) => scope.see(What::Halted { why: &error.to_string() }),
+            Effect::Halt(error) => {
+                scope.see(What::Halted { why: &error.to_string() });
+                scope.out.push(Out::Halted);
+            }
             Effect::ReadAnswer { ticket, outcome } => scope.out.push(Out::ReadAnswer { ticket, outcome }),
             _ => {}
         }

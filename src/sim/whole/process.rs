@@ -6,6 +6,7 @@ use super::events::{AppAnswer, Fact, Out};
 use super::home::{Home, Opened, SyncCount};
 use super::lie::Liar;
 use super::people::People;
+use super::woes::{KINDS, name_of};
 use super::words;
 use crate::consensus::{Now, Tick};
 use crate::crypto::{Hash, KnownSignatures};
@@ -17,6 +18,7 @@ use crate::mempool::{BatchId, MempoolInput, Origin};
 use crate::pipeline::{CallId, PipelineInput};
 use crate::ports::{Signer, Store};
 use crate::replica::{Effect, Input, PeerInput, Replica, Waker, Whose};
+use crate::sim::disk::{Kind, SimDisk};
 use crate::sim::{NodeNr, Seen, Watch, What};
 use crate::sync::SyncInput;
 use crate::types::abci::{InfoResponse, Response, Verdict};
@@ -62,12 +64,22 @@ pub(super) enum AppLink {
     Up(u64),
 }
 
+/// Whether the application knows what the store has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Handshake {
+    UnderWay,
+    Over,
+}
+
 /// One life.
 pub(super) struct Process {
     pub(super) own: Option<Address>,
     pub(super) replica: Replica,
     pub(super) executor: Executor,
     pub(super) store: Arc<dyn Store>,
+    disk: SimDisk,
+    /// How often the disk had failed when this was looked at last, by kind of operation.
+    failures: [u64; KINDS.len()],
     pub(super) syncs: SyncCount,
     pub(super) reception: Reception,
     pub(super) owed: Arc<Owed>,
@@ -80,6 +92,9 @@ pub(super) struct Process {
     pub(super) recheck: Option<(Tick, Height)>,
     pub(super) answers: VecDeque<Input>,
     pub(super) app: AppLink,
+    pub(super) handshake: Handshake,
+    /// Signatures it did not get in this life.
+    pub(super) refused: u64,
     pub(super) checking: BTreeSet<BatchId>,
     /// Blocks the application judges.
     pub(super) judging: BTreeMap<CallId, Hash>,
@@ -93,6 +108,7 @@ impl Process {
     /// Begins a life on what the home holds.
     pub(super) fn begin(home: &Home, genesis: &Arc<GenesisDoc>, how: Beginning, now: Now) -> Result<Process, String> {
         let max_tx_bytes = how.mempool.max_tx_bytes;
+        let failures = failures_of(&home.disk);
         let Opened { journal, syncs, signer, store } = home.open(now.wall)?;
         let json = crate::codec::json::genesis::render(genesis);
         let executor = Executor::new((Arc::clone(genesis), json), journal, signer, Arc::clone(&store));
@@ -103,6 +119,8 @@ impl Process {
             replica: executor.begin(standing, how),
             executor,
             store,
+            failures,
+            disk: home.disk.clone(),
             syncs,
             reception: Reception::new(Arc::clone(&owed), max_tx_bytes),
             owed,
@@ -114,6 +132,8 @@ impl Process {
             recheck: None,
             answers: VecDeque::new(),
             app: AppLink::Down,
+            handshake: Handshake::UnderWay,
+            refused: 0,
             checking: BTreeSet::new(),
             judging: BTreeMap::new(),
             began: None,
@@ -153,6 +173,25 @@ impl Process {
     /// The newest block in the store.
     pub(super) fn stored(&self) -> Height {
         self.store.tip()
+    }
+
+    /// True while the application is shown what it missed.
+    pub(super) fn is_in_handshake(&self) -> bool {
+        self.app != AppLink::Down && self.handshake == Handshake::UnderWay
+    }
+
+    /// Tells what the disk refused since this was asked last.
+    pub(super) fn look_at_disk(&mut self, scope: &mut Scope<'_>) {
+        let now = failures_of(&self.disk);
+        let before = std::mem::replace(&mut self.failures, now);
+        for ((kind, before), now) in KINDS.into_iter().zip(before).zip(now) {
+            if now > before {
+                scope.watch.count(name_of(kind));
+                if kind != Kind::Read {
+                    scope.see(What::DiskFailed { kind });
+                }
+            }
+        }
     }
 
     /// Where it stands, in words, for who wonders why nothing goes on.
@@ -399,6 +438,7 @@ impl Process {
 
     fn app_up(&mut self, scope: &mut Scope<'_>, connection: u64, info: InfoResponse) -> Result<(), Death> {
         self.app = AppLink::Up(connection);
+        self.handshake = Handshake::UnderWay;
         self.judging.clear();
         let tip = self.store.tip();
         let results = self.store.results(tip).map_err(|error| Death::Stopped(error.to_string()))?;
@@ -439,4 +479,8 @@ impl Process {
             }
         }
     }
+}
+
+fn failures_of(disk: &SimDisk) -> [u64; KINDS.len()] {
+    KINDS.map(|kind| disk.failures(kind))
 }

@@ -10,9 +10,11 @@ use super::habits::Habits;
 use super::home::Home;
 use super::lie::{Liar, cost_of_liars};
 use super::links::Links;
+use super::operator::Voice;
 use super::orders::applied;
 use super::people::{People, key_of};
 use super::process::{Death, Process, Scope};
+use super::woes::AppTrouble;
 use crate::consensus::Tick;
 use crate::gossip::Decided;
 use crate::pipeline::recover;
@@ -30,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a node is away that stopped itself, as its supervisor has it.
-const RESTART_AFTER: Duration = Duration::from_secs(1);
+pub(super) const RESTART_AFTER: Duration = Duration::from_secs(1);
 /// How long after healing everything has to be well again, and for each height.
 const RECOVERY: Duration = Duration::from_secs(60);
 const RECOVERY_PER_HEIGHT: Duration = Duration::from_secs(4);
@@ -66,6 +68,12 @@ pub(super) struct Site {
     pub(super) app_busy: BTreeMap<Connection, Tick>,
     /// The last block it was seen to decide.
     pub(super) decided: Height,
+    pub(super) app_trouble: AppTrouble,
+    pub(super) voice: Voice,
+    /// The last height before its application went its own way.
+    pub(super) diverged_after: Option<u64>,
+    /// The highest height it took up.
+    pub(super) highest: Height,
     pub(super) applied: Height,
     /// The last block in which clients find their transactions.
     pub(super) published: Height,
@@ -113,6 +121,10 @@ impl World {
             app_work: BTreeMap::new(),
             app_busy: BTreeMap::new(),
             decided: Height::ZERO,
+            app_trouble: AppTrouble::default(),
+            voice: Voice::Sound,
+            diverged_after: None,
+            highest: Height::ZERO,
             applied: Height::ZERO,
             published: Height::ZERO,
         };
@@ -123,6 +135,7 @@ impl World {
         let scene = Scene {
             chain_id: habits.genesis.chain_id.clone(),
             initial_height: habits.genesis.initial_height,
+            extensions_from: habits.genesis.consensus_params.abci.vote_extensions_enable_height,
             addresses: plan.all().map(|node| Address::from(&key_of(&plan, node).public_key())).collect(),
             validators: first.expect("the genesis document is legal").validators,
             evidence: habits.genesis.consensus_params.evidence.clone(),
@@ -240,6 +253,8 @@ impl World {
             Event::AppBack(node) => {
                 self.site(node).app_up = true;
             }
+            Event::SignerBack(node) => self.signer_returns(node),
+            Event::AppConsents(node) => self.site(node).app_trouble.refuses = false,
             Event::Clients => self.clients_act(),
             Event::Lie(node) => self.lie(node),
         }
@@ -345,6 +360,7 @@ impl World {
         self.see(node, What::Halted { why });
         self.watch.count("node stopped itself");
         self.site(node).home.disk.kill(Batches::Kept);
+        self.put_right(node, why);
         self.bury(node, RESTART_AFTER);
     }
 
@@ -455,6 +471,8 @@ impl World {
                 Out::Applied(height) => {
                     let site = self.site(node);
                     site.applied = site.applied.max(height);
+                    site.highest = site.highest.max(height.next());
+                    self.look_at_hash(node, height);
                 }
                 Out::Published(applied) => {
                     let block = applied.block.block();
@@ -464,6 +482,7 @@ impl World {
                         self.see(node, What::Acknowledged { tx, height });
                     }
                 }
+                Out::Halted => self.halted(node),
                 Out::Refused => self.watch.count("transaction refused"),
                 Out::ReadAnswer { ticket, outcome } => {
                     if let Some(height) = self.clients.read_answered(ticket, outcome) {

@@ -1,0 +1,158 @@
+//! The operator of a node that stopped: reads what it says, and does that. What a sentence does not say is not done, and
+//! only a home that was harmed is put right: whoever stops for no reason stays down, and the run fails.
+
+use super::app::ModelApp;
+use super::people::key_of;
+use super::world::{RESTART_AFTER, World};
+use crate::sim::{Keeps, NodeNr, RotPlace, Unsynced, What, WrongAnswer};
+use crate::types::{Algorithm, Height, SignPosition};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Whether a validator can still use its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Voice {
+    Sound,
+    /// Its home was harmed: it may have to keep silent for some heights, or for good.
+    Harmed,
+}
+
+impl World {
+    /// The node has stopped with a sentence. Its disk is off.
+    pub(super) fn put_right(&mut self, node: NodeNr, why: &str) {
+        let disk = &self.site(node).home.disk;
+        if disk.is_troubled() {
+            disk.mend();
+            self.watch.count("operator mended a disk");
+        }
+        if self.site(node).voice == Voice::Sound {
+            return;
+        }
+        let tendermint = self.plan.algorithm == Algorithm::Tendermint;
+        if why.contains("damaged") && why.contains("journal") && tendermint {
+            self.watch.count("operator set a damaged journal aside");
+            self.site(node).home.set_journal_aside();
+        } else if why.contains("damaged") && tendermint {
+            self.watch.count("operator removed a damaged store");
+            self.begin_anew(node, Keeps::SignState);
+        } else if why.contains("damaged") || why.contains("refused to take part") {
+            self.watch.count("validator came back with a new key");
+            self.begin_anew(node, Keeps::Nothing);
+        } else if why.contains("priv_validator_state.json") {
+            self.watch.count("operator advanced a sign state");
+            let next = self.sites.iter().map(|site| site.highest).max().unwrap_or(Height::ZERO).next();
+            self.site(node).home.advance_sign_state(SignPosition::end_of(next));
+        }
+    }
+
+    /// What the home had is gone, and so is the application.
+    pub(super) fn begin_anew(&mut self, node: NodeNr, keeps: Keeps) {
+        let law = Arc::clone(&self.habits.law);
+        let key = key_of(&self.plan, node);
+        let site = self.site(node);
+        site.home.begin_anew(&key, keeps);
+        site.app = ModelApp::new(law);
+        (site.applied, site.published, site.decided) = (Height::ZERO, Height::ZERO, Height::ZERO);
+        self.see(node, What::Wiped);
+    }
+
+    /// The node goes down now, if it is up, and stays away for a while.
+    fn take_down(&mut self, node: NodeNr, away: Duration) {
+        if self.site(node).process.is_some() {
+            self.crash(node, Unsynced::Kept, away);
+        }
+    }
+
+    pub(super) fn wipe(&mut self, node: NodeNr, keeps: Keeps, away: Duration) {
+        if self.can_spare(node) {
+            self.site(node).voice = Voice::Harmed;
+            self.take_down(node, away);
+            self.begin_anew(node, keeps);
+            self.watch.count(match keeps {
+                Keeps::Nothing => "lost everything",
+                Keeps::Key => "lost everything but the key",
+                Keeps::SignState => "lost everything but key and sign state",
+            });
+        }
+    }
+
+    pub(super) fn rot(&mut self, node: NodeNr, place: RotPlace, away: Duration) {
+        if !self.can_spare(node) {
+            return;
+        }
+        self.take_down(node, away);
+        let mut dice = self.dice.fork("rot");
+        if self.site(node).home.harm(&mut dice, place) {
+            self.site(node).voice = Voice::Harmed;
+            self.watch.count(match place {
+                RotPlace::Journal => "journal rotted",
+                RotPlace::Store => "store rotted",
+                RotPlace::SignState => "sign state rotted",
+            });
+        }
+    }
+
+    pub(super) fn diverge(&mut self, node: NodeNr) {
+        if self.can_spare(node) {
+            let before_first = self.habits.genesis.initial_height.get() - 1;
+            let site = self.site(node);
+            site.voice = Voice::Harmed;
+            site.diverged_after = Some(site.app.height().max(before_first));
+            site.app.diverge();
+            self.watch.count("application diverged");
+        }
+    }
+
+    /// The node says that it cannot go on with its application.
+    pub(super) fn halted(&mut self, node: NodeNr) {
+        let site = self.site(node);
+        if let Some((answer, away)) = site.app_trouble.errs.take() {
+            self.watch.count(match answer {
+                WrongAnswer::TooManyResults => "halted for a result too much",
+                WrongAnswer::NoValidators => "halted for a set without validators",
+                WrongAnswer::TooMuchPower => "halted for too much power",
+                WrongAnswer::NotReadable => "halted with an application nobody can read",
+            });
+            self.crash_app(node, away);
+        } else if site.app.diverges() {
+            self.watch.count("halted because its application diverged");
+            let keeps = match self.plan.algorithm {
+                Algorithm::Tendermint => Keeps::SignState,
+                Algorithm::Pbft | Algorithm::Raft => Keeps::Nothing,
+            };
+            self.take_down(node, RESTART_AFTER);
+            self.begin_anew(node, keeps);
+            self.site(node).diverged_after = None;
+        }
+    }
+
+    /// The node could not read an answer and gave the application up.
+    pub(super) fn mend_unreadable(&mut self, node: NodeNr, away: Duration) {
+        self.watch.count("answer nobody could read");
+        self.site(node).app_trouble.errs = None;
+        self.crash_app(node, away);
+    }
+
+    /// A node applied a block. What comes after a block its application diverged at says another hash than its own.
+    pub(super) fn look_at_hash(&mut self, node: NodeNr, height: Height) {
+        if let Some(after) = self.site(node).diverged_after
+            && height.get() > after + 1
+        {
+            let why = format!("its application diverges since height {}, and it applied {height}", after + 1);
+            self.watch.complain("divergence", self.queue.now(), node, why);
+        }
+    }
+
+    /// True while the others decide without this node and all that were harmed or lie.
+    fn can_spare(&self, node: NodeNr) -> bool {
+        let mute = |other: &NodeNr| {
+            *other == node || self.sites[other.index()].voice == Voice::Harmed || !self.plan.is_honest(*other)
+        };
+        let lost: u64 = self.plan.all().filter(mute).map(|other| self.plan.nodes[other.index()].power).sum();
+        let total = self.plan.total_power();
+        match self.plan.algorithm {
+            Algorithm::Raft => lost * 2 < total,
+            Algorithm::Pbft | Algorithm::Tendermint => lost * 3 < total,
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Disks, signers and applications that fail.
+
+use super::events::{AppWork, Event};
+use super::world::{RESTART_AFTER, World};
+use crate::ports::Connection;
+use crate::sim::disk::Kind;
+use crate::sim::{DeathOfApp, LastRequest, NodeNr, SignerMood, Unsynced, Whose, Woe, WrongAnswer};
+use std::time::Duration;
+
+/// What is wrong with a node's application.
+#[derive(Debug, Default)]
+pub(super) struct AppTrouble {
+    /// When it dies.
+    pub(super) dies: Option<AppDeath>,
+    /// It refuses every block it is shown.
+    pub(super) refuses: bool,
+    /// How it answers FinalizeBlock, and how long mending it takes.
+    pub(super) errs: Option<(WrongAnswer, Duration)>,
+}
+
+/// A death of an application that is due.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AppDeath {
+    /// Requests of consensus until then.
+    left: u32,
+    last: LastRequest,
+    forgets: u8,
+    away: Duration,
+}
+
+impl World {
+    pub(super) fn strike_woe(&mut self, node: NodeNr, woe: Woe) {
+        match woe {
+            Woe::Disk(trouble) => self.site(node).home.disk.add_trouble(trouble),
+            Woe::Signer { mood, lasting } => {
+                self.site(node).home.mood.set(Some(mood));
+                self.queue.after(lasting, Event::SignerBack(node));
+            }
+            Woe::AppHangs { lasting } => {
+                self.watch.count("application hangs");
+                let until = self.queue.now().plus(lasting);
+                for connection in [Connection::Consensus, Connection::Mempool] {
+                    let busy = self.site(node).app_busy.entry(connection).or_default();
+                    *busy = (*busy).max(until);
+                }
+            }
+            Woe::AppRefuses { lasting } => {
+                self.site(node).app_trouble.refuses = true;
+                self.queue.after(lasting, Event::AppConsents(node));
+            }
+            Woe::AppErrs { answer, whose, away } => {
+                for node in self.plan.all().filter(|other| *other == node || whose == Whose::All) {
+                    self.site(node).app_trouble.errs = Some((answer, away));
+                }
+            }
+            Woe::AppDiverges => self.diverge(node),
+            Woe::Rot { place, away } => self.rot(node, place, away),
+            Woe::Wiped { keeps, away } => self.wipe(node, keeps, away),
+            Woe::AppDies { asked, last, forgets, away, when } => {
+                if when == DeathOfApp::InHandshake {
+                    self.site(node).app.forget_commits(usize::from(forgets));
+                    self.crash_app(node, away);
+                }
+                let forgets = if when == DeathOfApp::InHandshake { 0 } else { forgets };
+                self.site(node).app_trouble.dies = Some(AppDeath { left: asked, last, forgets, away });
+            }
+        }
+    }
+
+    /// Healing: nothing is wrong any more but what nodes remember.
+    pub(super) fn end_woes(&mut self, node: NodeNr) {
+        let site = self.site(node);
+        site.home.disk.mend();
+        site.app_trouble = AppTrouble::default();
+        self.signer_returns(node);
+    }
+
+    /// The signer signs again. A vote it refused is not asked for twice: who does not get on without it, as one that
+    /// decides alone, waits for its operator, who reads in the log that signatures were refused, and starts the node anew.
+    pub(super) fn signer_returns(&mut self, node: NodeNr) {
+        let site = self.site(node);
+        let refused = site.home.mood.get() == Some(SignerMood::Refuses);
+        site.home.mood.set(None);
+        if refused && site.process.as_ref().is_some_and(|process| process.refused > 0) {
+            self.watch.count("operator restarted a node whose signer is back");
+            self.crash(node, Unsynced::Kept, RESTART_AFTER);
+        }
+    }
+
+    /// The application is asked something. Gives it back unless the application dies of it.
+    pub(super) fn survives(&mut self, node: NodeNr, work: AppWork) -> Option<AppWork> {
+        if matches!(work, AppWork::Check(..)) {
+            return Some(work);
+        }
+        let site = self.site(node);
+        let Some(death) = &mut site.app_trouble.dies else { return Some(work) };
+        if death.left > 0 {
+            death.left -= 1;
+            return Some(work);
+        }
+        let AppDeath { last, forgets, away, .. } = *death;
+        site.app_trouble.dies = None;
+        let handshake = site.process.as_ref().is_some_and(|process| process.is_in_handshake());
+        self.watch.count(match handshake {
+            true => "application died in a handshake",
+            false => "application died of a request",
+        });
+        if last == LastRequest::Done {
+            self.work_off(node, work);
+        }
+        self.crash_app(node, away);
+        self.site(node).app.forget_commits(usize::from(forgets));
+        None
+    }
+}
+
+/// The name under which a failure is counted.
+pub(super) fn name_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Read => "disk read failed",
+        Kind::Write => "disk write failed",
+        Kind::Sync => "disk sync failed",
+        Kind::Names => "disk rename failed",
+    }
+}
+
+/// All kinds of operations.
+pub(super) const KINDS: [Kind; 4] = [Kind::Read, Kind::Write, Kind::Sync, Kind::Names];
