@@ -8,7 +8,6 @@ use crate::types::{
     LightClientAttackEvidence, Round, SignedHeader, SignedPart, Time, UnsignedVote, Vote, VoteKind,
 };
 use bytes::Bytes;
-use std::sync::Arc;
 use std::time::Duration;
 
 impl Actor {
@@ -105,14 +104,9 @@ impl Actor {
         header.app_hash = Bytes::from_static(b"another state");
         let block_id = BlockId { hash: header.hash(), ..self.made_up_block() };
         let vote = self.own_vote(cx, VoteKind::Precommit, header.height, Some(block_id))?;
-        let sign = |address| match address == self.own {
-            true => CommitSig::Commit(SignedPart {
-                validator_address: address,
-                timestamp: vote.timestamp,
-                signature: vote.signature,
-            }),
-            false => CommitSig::Absent,
-        };
+        let (timestamp, signature) = (vote.timestamp, vote.signature);
+        let ours = CommitSig::Commit(SignedPart { validator_address: self.own, timestamp, signature });
+        let sign = |address| if address == self.own { ours.clone() } else { CommitSig::Absent };
         let signatures = cx.validators.members().iter().map(|member| sign(member.address)).collect();
         let commit = Commit { height: header.height, round: Round::ZERO, block_id, signatures };
         let (_, liar) = cx.validators.by_address(&self.own)?;
@@ -128,46 +122,6 @@ impl Actor {
             timestamp,
         })))
     }
-
-    /// A block whose proof of the block before holds the signatures it likes best, and not one more than it must.
-    pub(super) fn favour(&mut self, cx: &mut Cx<'_>, word: DirectMessage) -> Vec<DirectMessage> {
-        let proposes = matches!(word, DirectMessage::Proposal { .. } | DirectMessage::Part { .. });
-        if !proposes || !self.is_own(&word) || cx.scene.plan.level != Level::Whole {
-            return vec![word];
-        }
-        let Some(at) = super::place(&word) else { return vec![word] };
-        let Some((proposal, ours)) = self.own_block(at) else { return Vec::new() };
-        let own = self.own;
-        let Some(favoured) = with_favourites(cx, own, ours.block()) else { return self.present(cx, &proposal, &ours) };
-        let other = self.other_block_of(at, &ours, |_, _| favoured);
-        cx.told("lie.favourites");
-        self.present(cx, &proposal, &Arc::clone(&other))
-    }
-}
-
-/// Some of the signatures are left out, more than two thirds of the power stay; its time follows from those. None where
-/// nothing can be left out.
-fn with_favourites(cx: &Cx<'_>, own: crate::types::Address, block: &Block) -> Option<Block> {
-    let mut other = block.clone();
-    let commit = other.last_commit.as_mut()?;
-    let power = |sig: &CommitSig| match sig {
-        CommitSig::Commit(part) => {
-            cx.validators.by_address(&part.validator_address).map_or(0, |(_, member)| member.power.get())
-        }
-        CommitSig::Nil(_) | CommitSig::Absent => 0,
-    };
-    let mut left: u64 = commit.signatures.iter().map(power).sum();
-    let whole = cx.validators.total_power().get();
-    for sig in commit.signatures.iter_mut().rev() {
-        let ours = matches!(sig, CommitSig::Commit(part) if part.validator_address == own);
-        let without = left.saturating_sub(power(sig));
-        if !ours && u128::from(without) * 3 > u128::from(whole) * 2 {
-            (*sig, left) = (CommitSig::Absent, without);
-        }
-    }
-    other.header.time = commit.median_time(cx.validators, crate::types::MedianRule::default()).ok()?;
-    other.header.last_commit_hash = other.last_commit_hash();
-    (other != *block).then_some(other)
 }
 
 fn piece(one: Vote, other: Vote, time: Time, cx: &Cx<'_>) -> Option<Evidence> {

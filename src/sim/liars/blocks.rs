@@ -8,7 +8,8 @@ use super::{Actor, Cx, Half, unsigned_proposal};
 use crate::crypto::Hash;
 use crate::sim::{Dice, Level, Lie, NodeNr};
 use crate::types::{
-    Block, CandidateBlock, Commit, CommitSig, DirectMessage, ExtendedCommit, Height, Part, PartSet, Proposal, Round, Tx,
+    Address, Block, CandidateBlock, Commit, CommitSig, DirectMessage, ExtendedCommit, Height, MedianRule, Part,
+    PartSet, Proposal, Round, Tx,
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -182,6 +183,21 @@ impl Actor {
         }
     }
 
+    /// A block whose proof of the block before holds the signatures it likes best, and not one more than it must.
+    pub(super) fn favour(&mut self, cx: &mut Cx<'_>, word: DirectMessage) -> Vec<DirectMessage> {
+        let proposes = matches!(word, DirectMessage::Proposal { .. } | DirectMessage::Part { .. });
+        if !proposes || !self.is_own(&word) || cx.scene.plan.level != Level::Whole {
+            return vec![word];
+        }
+        let Some(at) = super::place(&word) else { return vec![word] };
+        let Some((proposal, ours)) = self.own_block(at) else { return Vec::new() };
+        let own = self.own;
+        let Some(favoured) = with_favourites(cx, own, ours.block()) else { return self.present(cx, &proposal, &ours) };
+        let other = self.other_block_of(at, &ours, |_, _| favoured);
+        cx.told("lie.favourites");
+        self.present(cx, &proposal, &other)
+    }
+
     /// The newest commit heard, bent.
     pub(super) fn bent_commit(&mut self) -> Option<ExtendedCommit> {
         let mut commit = self.memory.commit()?.clone();
@@ -190,6 +206,31 @@ impl Actor {
         last.extension_signature = None;
         Some(commit)
     }
+}
+
+/// Some of the signatures are left out, more than two thirds of the power stay; its time follows from those. None where
+/// nothing can be left out.
+fn with_favourites(cx: &Cx<'_>, own: Address, block: &Block) -> Option<Block> {
+    let mut other = block.clone();
+    let commit = other.last_commit.as_mut()?;
+    let power = |sig: &CommitSig| match sig {
+        CommitSig::Commit(part) => {
+            cx.validators.by_address(&part.validator_address).map_or(0, |(_, member)| member.power.get())
+        }
+        CommitSig::Nil(_) | CommitSig::Absent => 0,
+    };
+    let mut left: u64 = commit.signatures.iter().map(power).sum();
+    let whole = cx.validators.total_power().get();
+    for sig in commit.signatures.iter_mut().rev() {
+        let ours = matches!(sig, CommitSig::Commit(part) if part.validator_address == own);
+        let without = left.saturating_sub(power(sig));
+        if !ours && u128::from(without) * 3 > u128::from(whole) * 2 {
+            (*sig, left) = (CommitSig::Absent, without);
+        }
+    }
+    other.header.time = commit.median_time(cx.validators, MedianRule::default()).ok()?;
+    other.header.last_commit_hash = other.last_commit_hash();
+    (other != *block).then_some(other)
 }
 
 fn flipped(bytes: &Bytes) -> Bytes {

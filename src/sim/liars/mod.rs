@@ -83,7 +83,7 @@ pub fn expected(algorithm: Algorithm) -> Vec<&'static str> {
             "lie.view_change_unasked",
             "lie.wrong_choice",
         ],
-        Algorithm::Raft => &[],
+        Algorithm::Raft => &["lie.later_term"],
     });
     all
 }
