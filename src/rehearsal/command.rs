@@ -21,6 +21,8 @@ const LAST_WORDS_BYTES: u64 = 4096;
 /// Lines of them that are shown, and characters of each: the reason stands at the start of a line.
 const LAST_WORDS_LINES: usize = 6;
 const LAST_WORDS_CHARS: usize = 240;
+/// How Go and Rust begin to say why they end. Python says it in its last line.
+const REASONS: [&str; 3] = ["panic: ", "fatal error: ", "panicked at"];
 
 /// Numbers directories of this process.
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -198,12 +200,21 @@ fn last_words(log: &Path) -> String {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
     let text: String =
-        read().unwrap_or_default().chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect();
-    if text.trim().is_empty() { String::new() } else { format!("; its last output:\n{}", indented(text.trim_end())) }
+        read().unwrap_or_default().chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect();
+    if text.trim().is_empty() {
+        String::new()
+    } else {
+        format!("; its last output:\n{}", telling_lines(text.trim_end()))
+    }
 }
 
-fn indented(text: &str) -> String {
-    let lines: Vec<String> =
-        text.lines().map(|line| format!("    {}", line.chars().take(LAST_WORDS_CHARS).collect::<String>())).collect();
-    lines[lines.len().saturating_sub(LAST_WORDS_LINES)..].join("\n")
+/// The last lines; from the one that says why on, where a long trace follows it.
+fn telling_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let why = |line: &&str| REASONS.iter().any(|reason| line.contains(reason));
+    let last = lines.len().saturating_sub(LAST_WORDS_LINES);
+    let first = lines.iter().position(why).map_or(last, |why| why.min(last));
+    let shown = lines.iter().skip(first).take(LAST_WORDS_LINES);
+    let cut = |line: &&str| format!("    {}", line.chars().take(LAST_WORDS_CHARS).collect::<String>());
+    shown.map(cut).collect::<Vec<_>>().join("\n")
 }

@@ -82,9 +82,10 @@ pub(super) fn run(args: &SimulateArgs, app: &AppArgs, events: Events, out: &Outp
     }
     match &report.found {
         None => Ok(()),
-        Some(found) => {
-            Err(CliError::failed(format!("seed {}: {}", found.plan.seed, found.finding.sentence()), task.replay(found)))
-        }
+        Some(found) => Err(CliError::failed(
+            format!("seed {}: {}", found.plan.seed, first_line(&found.finding.sentence())),
+            task.replay(found),
+        )),
     }
 }
 
@@ -272,12 +273,17 @@ impl Task<'_> {
                     "In {tried} more runs of the same it did not come again: it depends on chance or on timing.\n"
                 );
             }
-            Some(Shrunk { plan, tried, .. }) if plan.faults.is_empty() => {
-                text +=
-                    &format!("After {tried} more runs: it needs no fault at all, only heights to {}.\n", plan.last());
-            }
-            Some(Shrunk { plan, tried, .. }) => {
-                text += &format!("After {tried} more runs, this is what it needs. {}", plan.tell());
+            Some(Shrunk { plan, tried, run: Some(run) }) => {
+                text += &match plan.faults.len() {
+                    0 => {
+                        format!("After {tried} more runs: it needs no fault at all, only heights to {}.\n", plan.last())
+                    }
+                    _ => format!("After {tried} more runs, this is what it needs. {}", plan.tell()),
+                };
+                if let Some(finding) = &run.finding {
+                    text += &format!("Then it reads: {}\n", first_line(&finding.sentence()));
+                    finding.before.iter().for_each(|what| text += &format!("  {what}\n"));
+                }
             }
             None => {}
         }
@@ -393,6 +399,11 @@ impl Task<'_> {
             "finding": found,
         })
     }
+}
+
+/// Without what the application printed.
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default().trim_end_matches("; its last output:")
 }
 
 /// `1 seed`, `2 seeds`.

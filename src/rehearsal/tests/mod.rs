@@ -269,3 +269,13 @@ fn a_home_that_is_kept_is_still_there() {
     assert!(kept.is_dir());
     std::fs::remove_dir_all(kept).unwrap();
 }
+
+#[tokio::test]
+async fn what_a_program_says_before_a_long_trace_is_told() {
+    let command =
+        "echo panic: no such table; for line in 1 2 3 4 5 6 7 8 9; do echo frame $line; done; exit 2 # {socket}";
+    let mut host = CommandHost::new(command).unwrap();
+    let plan = Plan::draw(1, &wishes(Hosting::Started, 2));
+    let error = rehearse(&mut host, &plan, &script()).await.unwrap_err().to_string();
+    assert!(error.contains("panic: no such table") && !error.contains("frame 9"), "{error}");
+}
