@@ -88,6 +88,29 @@ pub fn expected(algorithm: Algorithm) -> Vec<&'static str> {
     all
 }
 
+/// Lies told in some of a thousand seeds of level 2 that are left to draw everything.
+pub fn expected_of_whole(algorithm: Algorithm) -> Vec<&'static str> {
+    let mut all = vec!["lie refused", "lie.other_chain", "lie.replay"];
+    if algorithm == Algorithm::Tendermint {
+        all.extend([
+            "equivocation seen",
+            "lie.equivocate_proposals",
+            "lie.equivocate_votes",
+            "lie.has_vote",
+            "lie.late",
+            "lie.majority",
+            "lie.mutate",
+            "lie.name_of_another",
+            "lie.taller",
+            "lie.vote_nil",
+            "lie.vote_unknown",
+            "lie.withhold",
+            "lie.withhold_proposal",
+        ]);
+    }
+    all
+}
+
 /// How often a world asks a liar for words nobody asked for.
 pub const UNPROMPTED_EVERY: Duration = Duration::from_millis(40);
 /// Words kept back for later, at most.

@@ -79,6 +79,7 @@ pub fn expected(algorithm: Algorithm) -> Vec<&'static str> {
     if algorithm != Algorithm::Pbft {
         all.push("application refused a block");
     }
+    all.extend(super::liars::expected_of_whole(algorithm));
     all
 }
 
