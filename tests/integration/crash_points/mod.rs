@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 use story::Story;
+use tokio::runtime::Runtime;
 
 /// Stories told at once by each test; cargo runs a test a core.
 const AT_ONCE: usize = 2;
@@ -54,6 +55,16 @@ const RUNNING: &[&str] = &[
     "sign.vote.after",
     "sign.proposal.before",
     "sign.proposal.after",
+    "publish.before",
+    "publish.after",
+    "client.checked.before",
+    "client.checked.after",
+    "client.admitted.before",
+    "client.admitted.after",
+    "client.committed.before",
+];
+/// The same around its application and its store.
+const EXECUTING: &[&str] = &[
     "store.block.before",
     "store.block.after",
     "store.results.before",
@@ -74,13 +85,6 @@ const RUNNING: &[&str] = &[
     "app.commit.after",
     "app.check_tx.before",
     "app.check_tx.after",
-    "publish.before",
-    "publish.after",
-    "client.checked.before",
-    "client.checked.after",
-    "client.admitted.before",
-    "client.admitted.after",
-    "client.committed.before",
 ];
 /// What only chains under Tendermint have.
 const TENDERMINT_ONLY: &[&str] = &["app.extend_vote.before", "app.extend_vote.after"];
@@ -182,7 +186,7 @@ fn under(points: &[&'static str], algorithms: &[Algorithm]) -> Vec<(&'static str
 }
 
 /// One story a point, which dies at each of the hits.
-fn dies_at_each_hit(points: &[&'static str], prepare: impl Fn(&mut Story) + Sync) {
+fn dies_at_each_hit<T>(points: &[&'static str], prepare: impl Fn(&mut Story) -> T + Sync) {
     let Ways { hits, algorithms } = ways();
     let has = |(point, algorithm): &(&str, Algorithm)| {
         *algorithm == Algorithm::Tendermint || !TENDERMINT_ONLY.contains(point)
@@ -190,7 +194,7 @@ fn dies_at_each_hit(points: &[&'static str], prepare: impl Fn(&mut Story) + Sync
     let cases: Vec<_> = under(points, &algorithms).into_iter().filter(has).collect();
     of_each(&cases, |(point, algorithm)| {
         let mut story = Story::begun(*algorithm);
-        prepare(&mut story);
+        let _until_the_end = prepare(&mut story);
         for hit in &hits {
             story.dies_at(point, *hit);
             story.goes_on();
@@ -210,8 +214,13 @@ fn dies_once_under_each_protocol(points: &[&'static str], die: impl Fn(&mut Stor
 }
 
 #[test]
-fn a_running_node_dies_at_43_points_at_three_hits_each() {
+fn a_running_node_dies_at_three_hits_of_each_point() {
     dies_at_each_hit(RUNNING, |_| {});
+}
+
+#[test]
+fn a_node_dies_beside_an_application_that_lives_on_at_three_hits_of_each_point() {
+    dies_at_each_hit(EXECUTING, |story| outlive(story, KvStore::default()));
 }
 
 #[test]
@@ -274,10 +283,7 @@ fn a_node_dies_while_it_forgets_old_blocks_at_three_hits_each() {
     const KEPT: u64 = 3;
     of_each(PRUNING, |point| {
         let mut story = Story::begun(Algorithm::Tendermint);
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let server = runtime.block_on(Server::bind(&abci::Address::Tcp("127.0.0.1:0".to_owned()))).unwrap();
-        story.app = server.address().to_string();
-        runtime.spawn(server.serve(KvStore::default().retain_blocks(KEPT), std::future::pending()));
+        let _app = outlive(&mut story, KvStore::default().retain_blocks(KEPT));
         story.forgets_blocks = true;
         for hit in &ways().hits {
             story.dies_at(point, *hit);
@@ -319,6 +325,15 @@ fn a_node_dies_while_its_network_forms_under_each_protocol() {
         }
         terminals.assert_together("formed");
     });
+}
+
+/// Gives a story an application that none of its deaths touches, and that lives as long as the value returned.
+fn outlive(story: &mut Story, app: KvStore) -> Runtime {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let server = runtime.block_on(Server::bind(&abci::Address::Tcp("127.0.0.1:0".to_owned()))).unwrap();
+    story.app = server.address().to_string();
+    runtime.spawn(server.serve(app, std::future::pending()));
+    runtime
 }
 
 /// A crash in the middle of a write leaves some bytes behind the last record.
@@ -370,6 +385,7 @@ fn fill(story: &Story) {
 fn every_point_of_the_list_dies_in_some_story() {
     let told = [
         RUNNING,
+        EXECUTING,
         REPLAYING,
         STARTING,
         FIRST_START,
