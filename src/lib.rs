@@ -26,6 +26,8 @@ pub mod executor;
 pub mod p2p;
 pub mod ports;
 
+mod polls;
+
 pub mod abci;
 pub mod disk;
 pub mod privval;

@@ -54,16 +54,18 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "ports",
         ],
     ),
-    ("abci", &["types", "codec", "ports"]),
+    ("abci", &["types", "codec", "ports", "polls"]),
     // The real file system; journal and guard are given it.
     ("disk", &["ports"]),
     ("storage", &["types", "crypto", "codec", "ports"]),
     ("wal", &["types", "codec", "ports"]),
     ("privval", &["types", "crypto", "codec", "ports", "crash_points"]),
-    ("p2p", &["types", "crypto", "codec", "ports"]),
+    ("p2p", &["types", "crypto", "codec", "ports", "polls"]),
+    // Watches tasks, under test.
+    ("polls", &[]),
     // What both servers share.
-    ("http", &[]),
-    ("rpc", &["types", "crypto", "codec", "ports", "http"]),
+    ("http", &["polls"]),
+    ("rpc", &["types", "crypto", "codec", "ports", "http", "polls"]),
     // Subscriptions implement a port.
     ("events", &["types", "ports"]),
     ("metrics", &["types", "http"]),
@@ -98,6 +100,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "events",
             "metrics",
             "config",
+            "polls",
         ],
     ),
     // It prints keys and identities, hence types and crypto. `evidence verify` judges by the rules of the machine, and

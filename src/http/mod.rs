@@ -4,6 +4,7 @@
 //! A connection counts until its socket is closed, also as a WebSocket. While as many are open as may be, the next one
 //! waits in the system's queue; the deadlines are why it does not wait for ever.
 
+use crate::polls::watched;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -48,7 +49,7 @@ where
         (Bounded::new(io, permit), from)
     };
     while let Some((io, from)) = stop.run_until_cancelled(accept()).await {
-        open.spawn(converse(io, from, router.clone(), stop.clone()));
+        open.spawn(watched("a client", converse(io, from, router.clone(), stop.clone())));
     }
     open.close();
     open.wait().await;

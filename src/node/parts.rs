@@ -6,6 +6,7 @@
 //! peer or one client is not watched here: its panic ends that connection (`p2p::peer`, `http`), or an attacker who
 //! finds one could end every node.
 
+use crate::polls::watched;
 use std::sync::Arc;
 use tokio::sync::SetOnce;
 use tokio::task::JoinHandle;
@@ -54,10 +55,10 @@ impl Parts {
         task: impl Future<Output = ()> + Send + 'static,
     ) -> JoinHandle<()> {
         let watch = self.watch(part, life);
-        tokio::spawn(async move {
+        tokio::spawn(watched(part, async move {
             let _watch = watch;
             task.await;
-        })
+        }))
     }
 
     /// Waits until a part fails, and says which and how. Never ends while all is well.
@@ -88,28 +89,30 @@ mod tests {
     #[tokio::test]
     async fn a_part_that_panics_or_ends_too_early_is_named_and_one_that_is_done_or_stopped_is_not() {
         let new = || Parts::new(CancellationToken::new());
+        // It is told before the part's task or thread is over.
+        let failed = |parts: &Parts| parts.failed().now_or_never().unwrap_or_default();
         let parts = new();
         parts.spawn("the work", Life::UntilDone, async {}).await.expect("it ends");
-        assert_eq!(parts.failed().now_or_never(), None);
+        assert_eq!(failed(&parts), "");
         parts.spawn("the first", Life::UntilDone, async { panic!("planted") }).await.expect_err("it panics");
         parts.spawn("the second", Life::UntilDone, async { panic!("planted") }).await.expect_err("it panics");
-        assert_eq!(parts.failed().await, "the first panicked");
+        assert_eq!(failed(&parts), "the first panicked");
 
         let parts = new();
         parts.spawn("the link", Life::UntilStop, async {}).await.expect("it ends");
-        assert_eq!(parts.failed().await, "the link ended before it was told to");
+        assert_eq!(failed(&parts), "the link ended before it was told to");
 
         let parts = new();
         let watch = parts.watch("the index", Life::UntilStop);
         parts.stop.cancel();
         std::thread::spawn(move || drop(watch)).join().expect("it ends");
-        assert_eq!(parts.failed().now_or_never(), None);
+        assert_eq!(failed(&parts), "");
         let watch = parts.watch("the index", Life::UntilDone);
         let thread = std::thread::spawn(move || {
             let _watch = watch;
             panic!("planted")
         });
         thread.join().expect_err("it panics");
-        assert_eq!(parts.failed().await, "the index panicked");
+        assert_eq!(failed(&parts), "the index panicked");
     }
 }

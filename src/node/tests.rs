@@ -5,6 +5,7 @@ mod bad_input;
 mod barrier;
 mod extensions;
 mod failing;
+mod polls;
 mod stopping;
 
 use super::*;

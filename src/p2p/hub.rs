@@ -10,6 +10,7 @@ use super::peer::{self, Closer, Order, Socket};
 use super::plan::{ConnId, Effect, Input, Level, Now, Planner};
 use super::{Fault, Receiver};
 use crate::crypto::PrivateKey;
+use crate::polls::watched;
 use crate::types::{Direction, NodeId, NodeInfo, Time};
 use std::collections::BTreeMap;
 use std::io;
@@ -225,7 +226,7 @@ impl<R: Receiver> Hub<R> {
         let closer = Closer::default();
         self.connections.insert(conn, Connection { orders, closer: closer.clone() });
         let task = peer::Task::new(self.shared.clone(), self.receiver.clone(), conn, taken, closer);
-        self.shared.tasks.spawn(task.run(socket));
+        self.shared.tasks.spawn(watched("a peer", task.run(socket)));
     }
 
     /// A connection that has ended in the meantime needs no orders; one that does not take them is closed.

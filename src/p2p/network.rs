@@ -7,6 +7,7 @@ use super::mux::MuxSettings;
 use super::plan::{Input, Now, Planner, Wish};
 use super::{Fault, Receiver};
 use crate::crypto::PrivateKey;
+use crate::polls::watched;
 use crate::ports::{AddressView, Choice, DialKind, DialRequest, PeerView};
 use crate::types::{Algorithm, Channel, NodeId, NodeInfo, Time};
 use bytes::Bytes;
@@ -196,7 +197,7 @@ pub fn start<R: Receiver>(options: NetworkOptions, receiver: Arc<R>, stop: Cance
     for listener in listeners {
         parts.spawn(hub::listen(shared.clone(), listener));
     }
-    parts.spawn(Hub::new(shared.clone(), receiver, taken).run());
+    parts.spawn(watched("the hub", Hub::new(shared.clone(), receiver, taken).run()));
     shared.tasks.spawn(hub::watch(shared.clone(), parts));
     shared.tasks.close();
     Network { shared }

@@ -11,6 +11,7 @@ use super::listen::Client;
 use super::routes::{Access, Route};
 use super::wire::{Id, RpcError, answer, parse_requests};
 use crate::codec::json::{View, to_bytes};
+use crate::polls::watched;
 use crate::ports::{Delivery, Node, Subscription};
 use crate::types::query::{Attributes, Comparison, Operand, Query, Test};
 use crate::types::{Notice, Published};
@@ -58,7 +59,7 @@ async fn run<N: Node>(shared: Arc<Shared<N>>, client: Client, socket: WebSocket)
     let (queue, messages) = mpsc::channel(shared.config.websocket_write_buffer_size.max(1));
     let shutdown = shared.shutdown.clone();
     let mut session = Session { shared, client, queue, subscriptions: BTreeMap::new(), tasks: JoinSet::new() };
-    let mut writing = tokio::spawn(write(sink, messages));
+    let mut writing = tokio::spawn(watched("a WebSocket", write(sink, messages)));
     tokio::select! {
         () = session.read(stream) => {}
         _ = &mut writing => return,
@@ -166,7 +167,7 @@ impl<N: Node> Session<N> {
             shutdown: self.shared.shutdown.clone(),
             _slot: slot,
         };
-        let task = self.tasks.spawn(follower.run(self.shared.node.subscribe()));
+        let task = self.tasks.spawn(watched("a subscription", follower.run(self.shared.node.subscribe())));
         self.subscriptions.insert(name, task);
         Ok(b"{}".to_vec())
     }

@@ -9,6 +9,7 @@ use super::Lost;
 use crate::abci::address::Duplex;
 use crate::abci::frames::{FrameError, Frames};
 use crate::codec::abci::{decode_response, encode_request};
+use crate::polls::watched;
 use crate::ports::{AppError, Connection};
 use crate::types::Height;
 use crate::types::abci::{Request, Response};
@@ -114,8 +115,9 @@ impl Link {
         let expected = Mutex::new(Expected::Open(VecDeque::new()));
         let state = Arc::new(State { connection, expected, stop: stop.clone(), lost });
         let (calls, waiting) = mpsc::unbounded_channel();
-        tokio::spawn(write_calls(state.clone(), waiting, duplex.output));
-        tokio::spawn(read_answers(state.clone(), Frames::new(duplex.input, limits.answer_bytes_max)));
+        tokio::spawn(watched("calls to the application", write_calls(state.clone(), waiting, duplex.output)));
+        let answers = read_answers(state.clone(), Frames::new(duplex.input, limits.answer_bytes_max));
+        tokio::spawn(watched("answers of the application", answers));
         let room = Arc::new(Semaphore::new(usize::from(limits.requests_in_flight_max.get())));
         Link { calls, room, next_id: AtomicU64::new(0), limits, state, _stop_when_dropped: stop.drop_guard() }
     }

@@ -151,7 +151,7 @@ impl AsyncWrite for Panics {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_panic_of_a_task_of_the_connection_ends_it_and_its_callers_hear_of_it() {
     let (silent, _other_end) = tokio::io::duplex(64);
     let reading = Duplex { input: Box::new(Panics), output: Box::new(Recorder::default()) };
@@ -159,7 +159,9 @@ async fn a_panic_of_a_task_of_the_connection_ends_it_and_its_callers_hear_of_it(
     for duplex in [reading, writing] {
         let (report, mut lost) = watch::channel(None);
         let link = Link::start(Connection::Consensus, duplex, LIMITS, report);
-        let error = link.call(vec![Request::FinalizeBlock(finalize(5, Vec::new()))]).await.unwrap_err().to_string();
+        let call = link.call(vec![Request::FinalizeBlock(finalize(5, Vec::new()))]);
+        let outcome = tokio::time::timeout(Duration::from_secs(3600), call).await.expect("its caller hears of it");
+        let error = outcome.unwrap_err().to_string();
         assert!(error.contains("finalize_block of height 5"), "{error}");
         let lost = lost.wait_for(Option::is_some).await.unwrap().clone().unwrap();
         assert!(lost.why.contains("a task of this node panicked"), "{lost:?}");

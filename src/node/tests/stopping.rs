@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a client saw of its last request.
 #[derive(Debug, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     /// The whole answer.
     Answered,
     /// The connection was closed before the answer, or could not be opened any more.
@@ -19,7 +19,7 @@ enum End {
 }
 
 /// Sends one transaction after the other, each on a connection of its own, until one is not committed.
-async fn client(address: String, number: usize, committed: tokio::sync::mpsc::UnboundedSender<()>) -> End {
+pub(super) async fn client(address: String, number: usize, committed: tokio::sync::mpsc::UnboundedSender<()>) -> End {
     for turn in 0.. {
         let Ok(mut stream) = TcpStream::connect(&address).await else { return End::Closed };
         let request = format!(
@@ -47,7 +47,9 @@ async fn a_node_stopped_under_load_ends_well_and_no_client_waits_for_ever() {
     let mut options = options(dir.path(), memory_store(), LocalApp::new(KvStore::default()));
     let listeners = rpc::bind("tcp://127.0.0.1:0").await.expect("a free port");
     let address = listeners[0].address().trim_start_matches("tcp://").to_owned();
-    options.rpc = Some((listeners, RpcConfig::default()));
+    // Whoever waits for a block when the node stops would wait for an hour.
+    let timeout_broadcast_tx_commit = Duration::from_secs(3600);
+    options.rpc = Some((listeners, RpcConfig { timeout_broadcast_tx_commit, ..RpcConfig::default() }));
     let stop = CancellationToken::new();
     let node = start(options, stop.clone()).expect("starts");
     commit(node.handle(), ["first=1".to_owned()]).await;

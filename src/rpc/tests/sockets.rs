@@ -158,6 +158,7 @@ async fn a_body_that_does_not_come_is_refused_after_ten_seconds() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("an answer, then the end");
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("it did not come within 10 s"), "{answer}");
-    assert!(begun.elapsed() >= crate::http::BODY_WITHIN);
+    let within = crate::http::BODY_WITHIN;
+    assert!((within..2 * within).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     server.shutdown.cancel();
 }

@@ -1,4 +1,5 @@
-//! tendermint-rs's light client follows a running node over RPC. Start a node, then:
+//! tendermint-rs's light client follows a running node over RPC. `scripts/light-client` starts four nodes under each protocol
+//! and runs it; or start a node, then:
 //! `QUORATE_RPC=http://127.0.0.1:26657 cargo test --test light_client -- --nocapture`
 
 use std::io::{Read, Write};
