@@ -69,3 +69,31 @@ async fn a_node_stopped_under_load_ends_well_and_no_client_waits_for_ever() {
     assert_eq!(ends.len(), CLIENTS);
     println!("stopped within {took:?}: {} were answered", ends.iter().filter(|end| **end == End::Answered).count());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_stopped_while_all_clients_wait_for_a_block_that_never_comes_tells_them() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut options = options(dir.path(), memory_store(), LocalApp::new(KvStore::default()));
+    // The other half of the power is not there.
+    options.genesis.validators.extend(genesis(PrivateKey::from_seed(&[7; 32]).public_key()).validators);
+    let listeners = rpc::bind("tcp://127.0.0.1:0").await.expect("a free port");
+    let address = listeners[0].address().trim_start_matches("tcp://").to_owned();
+    let timeout_broadcast_tx_commit = Duration::from_secs(3600);
+    options.rpc = Some((listeners, RpcConfig { timeout_broadcast_tx_commit, ..RpcConfig::default() }));
+    let stop = CancellationToken::new();
+    let node = start(options, stop.clone()).expect("starts");
+    // Refused until the handshake is over.
+    while node.handle().submit(vec![Tx::new(&b"first=1"[..])]).await.iter().any(Result::is_err) {
+        tokio::task::yield_now().await;
+    }
+    let (committed, _commits) = tokio::sync::mpsc::unbounded_channel();
+    let mut clients: JoinSet<End> = (0..CLIENTS).map(|n| client(address.clone(), n, committed.clone())).collect();
+    while node.handle().mempool(0).await.count < 1 + CLIENTS as u64 {
+        tokio::task::yield_now().await;
+    }
+    stop.cancel();
+    tokio::time::timeout(PATIENCE, node.ended()).await.expect("it ends").expect("it ends well");
+    while let Some(end) = tokio::time::timeout(PATIENCE, clients.join_next()).await.expect("no client waits for ever") {
+        assert_eq!(end.expect("no client is given half an answer"), End::Answered);
+    }
+}
