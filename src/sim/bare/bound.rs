@@ -33,9 +33,9 @@ pub(super) fn after_healing(plan: &Plan) -> Duration {
 }
 
 /// A round r lasts at most propose + prevote + precommit, each grown r times. A height is decided in the first round
-/// with an honest proposer that begins after healing; before it come the round at hand, and those of liars: as proposers
-/// take turns by power and liars have less than a third, at most two for each of them. The height at hand is in the
-/// latest round that fits into the time before.
+/// with an honest proposer that begins after healing; before it come those of liars: as proposers take turns by power and
+/// liars have less than a third, at most two for each of them. The height at hand is in the latest round that fits into
+/// the time before, and loses two rounds more: the one at hand, and one that begins before all have come into it.
 fn tendermint(plan: &Plan, liars: u32, heights: u32, elapsed: Duration) -> Duration {
     let timeouts = &plan.timeouts;
     let base = timeouts.propose + timeouts.prevote + timeouts.precommit;
@@ -46,9 +46,9 @@ fn tendermint(plan: &Plan, liars: u32, heights: u32, elapsed: Duration) -> Durat
         spent += (timeouts.prevote + timeouts.precommit) / 2 + delta * reached;
         reached += 1;
     }
-    let turns = 2 * liars + 3;
-    let rounds = |first: u32| (first..first + turns).map(round).sum::<Duration>();
-    rounds(reached) + rounds(0) * heights
+    let turns = 2 * liars + 1;
+    let rounds = |first: u32, count: u32| (first..first + count).map(round).sum::<Duration>();
+    rounds(reached, turns + 2) + rounds(0, turns) * heights
 }
 
 /// The view timer at hand has doubled as often as fits into the time before; each liar that leads after it doubles it
