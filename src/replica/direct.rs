@@ -75,6 +75,11 @@ impl Replica {
         {
             return;
         }
+        if let Direct::Statement(statement) = &said
+            && !self.is_harmless_statement(statement, out)
+        {
+            return;
+        }
         let Some(machine) = &mut self.consensus else { return };
         let input = consensus::Input::Received { source: Source::Peer(peer), message: said };
         let (reaction, ordered) = machine.heard_direct(now, input);

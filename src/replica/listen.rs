@@ -15,7 +15,10 @@
 
 use crate::consensus::{Tick, Timeouts};
 use crate::crypto::Verified;
-use crate::types::{Address, Algorithm, ExtendedCommit, Height, SignPosition, SignStep, Vote};
+use crate::types::{
+    Address, Algorithm, Election, ExtendedCommit, Height, RaftStatement, Round, SignPosition, SignStep, Statement,
+    StatementBody, Vote,
+};
 use std::fmt;
 use std::time::Duration;
 
@@ -49,21 +52,37 @@ pub enum Verdict {
 
 /// A signature of our key that was not made here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Elsewhere {
-    /// Where it stands.
-    pub heard: SignPosition,
-    /// The last that was made here.
-    pub last: SignPosition,
+pub enum Elsewhere {
+    /// A vote.
+    Vote {
+        /// Where it stands.
+        heard: SignPosition,
+        /// The last that was made here.
+        last: SignPosition,
+    },
+    /// What a Raft replica states.
+    Statement {
+        /// The term it was in then.
+        heard: Round,
+        /// The newest this node was in: it is durable before anything is stated in it.
+        newest: Round,
+    },
 }
 
 impl fmt::Display for Elsewhere {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the network has {} by this validator's key, but the last signature made here is {}: another node signs with \
-             this key, or this home is an old copy",
-            self.heard, self.last
-        )
+        match self {
+            Elsewhere::Vote { heard, last } => write!(
+                f,
+                "the network has {heard} by this validator's key, but the last signature made here is {last}"
+            )?,
+            Elsewhere::Statement { heard, newest } => write!(
+                f,
+                "the network has a statement of term {heard} by this validator's key, but the newest term of this node is \
+                 {newest}"
+            )?,
+        }
+        f.write_str(": another node signs with this key, or this home is an old copy")
     }
 }
 
@@ -157,6 +176,18 @@ impl Listening {
         self.judge(vote.get().validator_address, SignPosition::of_vote(vote.get()))
     }
 
+    /// A statement came from the network, its signature checked, while this node is in term `newest`. Our own words of
+    /// before, which anybody may repeat, are of no later term.
+    pub fn heard_statement(&self, statement: &Verified<Statement>, newest: Round) -> Verdict {
+        let statement = statement.get();
+        match stated_in(&statement.body) {
+            Some(heard) if statement.by == self.own && heard > newest => {
+                Verdict::Elsewhere(Elsewhere::Statement { heard, newest })
+            }
+            _ => Verdict::GoOn,
+        }
+    }
+
     /// A block that was decided by these precommits was fetched.
     pub fn fetched(&self, commit: &ExtendedCommit) -> Verdict {
         let at = SignPosition { height: commit.height, round: commit.round, step: SignStep::Precommit };
@@ -192,9 +223,26 @@ impl Listening {
 
     fn judge(&self, signer: Address, at: SignPosition) -> Verdict {
         if signer == self.own && at > self.last {
-            return Verdict::Elsewhere(Elsewhere { heard: at, last: self.last });
+            return Verdict::Elsewhere(Elsewhere::Vote { heard: at, last: self.last });
         }
         Verdict::GoOn
+    }
+}
+
+/// The term a Raft replica was in when it stated this; none where it does not say.
+fn stated_in(body: &StatementBody) -> Option<Round> {
+    let StatementBody::Raft(body) = body else { return None };
+    match body {
+        // A pre-vote is asked for the term after.
+        RaftStatement::RequestVote { term, election: Election::PreVote, .. } => {
+            Some(Round::new(term.get().saturating_sub(1)))
+        }
+        RaftStatement::RequestVote { term, .. }
+        | RaftStatement::Ballot { term, .. }
+        | RaftStatement::Heartbeat { term, .. }
+        | RaftStatement::Following { term, .. }
+        | RaftStatement::TimeoutNow { term, .. } => Some(*term),
+        RaftStatement::ReadIndex { .. } | RaftStatement::ReadAt { .. } => None,
     }
 }
 

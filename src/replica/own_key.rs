@@ -10,7 +10,7 @@ use crate::consensus::tendermint::Message;
 use crate::consensus::{self, Signed};
 use crate::crypto::Verified;
 use crate::sync::SyncInput;
-use crate::types::{Address, Algorithm, ExtendedCommit, Height, JournalRecord, SignPosition, Vote};
+use crate::types::{Address, Algorithm, ExtendedCommit, Height, JournalRecord, SignPosition, Statement, Vote};
 use std::sync::Arc;
 
 /// How a validator looks for others that sign with its key. Positions are what its sign state says it signed last.
@@ -112,6 +112,15 @@ impl Replica {
     pub(super) fn is_harmless_vote(&mut self, vote: &Verified<Vote>, out: &mut Vec<Effect>) -> bool {
         let Some(listening) = &self.listening else { return true };
         let verdict = listening.heard(vote);
+        let harmless = verdict == Verdict::GoOn;
+        self.conclude(verdict, out);
+        harmless
+    }
+
+    /// What a replica of Raft states, its signature checked; false when it shows our key at work elsewhere.
+    pub(super) fn is_harmless_statement(&self, statement: &Verified<Statement>, out: &mut Vec<Effect>) -> bool {
+        let (Some(listening), Some(machine)) = (&self.listening, &self.consensus) else { return true };
+        let verdict = listening.heard_statement(statement, machine.round());
         let harmless = verdict == Verdict::GoOn;
         self.conclude(verdict, out);
         harmless

@@ -60,7 +60,7 @@ fn only_what_is_later_than_our_last_signature_and_by_our_key_is_a_twin() {
                 let later = (height, round, kind == VoteKind::Precommit) > (7, 2, false);
                 let got = scene.listening().heard(&scene.vote(index, kind, height, round));
                 if index == 0 && later {
-                    assert_eq!(got, Verdict::Elsewhere(Elsewhere { heard, last: scene.last }));
+                    assert_eq!(got, Verdict::Elsewhere(Elsewhere::Vote { heard, last: scene.last }));
                 } else {
                     assert_eq!(got, Verdict::GoOn, "{heard}");
                 }
@@ -121,6 +121,37 @@ fn where_nothing_is_decided_time_ends_it_counted_from_the_first_beginning() {
     assert_eq!(listening.tick(seconds(104)), Verdict::GoOn);
     assert_eq!(listening.tick(seconds(105)), Verdict::Clear);
     assert_eq!(listening.begin(seconds(106), Height::new(7), Company::Somebody), None);
+}
+
+#[test]
+fn only_what_our_key_states_in_a_later_term_than_ours_was_stated_elsewhere() {
+    let scene = Scene::new();
+    let listening = Listening::while_signing(scene.own, scene.last);
+    let other = scene.signers.set.members()[1].address;
+    let hear = |by: Address, body: RaftStatement| {
+        let signature = crate::crypto::Signature::new([1; 64]);
+        let statement = Statement { by, body: StatementBody::Raft(body), signature };
+        listening.heard_statement(&Verified::trusted(statement), Round::new(7))
+    };
+    let (height, beat) = (Height::new(3), 1);
+    let last = crate::types::LogPosition { height, entry: None };
+    let words = |term: u32| {
+        let term = Round::new(term);
+        [
+            RaftStatement::Heartbeat { term, height, beat },
+            RaftStatement::Following { term, height, entry: None, beat },
+            RaftStatement::RequestVote { term, election: Election::Vote, last },
+            RaftStatement::RequestVote { term: Round::new(term.get() + 1), election: Election::PreVote, last },
+        ]
+    };
+    for body in words(7).into_iter().chain(words(6)) {
+        assert_eq!(hear(scene.own, body), Verdict::GoOn, "our own, repeated");
+    }
+    for body in words(8) {
+        assert_eq!(hear(other, body.clone()), Verdict::GoOn);
+        let found = Elsewhere::Statement { heard: Round::new(8), newest: Round::new(7) };
+        assert_eq!(hear(scene.own, body), Verdict::Elsewhere(found));
+    }
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn a_second_node_with_the_key_hears_the_first_and_stops_before_it_signs_anything
     }
     let news = second.key_news.first().copied();
     let heard = first.disk.votes().iter().map(SignPosition::of_vote).find(|at| *at > copied).expect("it voted");
-    assert_eq!(news, Some(KeyNews::Elsewhere(Elsewhere { heard, last: copied })));
+    assert_eq!(news, Some(KeyNews::Elsewhere(Elsewhere::Vote { heard, last: copied })));
     assert!(second.halted.expect("it stops").contains("another node signs with this key"));
     assert_eq!(second.disk.last_signed(), Some(copied), "nothing was signed");
 }
@@ -45,7 +45,7 @@ fn a_second_node_that_fetches_a_block_its_key_signed_meanwhile_stops_before_it_a
     second.fetch(&first, HEIGHTS + 1);
     second.settle();
     let found = second.key_news.first().copied();
-    assert!(matches!(found, Some(KeyNews::Elsewhere(elsewhere)) if elsewhere.last == copied), "{found:?}");
+    assert!(matches!(found, Some(KeyNews::Elsewhere(Elsewhere::Vote { last, .. })) if last == copied), "{found:?}");
     assert!(second.halted.is_some() && second.app.height == HEIGHTS, "{:?}", second.halted);
 }
 
