@@ -1,18 +1,22 @@
 //! Runs every mutant of `quorate::mutants` until somebody notices it, and prints who. `scripts/mutants` builds and starts it.
 //!
 //! A mutant runs in processes of its own: a campaign of the simulator in each of three ranges of seeds, until a checker
-//! complains; and where none does, the unit tests of its module. A panic does not count: a bug must be called by its name.
+//! complains, at level 1 and, where that notices nothing, at level 2; and where neither does, the unit tests of its module.
+//! A panic does not count: a bug must be called by its name. As many mutants run at once as there are processors.
 
-use quorate::mutants::{self, ALL, Killer, Mutant};
+use quorate::mutants::{self, Killer, Mutant, all};
 use quorate::sim::campaign::{self, Found};
 use quorate::sim::{Level, Wishes, panics};
 use quorate::types::Algorithm;
-use std::env;
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
+use std::{env, iter, thread};
 
 /// Where the three ranges of seeds begin.
 const RANGES: [u64; 3] = [0, 1_000_000_000, 2_000_000_000];
@@ -24,14 +28,15 @@ const SECONDS_DEFAULT: u64 = 60;
 const GRACE: Duration = Duration::from_secs(20);
 /// How long the unit tests of a module may take.
 const TESTS_LIMIT: Duration = Duration::from_secs(300);
-/// One seed in so many carries the planted bug of the canary.
+/// One seed in so many carries a planted bug: a canary.
 const CANARY_EVERY: u64 = 100;
-/// The canary: any run shows it.
-const CANARY: (&str, Algorithm) = ("T9", Algorithm::Tendermint);
+/// The canaries, by turns: nearly any seed shows them.
+const CANARIES: [(&str, Algorithm); 4] =
+    [("T9", Algorithm::Tendermint), ("P2", Algorithm::Pbft), ("P16", Algorithm::Pbft), ("R15", Algorithm::Raft)];
 
 const USAGE: &str = "\
 usage: mutants run [--json] [--seconds N] [--tests BINARY] [NAME…]   until each is noticed, and by whom
-       mutants canary [--seeds N]      one seed in 100 has a bug: every one must be found, and nothing else";
+       mutants canary [--seeds N]      one seed in 100 has a bug: most must be found, and nothing else";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -56,30 +61,43 @@ fn main() -> ExitCode {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Ended {
     /// This checker complained, after so many seeds.
-    Noticed { checker: String, seeds: u64, protocol: Algorithm },
+    Noticed { checker: String, seeds: u64 },
     /// Nobody complained; the hook was come by so often.
     Survived { seeds: u64, reached: u64 },
 }
 
-fn wishes(level: Level, algorithm: Algorithm) -> Wishes {
+/// What is simulated: how much of a node, and which protocol.
+type Scene = (Level, Algorithm);
+
+fn wishes((level, algorithm): Scene) -> Wishes {
     Wishes { level, algorithm, nodes: None, heights: None, calm: false }
 }
 
-/// `one PROTOCOL FROM SECONDS`, in a process whose environment names the mutant.
+/// The number of a level, as people name it.
+fn number_of(level: Level) -> u8 {
+    match level {
+        Level::Bare => 1,
+        Level::Whole => 2,
+    }
+}
+
+/// `one LEVEL PROTOCOL FROM SECONDS`, in a process whose environment names the mutant.
 fn one(args: &[String]) -> Result<ExitCode, String> {
-    let [protocol, from, seconds] = args else { return Err("one PROTOCOL FROM SECONDS".to_owned()) };
+    let [level, protocol, from, seconds] = args else { return Err("one LEVEL PROTOCOL FROM SECONDS".to_owned()) };
+    let level = if level == "2" { Level::Whole } else { Level::Bare };
     let algorithm = Algorithm::from_name(protocol).ok_or_else(|| format!("no protocol {protocol}"))?;
+    let scene = (level, algorithm);
     let (from, seconds): (u64, u64) = (number(from)?, number(seconds)?);
     let name = env::var(mutants::VARIABLE).ok().filter(|name| !name.is_empty());
     panics::keep_quiet();
     let (began, mut reached) = (Instant::now(), 0);
     for seed in from..from + SEEDS_MAX {
         mutants::choose(name.as_deref())?;
-        let found = first_named(algorithm, seed);
+        let found = first_named(scene, seed);
         reached += mutants::reached();
         if let Some(Found { violation, .. }) = found {
-            eprintln!("  {} seed {seed}: {violation}", algorithm.name());
-            if name.is_none() || is_clean(algorithm, seed)? {
+            eprintln!("  {} level {} seed {seed}: {violation}", algorithm.name(), number_of(level));
+            if name.is_none() || is_clean(scene, seed)? {
                 println!("noticed {} {}", violation.checker, seed - from + 1);
                 return Ok(ExitCode::SUCCESS);
             }
@@ -95,15 +113,15 @@ fn one(args: &[String]) -> Result<ExitCode, String> {
 }
 
 /// What a checker says of one seed; a panic is nobody's word.
-fn first_named(algorithm: Algorithm, seed: u64) -> Option<Found> {
-    let report = campaign::run(&wishes(Level::Bare, algorithm), seed, |_| false);
+fn first_named(scene: Scene, seed: u64) -> Option<Found> {
+    let report = campaign::run(&wishes(scene), seed, |_| false);
     report.found.into_iter().find(|found| found.violation.checker != "panic")
 }
 
 /// True when nobody complains about the seed without a mutant.
-fn is_clean(algorithm: Algorithm, seed: u64) -> Result<bool, String> {
+fn is_clean(scene: Scene, seed: u64) -> Result<bool, String> {
     mutants::choose(None)?;
-    Ok(first_named(algorithm, seed).is_none())
+    Ok(first_named(scene, seed).is_none())
 }
 
 fn number(text: &str) -> Result<u64, String> {
@@ -127,6 +145,8 @@ struct Fate {
     /// Who noticed it in each range that was run, or the unit test.
     by: Vec<String>,
     seeds: Vec<u64>,
+    /// The level of the simulator at which it was noticed.
+    level: Option<Level>,
     noticed: bool,
     remark: String,
 }
@@ -142,7 +162,7 @@ impl Orders {
                 "--seconds" => orders.seconds = number(value()?)?,
                 "--tests" => orders.tests = Some(PathBuf::from(value()?)),
                 name => {
-                    let known = ALL.iter().filter(|mutant| mutant.name == name || mutant.place.contains(name));
+                    let known = all().filter(|mutant| mutant.name == name || mutant.place.contains(name));
                     let before = orders.mutants.len();
                     orders.mutants.extend(known);
                     if orders.mutants.len() == before {
@@ -152,7 +172,7 @@ impl Orders {
             }
         }
         if orders.mutants.is_empty() {
-            orders.mutants.extend(ALL);
+            orders.mutants.extend(all());
         }
         Ok(orders)
     }
@@ -161,12 +181,7 @@ impl Orders {
         if !self.json {
             println!("| name | place | bug | noticed by | seeds (median of three ranges) |\n|---|---|---|---|---|");
         }
-        let mut fates = Vec::new();
-        for mutant in &self.mutants {
-            let fate = self.fate(mutant)?;
-            println!("{}", if self.json { fate.as_json() } else { fate.as_row() });
-            fates.push(fate);
-        }
+        let fates = self.fates()?;
         let possible = fates.iter().filter(|fate| !matches!(fate.mutant.killer, Killer::Equivalent(_)));
         let (all, noticed) =
             possible.fold((0, 0), |(all, noticed), fate| (all + 1, noticed + usize::from(fate.noticed)));
@@ -181,42 +196,72 @@ impl Orders {
         Ok(if noticed == all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
+    /// What becomes of each, told in the order of the table.
+    fn fates(&self) -> Result<Vec<Fate>, String> {
+        let workers = thread::available_parallelism().map_or(1, NonZero::get);
+        let (next, (sender, ended)) = (AtomicUsize::new(0), mpsc::channel());
+        let work = |sender: mpsc::Sender<(usize, Result<Fate, String>)>| {
+            let mine = iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+            let mut mine = mine.map_while(|at| Some((at, *self.mutants.get(at)?)));
+            // Nobody listens any more once one of them failed.
+            let _ = mine.try_for_each(|(at, mutant)| sender.send((at, self.fate(mutant))));
+        };
+        thread::scope(|scope| {
+            (0..workers).for_each(|_| drop(scope.spawn(|| work(sender.clone()))));
+            let (ended, mut fates, mut early) = (ended, Vec::new(), BTreeMap::new());
+            while fates.len() < self.mutants.len() {
+                let (at, fate) = ended.recv().map_err(|why| why.to_string())?;
+                early.insert(at, fate?);
+                while let Some(fate) = early.remove(&fates.len()) {
+                    println!("{}", if self.json { fate.as_json() } else { fate.as_row() });
+                    fates.push(fate);
+                }
+            }
+            Ok(fates)
+        })
+    }
+
     fn fate(&self, mutant: &'static Mutant) -> Result<Fate, String> {
-        let mut fate = Fate { mutant, by: Vec::new(), seeds: Vec::new(), noticed: false, remark: String::new() };
+        let mut fate =
+            Fate { mutant, by: Vec::new(), seeds: Vec::new(), level: None, noticed: false, remark: String::new() };
         match mutant.killer {
             Killer::Sim(_) => self.simulate(mutant, &mut fate)?,
             Killer::Test(filter) => self.test(filter, &mut fate)?,
             Killer::Equivalent(why) => fate.remark = format!("equivalent: {why}"),
         }
-        if matches!(mutant.killer, Killer::Sim(_)) && !fate.noticed {
+        // The test that noticed it before may be gone, or called otherwise.
+        if !matches!(mutant.killer, Killer::Equivalent(_)) && !fate.noticed {
             self.test(&module_of(mutant.place), &mut fate)?;
         }
         Ok(fate)
     }
 
-    /// Three ranges; the first says under which protocol it shows.
+    /// Three ranges; the first says at which level and under which protocol it shows.
     fn simulate(&self, mutant: &'static Mutant, fate: &mut Fate) -> Result<(), String> {
-        let mut protocols = protocols_of(mutant.place);
+        let protocols = protocols_of(mutant.place);
+        let at = |level: Level| protocols.iter().map(move |protocol| (level, *protocol));
+        let mut scenes: Vec<Scene> = at(Level::Bare).chain(at(Level::Whole)).collect();
         for from in RANGES {
             let (mut all_seeds, mut all_reached, mut noticed) = (0, 0, None);
-            for protocol in &protocols {
-                match self.campaign(mutant.name, *protocol, from)? {
+            for scene in &scenes {
+                match self.campaign(mutant.name, *scene, from)? {
                     Ended::Survived { seeds, reached } => {
                         all_seeds += seeds;
                         all_reached += reached;
                     }
-                    Ended::Noticed { checker, seeds, protocol } => {
-                        noticed = Some((checker, seeds, protocol));
+                    Ended::Noticed { checker, seeds } => {
+                        noticed = Some((checker, seeds, *scene));
                         break;
                     }
                 }
             }
             match noticed {
-                Some((checker, seeds, protocol)) => {
+                Some((checker, seeds, scene)) => {
                     fate.noticed |= checker != "hangs";
                     fate.by.push(checker);
                     fate.seeds.push(seeds);
-                    protocols = vec![protocol];
+                    fate.level = Some(scene.0);
+                    scenes = vec![scene];
                 }
                 None => {
                     fate.remark = format!("survived {all_seeds} seeds, hook come by {all_reached} times");
@@ -230,19 +275,18 @@ impl Orders {
         Ok(())
     }
 
-    fn campaign(&self, name: &str, protocol: Algorithm, from: u64) -> Result<Ended, String> {
+    fn campaign(&self, name: &str, (level, protocol): Scene, from: u64) -> Result<Ended, String> {
         let this = env::current_exe().map_err(|why| why.to_string())?;
         let mut command = Command::new(this);
-        command.args(["one", protocol.name(), &from.to_string(), &self.seconds.to_string()]);
+        command.args(["one", &number_of(level).to_string(), protocol.name()]);
+        command.args([from.to_string(), self.seconds.to_string()]).stderr(Stdio::null());
         let limit = Duration::from_secs(self.seconds) + GRACE;
         let Some(said) = output(command.env(mutants::VARIABLE, name), limit, |_| false)? else {
-            return Ok(Ended::Noticed { checker: "hangs".to_owned(), seeds: 0, protocol });
+            return Ok(Ended::Noticed { checker: "hangs".to_owned(), seeds: 0 });
         };
         let words: Vec<&str> = said.split_whitespace().collect();
         match words.as_slice() {
-            ["noticed", checker, seeds] => {
-                Ok(Ended::Noticed { checker: (*checker).to_owned(), seeds: number(seeds)?, protocol })
-            }
+            ["noticed", checker, seeds] => Ok(Ended::Noticed { checker: (*checker).to_owned(), seeds: number(seeds)? }),
             ["survived", seeds, reached] => Ok(Ended::Survived { seeds: number(seeds)?, reached: number(reached)? }),
             _ => Err(format!("the campaign of {name} ended without a word: {said:?}")),
         }
@@ -332,6 +376,7 @@ impl Fate {
             (Some(seeds), 3) => seeds.to_string(),
             (Some(seeds), ranges) => format!("{seeds} in {ranges} of 3"),
         };
+        let seeds = if self.level == Some(Level::Whole) { format!("{seeds} at level 2") } else { seeds };
         format!("| {name} | {} | {bug} | {} | {seeds} |", place.trim_start_matches("src/"), self.who())
     }
 
@@ -360,16 +405,26 @@ fn canary(args: &[String]) -> Result<ExitCode, String> {
         _ => return Err("canary [--seeds N]".to_owned()),
     };
     panics::keep_quiet();
-    let (name, algorithm) = CANARY;
     let (mut caught, mut planted, mut false_alarms) = (0, 0, 0);
     for seed in 0..seeds {
-        let bird = seed % CANARY_EVERY == CANARY_EVERY - 1;
-        mutants::choose(bird.then_some(name))?;
-        let report = campaign::run(&wishes(Level::Bare, algorithm), seed, |_| false);
-        planted += u64::from(bird);
-        caught += u64::from(bird && !report.found.is_empty());
-        false_alarms += u64::from(!bird && !report.found.is_empty());
+        let turn = (seed / CANARY_EVERY) as usize % CANARIES.len();
+        let canary = (seed % CANARY_EVERY == CANARY_EVERY - 1).then(|| CANARIES[turn]);
+        let algorithm = canary.map_or(Algorithm::ALL[seed as usize % Algorithm::ALL.len()], |(_, algorithm)| algorithm);
+        mutants::choose(canary.map(|(name, _)| name))?;
+        let found = first_named((Level::Bare, algorithm), seed);
+        planted += u64::from(canary.is_some());
+        caught += u64::from(canary.is_some() && found.is_some());
+        match (canary, found) {
+            (Some((name, _)), Some(found)) => println!("seed {seed}: {name} noticed by {}", found.violation.checker),
+            (Some((name, _)), None) => println!("seed {seed}: {name} lives"),
+            (None, Some(found)) => {
+                println!("seed {seed}, {}: {}, and no bug is planted", algorithm.name(), found.violation);
+                false_alarms += 1;
+            }
+            (None, None) => {}
+        }
     }
     println!("{seeds} seeds, {planted} with a bug: {caught} caught, {false_alarms} false alarms");
-    Ok(if caught > 0 && false_alarms == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let healthy = planted > 0 && 2 * caught >= planted && false_alarms == 0;
+    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -33,7 +33,9 @@ impl Message for Duration {
         let (seconds, nanos) = (m.int(1, "seconds")?, m.int32(2, "nanos")?);
         match (u64::try_from(seconds), u32::try_from(nanos)) {
             // Go keeps durations as 64-bit nanoseconds, about 292 years.
-            (Ok(seconds), Ok(nanos)) if nanos < 1_000_000_000 && seconds < i64::MAX as u64 / 1_000_000_000 => {
+            (Ok(seconds), Ok(nanos))
+                if (nanos < 1_000_000_000 || mutant!("C12")) && seconds < i64::MAX as u64 / 1_000_000_000 =>
+            {
                 Ok(Duration::new(seconds, nanos))
             }
             _ => Err(DecodeError::new(format_args!("{seconds} s and {nanos} ns is not a duration of 0 to 292 years"))),
@@ -54,7 +56,11 @@ impl Fields<'_> {
 
     /// A round that may be −1 for none.
     pub(super) fn round_or_none(&self, field: u32, name: &'static str) -> Result<Option<Round>, DecodeError> {
-        if self.int32(field, name)? == -1 { Ok(None) } else { self.round(field, name).map(Some) }
+        if self.int32(field, name)? == -i32::from(!mutant!("C11")) {
+            Ok(None)
+        } else {
+            self.round(field, name).map(Some)
+        }
     }
 
     /// The name of a chain.
@@ -81,7 +87,7 @@ fn read_block_id_or_nil(m: &Fields<'_>) -> Result<Option<BlockId>, DecodeError> 
         return Ok(None);
     }
     let id = BlockId { hash: m.exact(1, "hash")?, parts: m.required(2, "part_set_header")? };
-    if id.parts.total == 0 {
+    if id.parts.total == 0 && !mutant!("C9") {
         return Err(DecodeError::at("part_set_header", "has 0 parts in a block id that is not nil"));
     }
     Ok(Some(id))
@@ -157,7 +163,7 @@ impl Message for Proof {
 
     fn read(m: &Fields<'_>) -> Result<Proof, DecodeError> {
         let aunts = m.repeated_bytes(4, "aunts")?;
-        if aunts.len() > AUNTS_MAX {
+        if aunts.len() > AUNTS_MAX && !mutant!("C10") {
             return Err(DecodeError::at("aunts", format_args!("has {} hashes, at most {AUNTS_MAX}", aunts.len())));
         }
         let hashes: Result<Vec<Hash>, _> = aunts.iter().map(|aunt| Hash::try_from(&aunt[..])).collect();

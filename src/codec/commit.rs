@@ -22,6 +22,7 @@ impl Message for CommitSig {
         };
         w.int(1, flag.into());
         match part {
+            None if mutant!("C14") => {}
             None => w.message(3, &Time::ZERO), // an absent signature still has Go's zero time
             Some(part) => {
                 w.bytes(2, part.validator_address.as_ref());
@@ -42,7 +43,7 @@ impl Message for CommitSig {
         match m.int32(1, "block_id_flag")? {
             ABSENT => {
                 let empty = m.slice(2, "validator_address")?.is_empty() && m.slice(4, "signature")?.is_empty();
-                if !empty || m.time(3, "timestamp")? != Time::ZERO {
+                if (!empty && !mutant!("C13")) || m.time(3, "timestamp")? != Time::ZERO {
                     return Err(DecodeError::new("is absent but has an address, a time or a signature"));
                 }
                 Ok(CommitSig::Absent)
@@ -87,7 +88,7 @@ impl Commit {
     pub fn sign_bytes_of(&self, index: usize, chain_id: &ChainId) -> Option<Vec<u8>> {
         let entry = self.signatures.get(index)?;
         let part = entry.signed()?;
-        let block_id = matches!(entry, CommitSig::Commit(_)).then_some(&self.block_id);
+        let block_id = (matches!(entry, CommitSig::Commit(_)) || mutant!("C15")).then_some(&self.block_id);
         Some(vote_sign_bytes(VoteKind::Precommit, self.height, self.round, block_id, part.timestamp, chain_id))
     }
 }

@@ -49,7 +49,7 @@ pub fn body(buffer: &[u8], max: usize) -> Result<Option<(usize, usize)>, FrameEr
             return len.map(|len| Some((i + 1, len))).ok_or(FrameError::TooLarge { announced, max });
         }
     }
-    if buffer.len() < LENGTH_BYTES_MAX { Ok(None) } else { Err(FrameError::BadLength) }
+    if buffer.len() < LENGTH_BYTES_MAX || mutant!("C8") { Ok(None) } else { Err(FrameError::BadLength) }
 }
 
 /// Takes the first frame off `buffer`; `None` when it is not complete yet. The announced length is held against `max`

@@ -324,7 +324,7 @@ impl<'a> Fields<'a> {
     ) -> Result<Option<T>, DecodeError> {
         let Some(last) = self.last(field) else { return Ok(None) };
         let Value::Len(body) = last else { return Err(DecodeError::at(name, "is not a message on the wire")) };
-        let result = if self.slots[field as usize].count == 1 {
+        let result = if self.slots[field as usize].count == 1 || mutant!("C7") {
             Fields::parse_in(self.root, body).and_then(|m| read(&m))
         } else {
             let whole: Bytes = self.elements(field, name)?.collect::<Vec<_>>().concat().into();
@@ -475,7 +475,7 @@ impl<'a> Cursor<'a> {
     fn tag(&mut self) -> Result<(u32, u8), DecodeError> {
         let tag = self.varint()?;
         match u32::try_from(tag >> 3) {
-            Ok(number) if (1..1 << 29).contains(&number) => Ok((number, (tag & 7) as u8)),
+            Ok(number) if (1..1 << 29).contains(&number) || mutant!("C5") => Ok((number, (tag & 7) as u8)),
             _ => Err(DecodeError::new(format_args!("has an illegal field number in tag {tag:#x}"))),
         }
     }
@@ -496,7 +496,7 @@ impl<'a> Cursor<'a> {
     fn value(&mut self, wire_type: u8) -> Result<Value<'a>, DecodeError> {
         match wire_type {
             0 => self.varint().map(Value::Varint),
-            1 => self.take(8).map(|_| Value::Fixed),
+            1 => self.take(if mutant!("C6") { 4 } else { 8 }).map(|_| Value::Fixed),
             2 => {
                 let len = self.varint()?;
                 self.take(len).map(Value::Len)

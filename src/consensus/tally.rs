@@ -120,7 +120,7 @@ impl VoteSet {
             None => Counted::Added,
             Some(first) if mutant!("V1") && first.block_id != vote.block_id => Counted::Added,
             Some(first) if first.block_id != vote.block_id => self.judge_conflict(first, vote),
-            Some(first) if first.signature == vote.signature => Counted::Ignored("vote seen before"),
+            Some(first) if first.signature == vote.signature && !mutant!("V8") => Counted::Ignored("vote seen before"),
             // Not the relaying peer's fault: a faulty validator may hand each of us another signature, and dropping
             // the relay would let it split honest peers. CometBFT only logs it, too.
             Some(_) => Counted::Ignored("nondeterministic signature"),
@@ -131,7 +131,7 @@ impl VoteSet {
     /// would wait for ever for the quorum that those who saw the other face decided on (the "hidden lock"). It counts
     /// once more than a third, so an honest validator, wants the same. CometBFT waits for a peer to claim a majority.
     fn judge_conflict(&self, first: &Vote, vote: &Vote) -> Counted {
-        if self.beside.contains_key(&(vote.validator_index, vote.block_id)) {
+        if self.beside.contains_key(&(vote.validator_index, vote.block_id)) && !mutant!("V9") {
             return Counted::Ignored("conflicting vote seen before");
         }
         let accusation = Box::new(Accusation { first: first.clone(), second: vote.clone() });
@@ -160,7 +160,9 @@ impl VoteSet {
         let few = mutant!("T9")
             && self.kind == VoteKind::Precommit
             && quorum::more_than_one_third(*sum, self.validators.total_power());
-        if self.majority.is_none() && (few || self.quorum.is_reached(*sum, self.validators.total_power())) {
+        if (self.majority.is_none() || mutant!("V10"))
+            && (few || self.quorum.is_reached(*sum, self.validators.total_power()))
+        {
             self.majority = Some(block_id);
         }
         if !self.beside.is_empty() {
@@ -276,7 +278,7 @@ impl VoteSet {
     /// left out: a commit that carried one would not verify (CVE-2020-15091).
     pub fn to_commit(&self) -> Option<ExtendedCommit> {
         let Some(Some(block_id)) = self.majority else { return None };
-        if self.kind != VoteKind::Precommit {
+        if self.kind != VoteKind::Precommit && !mutant!("V13") {
             return None;
         }
         let signatures = self.votes.iter().map(|vote| commit_entry(vote.as_ref(), block_id)).collect();
@@ -307,6 +309,7 @@ fn commit_entry(vote: Option<&Vote>, decided: BlockId) -> ExtendedCommitSig {
             extension_signature: vote.extension_signature,
         },
         Some(_) => absent,
+        None if mutant!("V15") => absent,
         None => ExtendedCommitSig { sig: CommitSig::Nil(part), ..absent },
     }
 }
@@ -341,7 +344,7 @@ impl Tally {
     pub fn enter(&mut self, round: Round) {
         self.current = self.current.max(round);
         let beyond = self.current.get().saturating_add(1);
-        self.opened.retain(|opened, _| opened.get() > beyond);
+        self.opened.retain(|opened, _| opened.get() > beyond || mutant!("V14"));
     }
 
     /// What counting this vote would lead to, without counting it or opening a round.
@@ -435,7 +438,7 @@ impl Tally {
         if ahead <= 1 || self.opened.contains_key(&round) {
             return Ok(());
         }
-        if ahead > ROUNDS_AHEAD_MAX {
+        if ahead > ROUNDS_AHEAD_MAX && !mutant!("V12") {
             return Err("vote of a round too far ahead");
         }
         let Source::Peer(peer) = source else { return Ok(()) };
@@ -448,7 +451,7 @@ impl Tally {
         if self.opened.contains_key(&round) {
             return;
         }
-        if self.opened.len() >= CATCH_UP_ROUNDS_MAX {
+        if self.opened.len() >= CATCH_UP_ROUNDS_MAX && !mutant!("V11") {
             let voters = |round: &Round| self.rounds.get(round).map_or(Power::ZERO, |tally| tally.voters);
             let weakest = self.opened.keys().min_by_key(|round| voters(round)).copied();
             if let Some(weakest) = weakest {

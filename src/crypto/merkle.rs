@@ -44,10 +44,10 @@ pub enum ProofError {
 impl Proof {
     /// Shows that `data` is leaf `index` of `total` under `root`.
     pub fn verify(&self, root: &Hash, data: &[u8]) -> Result<(), ProofError> {
-        if leaf_hash(data) != self.leaf_hash {
+        if leaf_hash(data) != self.leaf_hash && !mutant!("C17") {
             return Err(ProofError::WrongLeaf);
         }
-        if self.root()? != *root {
+        if self.root()? != *root && !mutant!("C18") {
             return Err(ProofError::WrongRoot);
         }
         Ok(())
@@ -66,7 +66,7 @@ impl Proof {
 /// Recursion is bounded by [`AUNTS_MAX`]: every level takes one aunt.
 fn climb(index: u64, total: u64, leaf: Hash, aunts: &[Hash]) -> Option<Hash> {
     if total == 1 {
-        return aunts.is_empty().then_some(leaf);
+        return (aunts.is_empty() || mutant!("C19")).then_some(leaf);
     }
     let (last, below) = aunts.split_last()?;
     let left = split_point(total);
@@ -129,7 +129,7 @@ fn root_of_hashes(hashes: &[Hash]) -> Hash {
 /// The largest power of two strictly below `n`, for n ≥ 2.
 fn split_point(n: u64) -> u64 {
     assert!(n >= 2, "a tree of {n} leaves is not split");
-    1 << (63 - (n - 1).leading_zeros())
+    if mutant!("C20") { n / 2 } else { 1 << (63 - (n - 1).leading_zeros()) }
 }
 
 /// H(0x00 ‖ data).

@@ -115,7 +115,8 @@ impl Peer {
         let (mut evidence, mut bytes) = (Vec::new(), 0);
         for (key, piece) in pool.waiting() {
             // Behind: it would not have the header. Too old for it: it would call us wrong (reactor.go).
-            let due = key.height < at && at.get() - key.height.get() <= max_age;
+            let due = (key.height < at || (mutant!("E27") && key.height == at))
+                && (at.get() - key.height.get() <= max_age || mutant!("E28"));
             if !due || self.has.contains(key) {
                 continue;
             }

@@ -141,7 +141,7 @@ impl Pool {
     /// (bug classes 049 and 053).
     pub fn report_conflict(&mut self, first: Vote, second: Vote) {
         let known = self.conflicts.iter().any(|pair| pair.0 == first && pair.1 == second);
-        if !known && self.conflicts.len() < CONFLICTS_MAX {
+        if !known && (self.conflicts.len() < CONFLICTS_MAX || mutant!("E22")) {
             self.conflicts.push((first, second));
         }
     }
@@ -151,7 +151,7 @@ impl Pool {
         let (mut list, mut bytes) = (Vec::new(), 0);
         for evidence in self.pending.values() {
             let more = evidence.encoded_len();
-            if bytes + more > max_bytes {
+            if bytes + more > max_bytes && !mutant!("E18") {
                 break;
             }
             bytes += more;
@@ -190,7 +190,7 @@ impl Pool {
             // A light-client attack is verified again even if it waits here: its hash does not cover the signatures.
             let known = matches!(evidence, Evidence::DuplicateVote(_)) && self.pending.contains_key(&key);
             if !known {
-                if self.committed.contains(&key) {
+                if self.committed.contains(&key) && !mutant!("E21") {
                     return Err(InvalidEvidence::Committed);
                 }
                 let facts = facts.ok_or(InvalidEvidence::NoHeader(key.height))?;
@@ -218,7 +218,7 @@ impl Pool {
             .filter(|(key, evidence)| is_expired(key.height, evidence.time(), state))
             .map(|(key, _)| *key)
             .collect();
-        expired.iter().for_each(|key| self.remove(key));
+        expired.iter().filter(|_| !mutant!("E24")).for_each(|key| self.remove(key));
     }
 
     /// Notes that a block of this chain proved `evidence`.
@@ -262,7 +262,7 @@ impl Pool {
             return Ok(());
         }
         let (pieces, bytes, more) = (self.pending.len(), self.pending_bytes, evidence.encoded_len());
-        if pieces >= PENDING_MAX || bytes + more > PENDING_BYTES_MAX {
+        if (pieces >= PENDING_MAX && !mutant!("E19")) || (bytes + more > PENDING_BYTES_MAX && !mutant!("E20")) {
             return Err(InvalidEvidence::PoolFull { pieces, bytes });
         }
         self.pending_bytes += more;
@@ -273,7 +273,7 @@ impl Pool {
 
     fn remove(&mut self, key: &EvidenceKey) {
         if let Some(evidence) = self.pending.remove(key) {
-            self.pending_bytes -= evidence.encoded_len();
+            self.pending_bytes -= if mutant!("E23") { 0 } else { evidence.encoded_len() };
             self.changes.push(EvidenceChange::Gone(*key));
         }
     }

@@ -219,7 +219,7 @@ pub fn is_expired(height: Height, time: Time, state: &ChainState) -> bool {
 pub fn is_too_old(offence: (Height, Time), last: (Height, Time), limits: &EvidenceParams) -> bool {
     let blocks = last.0.get().saturating_sub(offence.0.get());
     let long_ago = mutant!("E2") || last.1.since(offence.1) > limits.max_age_duration;
-    blocks > limits.max_age_num_blocks && long_ago
+    (blocks > limits.max_age_num_blocks || (mutant!("E8") && blocks == limits.max_age_num_blocks)) && long_ago
 }
 
 fn check_total_power(got: Power, set: &ValidatorSet) -> Result<(), InvalidEvidence> {
@@ -243,13 +243,15 @@ fn verify_duplicate_vote(
         let step = |vote: &Vote| format!("{}/{}/{:?}", vote.height, vote.round, vote.kind);
         return Err(InvalidEvidence::DifferentSteps { a: step(a), b: step(b) });
     }
-    if address != b.validator_address {
+    if address != b.validator_address && !mutant!("E9") {
         return Err(InvalidEvidence::DifferentVoters { a: address, b: b.validator_address });
     }
-    if offender.power != evidence.validator_power {
+    if offender.power != evidence.validator_power && !mutant!("E10") {
         return Err(InvalidEvidence::WrongPower { expected: offender.power, got: evidence.validator_power });
     }
-    check_total_power(evidence.total_voting_power, set)?;
+    if !mutant!("E11") {
+        check_total_power(evidence.total_voting_power, set)?;
+    }
     for (name, vote) in [("VoteA", a), ("VoteB", b)] {
         if !offender.public_key.verifies(&vote.sign_bytes(chain_id), &vote.signature) && !mutant!("E6") {
             return Err(InvalidEvidence::VoteSignature(name));
@@ -268,7 +270,7 @@ fn verify_light_client_attack(
 ) -> Result<(), InvalidEvidence> {
     let conflicting = &attack.conflicting_block.signed_header;
     let (header, commit) = (&conflicting.header, &conflicting.commit);
-    if attack.common_height != header.height {
+    if attack.common_height != header.height && !mutant!("E14") {
         common
             .verify_commit_light_trusting_all_signatures(chain_id, commit, TrustLevel::ONE_THIRD)
             .map_err(InvalidEvidence::Skipping)?;
@@ -281,11 +283,11 @@ fn verify_light_client_attack(
         .verify_commit_light_all_signatures(chain_id, &commit.block_id, header.height, commit)
         .map_err(InvalidEvidence::ConflictingCommit)?;
     check_total_power(attack.total_voting_power, common)?;
-    if header.height > trusted.header.height && header.time > trusted.header.time {
+    if header.height > trusted.header.height && header.time > trusted.header.time && !mutant!("E12") {
         return Err(InvalidEvidence::LaterThanOurs { conflicting: header.time, trusted: trusted.header.time });
     }
     let hash = header.hash();
-    if hash == trusted.header.hash() {
+    if hash == trusted.header.hash() && !mutant!("E13") {
         return Err(InvalidEvidence::SameHeader(hash));
     }
     check_offenders(attack, &offenders(attack, trusted, common))
@@ -296,7 +298,7 @@ fn derives_alike(ours: &Header, theirs: &Header) -> bool {
     ours.validators_hash == theirs.validators_hash
         && ours.next_validators_hash == theirs.next_validators_hash
         && ours.consensus_hash == theirs.consensus_hash
-        && ours.app_hash == theirs.app_hash
+        && (ours.app_hash == theirs.app_hash || mutant!("E15"))
         && ours.last_results_hash == theirs.last_results_hash
 }
 
@@ -315,7 +317,7 @@ fn offenders<'a>(
     let mut offenders: Vec<&Validator> = if !derives_alike(&trusted.header, header) {
         let signers = commit.signatures.iter().filter(|sig| for_block(sig)).filter_map(CommitSig::signed);
         signers.filter_map(|part| common.by_address(&part.validator_address)).map(|(_, member)| member).collect()
-    } else if trusted.commit.round == commit.round {
+    } else if trusted.commit.round == commit.round || mutant!("E16") {
         // The validators' hashes are equal, so both commits are in the order of one set.
         let both = commit.signatures.iter().zip(&trusted.commit.signatures);
         let twice = both.filter(|(theirs, ours)| for_block(theirs) && for_block(ours));

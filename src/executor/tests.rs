@@ -171,3 +171,36 @@ fn no_remedy_has_a_validator_forget_what_it_signed_on_a_chain_that_goes_on() {
     let place = |words: &str| sentence.find(words).expect(words);
     assert!(place(first) < place("quorate unsafe-reset-all"), "{sentence}");
 }
+
+#[test]
+fn a_signature_of_ours_that_block_or_journal_shows_counts_when_it_is_later_than_the_last() {
+    let (mut executor, _, _) = executor();
+    let signers = Signers::new(1, &[10]);
+    let own = signers.set.members()[0].address;
+    let vote = signers.vote(0, VoteKind::Prevote, 1, 3, None);
+    let of_vote = SignPosition::of_vote(&vote);
+    let records = [JournalRecord::Message { source: Source::Own, message: JournalMessage::Vote(vote) }];
+    let shown = |executor: &Executor, records: &[JournalRecord], own: &Address, last: SignPosition| {
+        newest_shown(&*executor.store, records, own, last).unwrap()
+    };
+    let by_journal = Some(Shown { at: of_vote, by: ShownBy::Journal });
+    assert_eq!(shown(&executor, &records, &own, SignPosition::START), by_journal);
+    assert_eq!(shown(&executor, &records, &own, of_vote), None, "that is the last");
+    assert_eq!(shown(&executor, &records, &Address::new([9; 20]), SignPosition::START), None, "another's vote");
+
+    let (block, commit) = block(&signers, Height::FIRST);
+    execute(&mut executor, Effect::SaveBlock { block, commit });
+    let decided = SignPosition { height: Height::FIRST, round: Round::ZERO, step: SignStep::Precommit };
+    let by_block = Some(Shown { at: decided, by: ShownBy::Block });
+    assert_eq!(shown(&executor, &[], &own, SignPosition::START), by_block);
+    assert_eq!(shown(&executor, &[], &own, decided), None);
+    assert_eq!(shown(&executor, &records, &own, SignPosition::START), by_journal, "the newer of both");
+}
+
+#[test]
+fn the_first_state_of_a_chain_is_saved_with_its_genesis_file() {
+    let (mut executor, _, _) = executor();
+    let state = executor.standing().unwrap().state;
+    execute(&mut executor, Effect::SaveState(state));
+    assert_eq!(executor.store.genesis().unwrap().as_deref(), Some(GENESIS));
+}

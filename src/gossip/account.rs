@@ -24,7 +24,7 @@ impl Account {
     /// Books a message if there is room. An empty account takes one of any size, or a large one would never go.
     pub(super) fn take(&mut self, channel: Channel, bytes: u64) -> bool {
         let Some((given, max)) = self.of(channel) else { return true };
-        let room = *given == 0 || given.saturating_add(bytes) <= max;
+        let room = *given == 0 || mutant!("G6") || given.saturating_add(bytes) <= max;
         if room {
             *given = given.saturating_add(bytes);
         }

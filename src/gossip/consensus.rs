@@ -162,7 +162,7 @@ impl ConsensusGossip {
                 return out.extend(answer.and_then(|answer| book(peer, id, answer)));
             }
             ConsensusMessage::VoteSetBits { votes, have } => {
-                if !peer.take_answer(votes.round, votes.kind) {
+                if !peer.take_answer(votes.round, votes.kind) && !mutant!("G10") {
                     return;
                 }
                 peer.help = Help::Needed;
@@ -393,7 +393,9 @@ fn take_step(peer: &mut Peer, now: Now, message: &NewRoundStep, initial: Option<
         return Err("NewRoundStep with a step that does not exist");
     };
     if let Some(initial) = initial {
-        check_height(message, initial)?;
+        if !mutant!("G11") {
+            check_height(message, initial)?;
+        }
     }
     if peer.known.apply_new_round_step(now.wall, message, step) {
         peer.move_on(now.tick);

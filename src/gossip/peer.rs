@@ -226,7 +226,7 @@ impl Known {
     /// ApplyNewRoundStepMessage. True when the peer moved on; duplicates and decreases are ignored.
     pub(super) fn apply_new_round_step(&mut self, wall: Time, message: &NewRoundStep, step: Step) -> bool {
         let at = At { height: message.height, round: message.round, step };
-        if self.at.is_some_and(|before| at <= before) {
+        if self.at.is_some_and(|before| at <= before && !mutant!("G12")) {
             return false;
         }
         let before = self.at.replace(at);
@@ -289,7 +289,7 @@ impl Known {
                 parts.source = PartsSource::Said;
                 false
             }
-            _ if self.parts_resets >= PARTS_RESETS_MAX => false,
+            _ if self.parts_resets >= PARTS_RESETS_MAX && !mutant!("G8") => false,
             _ => {
                 self.parts_resets += 1;
                 self.parts = Some(Parts { header, had: Had::from_bits(bits), source: PartsSource::Said });

@@ -149,7 +149,7 @@ fn verify_hashed(
 
     let header = &untrusted.signed_header.header;
     if header.height == trusted.header.height.next() {
-        if header.validators_hash != trusted.header.next_validators_hash {
+        if header.validators_hash != trusted.header.next_validators_hash && !mutant!("L15") {
             let promised = trusted.header.next_validators_hash;
             return Err(InvalidHeader::WrongNextSet { promised, got: header.validators_hash }.into());
         }
@@ -171,13 +171,13 @@ fn not_enough_trust(error: CommitError) -> LightError {
 
 fn check_progress(trusted: &Header, untrusted: &LightBlock, options: &Options, now: Time) -> Result<(), InvalidHeader> {
     let header = &untrusted.signed_header.header;
-    if header.height <= trusted.height {
+    if header.height <= trusted.height && !mutant!("L16") {
         return Err(InvalidHeader::NotHigher { old: trusted.height, new: header.height });
     }
-    if header.time <= trusted.time {
+    if header.time < trusted.time || (header.time == trusted.time && !mutant!("L17")) {
         return Err(InvalidHeader::NotLater { old: trusted.time, new: header.time });
     }
-    if header.time >= now.plus(options.clock_drift) {
+    if header.time >= now.plus(options.clock_drift) && !mutant!("L18") {
         return Err(InvalidHeader::FromTheFuture { time: header.time, now, drift: options.clock_drift });
     }
     let supplied = untrusted.validators.hash();
@@ -200,10 +200,10 @@ fn check_own_commit(chain_id: &ChainId, untrusted: &LightBlock) -> Result<(), Li
 /// Whether `older` is the header right below `trusted`: VerifyBackwards. Hashes are enough; no signature is needed.
 pub fn verify_backwards(trusted: &Header, older: &Header) -> Result<(), InvalidHeader> {
     older.validate_basic()?;
-    if older.chain_id != trusted.chain_id {
+    if older.chain_id != trusted.chain_id && !mutant!("L20") {
         return Err(InvalidHeader::OtherChain);
     }
-    if older.time >= trusted.time {
+    if older.time >= trusted.time && !mutant!("L19") {
         return Err(InvalidHeader::NotEarlier { older: older.time, newer: trusted.time });
     }
     let got = older.hash();

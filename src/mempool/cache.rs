@@ -35,7 +35,9 @@ impl Cache {
         self.clock += 1;
         let before = self.last_seen.insert(hash, self.clock);
         if let Some(stamp) = before {
-            self.by_age.remove(&stamp);
+            if !mutant!("M26") {
+                self.by_age.remove(&stamp);
+            }
         } else if self.last_seen.len() > self.size
             && let Some((_, oldest)) = if mutant!("M9") { self.by_age.pop_last() } else { self.by_age.pop_first() }
         {

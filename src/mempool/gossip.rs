@@ -151,12 +151,13 @@ impl Peer {
             // broadcastTxRoutine: a peer may be one block behind the transaction's check. Positions and heights grow
             // together, so nothing behind this one is due either.
             // Counted down from ours: the peer may claim the highest there is, which has no next.
-            if entry.height.previous().is_some_and(|before| before > at) {
+            if entry.height.previous().is_some_and(|before| before > at && !mutant!("M28")) {
                 break;
             }
             let len = entry.tx.bytes().len() as u64;
             // A peer drops whoever sends an empty transaction, though applications may accept one from a client.
-            let wanted = len > 0 && len <= max_tx_bytes && !entry.senders.contains(&id);
+            let wanted =
+                (len > 0 || mutant!("M29")) && len <= max_tx_bytes && (!entry.senders.contains(&id) || mutant!("M27"));
             if wanted {
                 let (plain_then, encoded_then) = (plain + len, encoded + entry.tx.encoded_len());
                 if plain_then > max_tx_bytes || framed(encoded_then) > message_bytes_max(max_tx_bytes) {

@@ -173,7 +173,7 @@ impl Mempool {
             MempoolInput::Hold => self.on_hold(out),
             MempoolInput::Committed { height, txs, limits } => self.on_committed(height, &txs, limits, out),
             MempoolInput::RecheckTimer { height } => {
-                if self.recheck.as_ref().is_some_and(|run| run.height == height) {
+                if self.recheck.as_ref().is_some_and(|run| run.height == height || mutant!("M24")) {
                     self.tell(out); // late, but consensus need not wait for a slow application
                 }
             }
@@ -218,16 +218,16 @@ impl Mempool {
     fn admit(&mut self, tx: &Tx, sender: Option<NodeId>) -> Result<(), MempoolError> {
         let len = tx.bytes().len() as u64;
         self.has_room_for(len)?;
-        if len > self.config.max_tx_bytes {
+        if len > self.config.max_tx_bytes && !mutant!("M10") {
             return Err(MempoolError::TooLarge { max: self.config.max_tx_bytes, got: len });
         }
         let (got, max) = (tx.encoded_len(), self.limits.bytes_max);
-        if got > max {
+        if got > max && !mutant!("M11") {
             return Err(MempoolError::DoesNotFitBlock { got, max });
         }
         self.app.clone().map_err(MempoolError::App)?;
-        let waits = self.pool.contains(&tx.hash()); // though a small cache may have forgotten it
-        if self.cache.push(tx.hash()) == Seen::Before || waits {
+        let waits = self.pool.contains(&tx.hash()) && !mutant!("M13"); // though a small cache may have forgotten it
+        if (self.cache.push(tx.hash()) == Seen::Before && !mutant!("M14")) || waits {
             if let Some(sender) = sender {
                 self.pool.add_sender(&tx.hash(), sender);
                 self.in_flight.add_sender(&tx.hash(), sender);
@@ -240,7 +240,7 @@ impl Mempool {
     fn has_room_for(&self, len: u64) -> Result<(), MempoolError> {
         let (txs, bytes) = (self.pool.len() + self.in_flight.txs(), self.pool.bytes() + self.in_flight.bytes());
         let (txs_max, bytes_max) = (self.config.size, self.config.max_txs_bytes);
-        if txs >= txs_max + u64::from(mutant!("M4")) || bytes.saturating_add(len) > bytes_max {
+        if txs >= txs_max + u64::from(mutant!("M4")) || (bytes.saturating_add(len) > bytes_max && !mutant!("M12")) {
             return Err(MempoolError::Full { txs, txs_max, bytes, bytes_max });
         }
         match &self.recheck {
@@ -273,7 +273,7 @@ impl Mempool {
             (None, Some(run)) if run.batch == id || mutant!("M3") => run.hashes.len(),
             _ => return, // a recheck that the next block overtook
         };
-        if responses.len() != expected {
+        if responses.len() != expected && !mutant!("M15") {
             let why = format!("the application gave {} answers to {expected} check_tx", responses.len());
             return self.on_failed(id, &why, out);
         }
@@ -318,7 +318,7 @@ impl Mempool {
             Some(_) if response.code == 0 && response.gas_wanted < 0 && !mutant!("M5") => {
                 Err(MempoolError::NegativeGas { wanted: response.gas_wanted })
             }
-            Some(max) if response.code == 0 && gas_of(&response) > max => {
+            Some(max) if response.code == 0 && gas_of(&response) > max && !mutant!("M16") => {
                 Err(MempoolError::TooMuchGas { wanted: response.gas_wanted, max })
             }
             _ => Ok(response),
@@ -330,6 +330,9 @@ impl Mempool {
             for Admitted { place, tx, fate } in std::mem::take(&mut batch.admitted) {
                 self.in_flight.remove(&tx);
                 if fate == Fate::Waiting {
+                    if mutant!("M17") {
+                        continue;
+                    };
                     self.cache.forget(&tx.hash()); // nobody looked at it: it may come again
                 }
                 if let Some(slot) = batch.results.get_mut(place) {
@@ -351,7 +354,7 @@ impl Mempool {
     }
 
     fn tell(&mut self, out: &mut Effects) {
-        if self.told == Told::NotYet && !self.pool.is_empty() {
+        if (self.told == Told::NotYet || mutant!("M18")) && !self.pool.is_empty() {
             self.told = Told::Already;
             out.push(MempoolEffect::TxsAvailable);
         }
@@ -370,7 +373,7 @@ impl Mempool {
     /// The application owes nothing any more: it may commit.
     fn maybe_held(&mut self, out: &mut Effects) {
         let owed = self.recheck.is_some() || self.batches.values().any(|batch| batch.sent == Sent::Yes);
-        if self.gate == Gate::Closing && !owed {
+        if self.gate == Gate::Closing && (!owed || mutant!("M20")) {
             self.gate = Gate::Closed;
             out.push(MempoolEffect::Held);
         }
@@ -393,11 +396,13 @@ impl Mempool {
     fn on_committed(&mut self, height: Height, txs: &[(Tx, u32)], limits: TxLimits, out: &mut Effects) {
         self.limits = limits;
         self.height = height;
-        self.told = Told::NotYet;
+        self.told = if mutant!("M19") { self.told } else { Told::NotYet };
         self.gate = Gate::Open;
-        self.recheck = None; // its answers are about an older state
+        self.recheck = self.recheck.take().filter(|_| mutant!("M22")); // its answers are about an older state
         for (tx, code) in txs {
-            self.pool.remove(&tx.hash());
+            if !mutant!("M21") {
+                self.pool.remove(&tx.hash());
+            }
             if *code == 0 || mutant!("M2") {
                 self.cache.push(tx.hash());
             } else {
@@ -438,7 +443,7 @@ impl Mempool {
         let Some(run) = self.recheck.take() else { return };
         for (hash, response) in run.hashes.iter().zip(responses) {
             let passes = self.judge(response).is_ok_and(|response| response.code == 0);
-            if !passes && self.pool.contains(hash) {
+            if !passes && self.pool.contains(hash) && !mutant!("M23") {
                 self.pool.remove(hash);
                 self.forget_failed(hash);
             }

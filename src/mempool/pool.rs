@@ -113,7 +113,7 @@ impl Pool {
                 entry.tx.encoded_len()
             });
             gas = gas.saturating_add(entry.gas);
-            bytes_max.is_none_or(|max| bytes <= max) && gas_max.is_none_or(|max| gas <= max)
+            bytes_max.is_none_or(|max| bytes <= max) && gas_max.is_none_or(|max| gas <= max || mutant!("M25"))
         };
         self.by_position.values().take_while(fits).map(|entry| entry.tx.clone()).collect()
     }

@@ -58,19 +58,20 @@ pub(super) fn algorithm(channels: &[u8]) -> Option<Algorithm> {
 /// Holds the peer's words against ours. Versions of the p2p protocol and of the software are not compared, as in
 /// CometBFT.
 pub(super) fn check(ours: &NodeInfo, theirs: &NodeInfo) -> Result<(), Incompatible> {
-    if ours.block_version != theirs.block_version {
+    if ours.block_version != theirs.block_version && !mutant!("N31") {
         return Err(Incompatible::BlockVersion { ours: ours.block_version, theirs: theirs.block_version });
     }
-    if ours.network != theirs.network {
+    if ours.network != theirs.network && !mutant!("N30") {
         return Err(Incompatible::Chain { ours: ours.network.clone(), theirs: theirs.network.clone() });
     }
     if let (Some(ours), Some(theirs)) = (algorithm(&ours.channels), algorithm(&theirs.channels))
         && ours != theirs
+        && !mutant!("N32")
     {
         return Err(Incompatible::Algorithm { ours, theirs });
     }
     // A node without channels is a test.
-    if !ours.channels.is_empty() && !ours.channels.iter().any(|id| theirs.channels.contains(id)) {
+    if !ours.channels.is_empty() && !mutant!("N33") && !ours.channels.iter().any(|id| theirs.channels.contains(id)) {
         return Err(Incompatible::Channels { ours: ours.channels.clone(), theirs: theirs.channels.clone() });
     }
     Ok(())

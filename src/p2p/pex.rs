@@ -56,7 +56,9 @@ impl Manners {
     pub(super) fn asked(&mut self, now: Duration) -> Result<(), Abuse> {
         self.asked_us = match self.asked_us {
             AskedUs::Never => AskedUs::Once,
-            AskedUs::Since(last) if now.saturating_sub(last) < REQUEST_INTERVAL_MIN => return Err(Abuse::TooOften),
+            AskedUs::Since(last) if now.saturating_sub(last) < REQUEST_INTERVAL_MIN && !mutant!("N27") => {
+                return Err(Abuse::TooOften);
+            }
             AskedUs::Once | AskedUs::Since(_) => AskedUs::Since(now),
         };
         Ok(())
@@ -76,11 +78,11 @@ impl Manners {
 
     /// Takes an answer. Addresses with ids that are none are left out, as in CometBFT; only so many are looked at.
     pub(super) fn answered(&mut self, addresses: Vec<WireAddress>) -> Result<Vec<NetAddress>, Abuse> {
-        if std::mem::take(&mut self.we_asked) == WeAsked::No {
+        if std::mem::take(&mut self.we_asked) == WeAsked::No && !mutant!("N28") {
             return Err(Abuse::Unasked);
         }
         let mut read = Vec::new();
-        for address in addresses.into_iter().take(SELECTION_MAX) {
+        for address in addresses.into_iter().take(if mutant!("N29") { usize::MAX } else { SELECTION_MAX }) {
             let Ok(ip) = address.ip.parse::<IpAddr>() else {
                 return Err(Abuse::NoIp(address.ip.chars().take(50).collect()));
             };

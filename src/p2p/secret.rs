@@ -115,7 +115,7 @@ impl Hello {
         if shared.iter().fold(0, |any, byte| any | byte) == 0 && !mutant!("N9") {
             return Err(SecretError::LowOrderKey);
         }
-        let our_key = if self.public < theirs { OurKey::Lower } else { OurKey::Upper };
+        let our_key = if (self.public < theirs) != mutant!("N34") { OurKey::Lower } else { OurKey::Upper };
         let (lower, upper) = match our_key {
             OurKey::Lower => (&self.public, &theirs),
             OurKey::Upper => (&theirs, &self.public),
@@ -160,7 +160,8 @@ impl Challenge {
     /// Checks the other side's proof and gives its key. Without it somebody in between could read along.
     pub fn check(&self, proof: &AuthSig) -> Result<PublicKey, SecretError> {
         // Under a weak key one signature fits every challenge: it would prove nothing.
-        let proved = !proof.key.is_weak() && proof.key.verifies(&self.0, &proof.signature);
+        let proved = (!proof.key.is_weak() || mutant!("N35"))
+            && (proof.key.verifies(&self.0, &proof.signature) || mutant!("N36"));
         if proved { Ok(proof.key) } else { Err(SecretError::NotProved) }
     }
 }

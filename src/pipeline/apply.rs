@@ -130,8 +130,12 @@ fn finish(
     let txs = block.block().txs.iter().cloned().zip(codes).collect();
     let applied = Arc::new(applied_block(Arc::clone(&block), Arc::unwrap_or_clone(results)));
     out.push(PipelineEffect::SaveState(Arc::clone(after)));
-    out.push(PipelineEffect::MempoolUpdate { height, txs, limits: tx_limits(after) });
-    out.push(PipelineEffect::EvidenceUpdate { block, state: Arc::clone(after) });
+    if !mutant!("H30") {
+        out.push(PipelineEffect::MempoolUpdate { height, txs, limits: tx_limits(after) });
+    }
+    if !mutant!("H31") {
+        out.push(PipelineEffect::EvidenceUpdate { block, state: Arc::clone(after) });
+    }
     out.push(PipelineEffect::Publish(Arc::clone(&applied)));
     out.push(PipelineEffect::Index(applied));
     if let Some(commit) = commit {

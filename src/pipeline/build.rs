@@ -21,7 +21,7 @@ pub const COMMIT_SIG_BYTES_MAX: u64 = 111;
 
 /// Longest encoded commit of that many validators: MaxCommitBytes.
 pub fn commit_bytes_max(validators: usize) -> u64 {
-    COMMIT_OVERHEAD_BYTES + COMMIT_SIG_BYTES_MAX * validators as u64
+    COMMIT_OVERHEAD_BYTES + COMMIT_SIG_BYTES_MAX * (validators as u64 - u64::from(mutant!("H39")))
 }
 
 /// What is left for transactions in a block of `block_bytes`: MaxDataBytes.
@@ -54,7 +54,11 @@ pub fn budget(state: &ChainState, evidence_bytes: u64) -> Budget {
     let block = &state.consensus_params.block;
     // CometBFT counts the validators of this height. The commit inside is made by those of the height before: where
     // the set just shrank, counting only the new ones would let the block grow beyond max_bytes.
-    let signers = state.last_validators.as_ref().map_or(0, |set| set.len()).max(state.validators.len());
+    let signers = state.last_validators.as_ref().map_or(0, |set| set.len()).max(if mutant!("H40") {
+        0
+    } else {
+        state.validators.len()
+    });
     let tx_bytes = data_bytes_max(block.bytes_limit(), evidence_bytes, signers);
     Budget { tx_bytes, reap_bytes: block.max_bytes.map(|_| tx_bytes), gas: block.max_gas }
 }
@@ -106,7 +110,7 @@ impl CommitMismatch {
         sigs: impl ExactSizeIterator<Item = &'a CommitSig>,
         set: &ValidatorSet,
     ) -> Result<(), CommitMismatch> {
-        if sigs.len() != set.len() {
+        if sigs.len() != set.len() && !mutant!("H41") {
             return Err(CommitMismatch::Size { height, got: sigs.len(), expected: set.len() });
         }
         for (position, (sig, member)) in sigs.zip(set.members()).enumerate() {

@@ -132,16 +132,20 @@ pub fn validate_block(state: &ChainState, block: &Block, check: BlockCheck<'_>) 
     let signed_by = check_last_commit(state, block, check.last_commit)?;
     // Not "the proposer of its round": the round in which it was first proposed is not known here. The signature of the
     // proposal shows that.
-    if state.validators.by_address(&block.header.proposer_address).is_none() {
+    if state.validators.by_address(&block.header.proposer_address).is_none() && !mutant!("H14") {
         return Err(InvalidBlock::Proposer(block.header.proposer_address));
     }
     check_clock(block.header.time, check.clock)?;
     check_time(state, block, signed_by, check.median)?;
     let (max, got) = (state.consensus_params.evidence.max_bytes, evidence_bytes(&block.evidence));
-    if got > max {
+    if got > max && !mutant!("H15") {
         return Err(InvalidBlock::TooMuchEvidence { max, got });
     }
-    if block.evidence.is_empty() { Ok(()) } else { (check.evidence)(&block.evidence).map_err(InvalidBlock::Evidence) }
+    if block.evidence.is_empty() || mutant!("H16") {
+        Ok(())
+    } else {
+        (check.evidence)(&block.evidence).map_err(InvalidBlock::Evidence)
+    }
 }
 
 /// Bytes a list of evidence takes in a block, as `evidence.max_bytes` counts them.
@@ -161,6 +165,9 @@ fn check_against_state(state: &ChainState, block: &Block) -> Result<(), InvalidB
     same("ConsensusHash", &state.consensus_params.hash(), &header.consensus_hash, ToString::to_string)?;
     same("LastResultsHash", &state.last_results_hash, &header.last_results_hash, ToString::to_string)?;
     same("ValidatorsHash", &state.validators.hash(), &header.validators_hash, ToString::to_string)?;
+    if mutant!("H21") {
+        return Ok(());
+    }
     same("NextValidatorsHash", &state.next_validators.hash(), &header.next_validators_hash, ToString::to_string)
 }
 
@@ -188,7 +195,7 @@ fn check_last_commit<'a>(
     let height = block.header.height;
     if height == state.initial_height {
         let signatures = block.last_commit.as_ref().map_or(0, |commit| commit.signatures.len());
-        return if signatures == 0 { Ok(None) } else { Err(InvalidBlock::InitialCommit) };
+        return if signatures == 0 || mutant!("H19") { Ok(None) } else { Err(InvalidBlock::InitialCommit) };
     }
     let validators = state.last_validators.as_ref().expect("after the first block there is the set that decided it");
     let last_block_id = state.last_block_id.as_ref().expect("after the first block there is a last block");
@@ -199,7 +206,7 @@ fn check_last_commit<'a>(
         validators.verify_commit(
             &state.chain_id,
             last_block_id,
-            state.last_block_height,
+            if mutant!("H22") { commit.height } else { state.last_block_height },
             commit,
             state.algorithm.quorum(),
         )?;
@@ -209,7 +216,7 @@ fn check_last_commit<'a>(
 
 fn check_clock(time: Time, clock: ClockRule) -> Result<(), InvalidBlock> {
     match clock {
-        ClockRule::Ahead { now, tolerance } if time >= now.plus(tolerance) => {
+        ClockRule::Ahead { now, tolerance } if time >= now.plus(tolerance) && !mutant!("H17") => {
             Err(InvalidBlock::FromTheFuture { time, now, tolerance })
         }
         ClockRule::Ahead { .. } | ClockRule::Ignored => Ok(()),
@@ -225,9 +232,13 @@ fn check_time(
     let time = block.header.time;
     let Some((commit, validators)) = signed_by else {
         let genesis = state.last_block_time;
-        return if time == genesis { Ok(()) } else { Err(InvalidBlock::NotGenesisTime { time, genesis }) };
+        return if time == genesis || mutant!("H20") {
+            Ok(())
+        } else {
+            Err(InvalidBlock::NotGenesisTime { time, genesis })
+        };
     };
-    if time <= state.last_block_time {
+    if time < state.last_block_time || (time == state.last_block_time && !mutant!("H18")) {
         return Err(InvalidBlock::NotLater { time, last: state.last_block_time });
     }
     let expected = commit.median_time(validators, rule)?;

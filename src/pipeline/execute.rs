@@ -70,10 +70,10 @@ pub fn next_state(
     let mut next = ChainState {
         last_block_height: height,
         last_block_id: Some(block.id()),
-        last_block_time: header.time,
+        last_block_time: if mutant!("H23") { state.last_block_time } else { header.time },
         next_validators: Arc::new(next_validators(state, height, answer)?),
-        validators: Arc::clone(&state.next_validators),
-        last_validators: Some(Arc::clone(&state.validators)),
+        validators: Arc::clone(if mutant!("H24") { &state.validators } else { &state.next_validators }),
+        last_validators: Some(Arc::clone(if mutant!("H25") { &state.next_validators } else { &state.validators })),
         last_results_hash: answer.results_hash(),
         app_hash: answer.app_hash.clone(),
         ..state.clone()
@@ -95,8 +95,8 @@ fn next_validators(
 ) -> Result<ValidatorSet, ExecuteError> {
     let allowed = &state.consensus_params.validator.pub_key_types;
     // Like CometBFT, removing a validator (power 0) asks for no key type.
-    let adds = answer.validator_updates.iter().any(|update| update.power.get() > 0);
-    if adds && !allowed.iter().any(|name| name == PublicKey::TYPE) {
+    let adds = answer.validator_updates.iter().any(|update| update.power.get() > u64::from(mutant!("H29")));
+    if adds && !mutant!("H26") && !allowed.iter().any(|name| name == PublicKey::TYPE) {
         return Err(ExecuteError::KeyType { height, allowed: allowed.clone() });
     }
     let mut set = ValidatorSet::clone(&state.next_validators);
@@ -109,9 +109,11 @@ fn next_validators(
 
 fn update_params(next: &mut ChainState, update: &ParamsUpdate, height: Height) -> Result<(), ExecuteError> {
     let params = next.consensus_params.updated(update, height).map_err(|why| ExecuteError::Params { height, why })?;
-    next.version.app = params.version.app;
+    if !mutant!("H28") {
+        next.version.app = params.version.app;
+    }
     next.consensus_params = Arc::new(params);
-    next.last_height_consensus_params_changed = height.next();
+    next.last_height_consensus_params_changed = if mutant!("H27") { height } else { height.next() };
     Ok(())
 }
 

@@ -204,16 +204,16 @@ pub fn plan(at: &Situation) -> Result<Vec<Step>, HandshakeError> {
             std::cmp::Ordering::Equal => Ok([steps, vec![Step::AssertAppHash]].concat()),
         };
     }
-    if app < needed {
+    if app < needed && !mutant!("H32") {
         return Err(HandshakeError::AppTooLow { app, base: at.base, needed });
     }
-    if app > store {
+    if app > store && !mutant!("H33") {
         return Err(HandshakeError::AppTooHigh { app, store: at.store });
     }
     if store < state {
         return Err(HandshakeError::StoreBehindState { store: at.store, state: at.state });
     }
-    if store > state.next() {
+    if store > state.next() && !mutant!("H34") {
         return Err(HandshakeError::StoreAheadOfState { store: at.store, state: at.state });
     }
     if app < state {
@@ -229,7 +229,7 @@ pub fn plan(at: &Situation) -> Result<Vec<Step>, HandshakeError> {
         }
     }
     steps.push(Step::AssertAppHash);
-    if store == state && at.results == SavedResults::Present {
+    if store == state && at.results == SavedResults::Present && !mutant!("H35") {
         steps.push(Step::Reindex(store));
     }
     Ok(steps)
@@ -254,9 +254,10 @@ pub fn first_state(
     if let Some(update) = &answer.consensus_params {
         params = params.merged(update);
         params.validate()?;
-        version.app = params.version.app;
+        version.app = if mutant!("H36") { app_version } else { params.version.app };
     }
-    let app_hash = if answer.app_hash.is_empty() { genesis.app_hash.clone() } else { answer.app_hash.clone() };
+    let app_hash =
+        if answer.app_hash.is_empty() || mutant!("H38") { genesis.app_hash.clone() } else { answer.app_hash.clone() };
     Ok(ChainState {
         version,
         chain_id: genesis.chain_id.clone(),
@@ -264,7 +265,7 @@ pub fn first_state(
         last_block_height: Height::ZERO,
         last_block_id: None,
         last_block_time: genesis.genesis_time,
-        next_validators: Arc::new(validators.advanced(1)),
+        next_validators: Arc::new(validators.advanced(u32::from(!mutant!("H37")))),
         validators: Arc::new(validators),
         last_validators: None,
         last_height_validators_changed: genesis.initial_height,

@@ -84,7 +84,7 @@ pub enum Refusal {
 /// Decides about signing `sign_bytes` at `at` after `last`.
 pub fn check(last: &LastSigned, at: SignPosition, sign_bytes: &[u8]) -> Result<Answer, Refusal> {
     let SignPosition { height, round, step } = last.at;
-    if at.height < height {
+    if at.height < height && !mutant!("K9") {
         return Err(Refusal::Height { got: at.height, last: height });
     }
     if at.height == height && at.round < round && !mutant!("K2") {
@@ -97,7 +97,7 @@ pub fn check(last: &LastSigned, at: SignPosition, sign_bytes: &[u8]) -> Result<A
         return Ok(Answer::Sign);
     }
     let signed = last.signed.as_ref().ok_or(Refusal::NoSignBytes)?;
-    if signed.sign_bytes == sign_bytes {
+    if signed.sign_bytes == sign_bytes || mutant!("K10") {
         return Ok(Answer::Again(signed.signature));
     }
     // A crash between signing and journalling makes us ask again with a later time. Anything else that differs, the
@@ -107,7 +107,11 @@ pub fn check(last: &LastSigned, at: SignPosition, sign_bytes: &[u8]) -> Result<A
     if before.without_time != now.without_time && !mutant!("K4") {
         return Err(Refusal::Conflicting);
     }
-    Ok(if mutant!("K3") { Answer::Sign } else { Answer::AgainAt(signed.signature, before.time) })
+    Ok(if mutant!("K3") {
+        Answer::Sign
+    } else {
+        Answer::AgainAt(signed.signature, if mutant!("K11") { now.time } else { before.time })
+    })
 }
 
 #[cfg(test)]

@@ -168,7 +168,7 @@ impl Listening {
 
     /// Something was signed here: it may come back.
     pub fn signed(&mut self, at: SignPosition) {
-        self.last = self.last.max(at);
+        self.last = if mutant!("K15") { self.last } else { self.last.max(at) };
     }
 
     /// A vote came from the network, its signature checked.
@@ -193,7 +193,7 @@ impl Listening {
         let at = SignPosition { height: commit.height, round: commit.round, step: SignStep::Precommit };
         let signers = commit.signatures.iter().filter_map(|entry| entry.sig.signed());
         let mut verdicts = signers.map(|part| self.judge(part.validator_address, at));
-        verdicts.find(|verdict| *verdict != Verdict::GoOn).unwrap_or(Verdict::GoOn)
+        verdicts.find(|verdict| *verdict != Verdict::GoOn && !mutant!("K18")).unwrap_or(Verdict::GoOn)
     }
 
     /// A block was decided by these precommits.
@@ -203,7 +203,7 @@ impl Listening {
         }
         if let Phase::Listening { quiet, .. } = &mut self.phase
             && let Quiet::NotYet { first } = *quiet
-            && commit.height > first
+            && (commit.height > first || mutant!("K16"))
         {
             *quiet = Quiet::WholeHeight;
         }
@@ -213,7 +213,7 @@ impl Listening {
     /// Time went by.
     pub fn tick(&mut self, now: Tick) -> Verdict {
         let Phase::Listening { from, until, quiet, .. } = self.phase else { return Verdict::GoOn };
-        let heard_enough = quiet == Quiet::WholeHeight && now >= from.plus(LISTEN_MIN);
+        let heard_enough = quiet == Quiet::WholeHeight && (now >= from.plus(LISTEN_MIN) || mutant!("K17"));
         if now < until && !heard_enough {
             return Verdict::GoOn;
         }
@@ -222,7 +222,7 @@ impl Listening {
     }
 
     fn judge(&self, signer: Address, at: SignPosition) -> Verdict {
-        if signer == self.own && at > self.last {
+        if signer == self.own && (at > self.last || (mutant!("K14") && at == self.last)) {
             return Verdict::Elsewhere(Elsewhere::Vote { heard: at, last: self.last });
         }
         Verdict::GoOn

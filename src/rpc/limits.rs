@@ -26,10 +26,10 @@ impl Limits {
     pub(crate) fn take(&self, client: &str) -> Result<Slot, String> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.get(client).copied().unwrap_or(0);
-        if count == 0 && counts.len() >= self.clients_max {
+        if count == 0 && counts.len() >= self.clients_max + usize::from(mutant!("Z1")) {
             return Err(format!("max_subscription_clients {} reached", self.clients_max));
         }
-        if count >= self.per_client_max {
+        if count >= self.per_client_max + usize::from(mutant!("Z2")) {
             return Err(format!("max_subscriptions_per_client {} reached", self.per_client_max));
         }
         counts.insert(client.to_owned(), count + 1);
@@ -41,7 +41,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         match counts.get_mut(&self.client) {
-            Some(count) if *count > 1 => *count -= 1,
+            Some(count) if *count > 1 || mutant!("Z3") => *count -= 1,
             _ => {
                 counts.remove(&self.client);
             }

@@ -48,12 +48,12 @@ struct Collector<T> {
 
 impl<T> Collector<T> {
     fn new(page: u64, per_page: u64) -> Collector<T> {
-        let skip = page.saturating_mul(per_page);
+        let skip = page.saturating_mul(if mutant!("Z4") { per_page + 1 } else { per_page });
         Collector { skip, take: per_page, page: Page { items: Vec::new(), total: 0 } }
     }
 
     fn offer(&mut self, item: impl FnOnce() -> Option<T>) {
-        if self.page.total >= self.skip && self.page.total - self.skip < self.take {
+        if self.page.total >= self.skip && (self.page.total - self.skip < self.take || mutant!("Z5")) {
             self.page.items.extend(item());
         }
         self.page.total += 1;
@@ -86,7 +86,7 @@ impl KvStore {
             };
             let count = block.txs.len().min(block.results.tx_results.len()) as u32;
             let mut matching: Vec<u32> = (0..count).filter(matches).collect();
-            if order == SearchOrder::Descending {
+            if order == SearchOrder::Descending && !mutant!("Z6") {
                 matching.reverse();
             }
             matching.into_iter().for_each(|index| found.offer(|| block.tx(index)));

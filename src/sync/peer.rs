@@ -97,7 +97,7 @@ impl Peer {
     /// # Errors
     /// A sentence when the word is false.
     pub(super) fn claims(&mut self, now: Elapsed, base: Height, height: Height) -> Result<(), String> {
-        if base > height {
+        if base > height && !mutant!("N22") {
             return Err(format!("it says its blocks begin at {base} and end at {height}"));
         }
         if let Some(denied) = self.denied.take()
@@ -125,7 +125,7 @@ impl Peer {
 
     /// Whether this height is not below what it has.
     fn begins_by(&self, claim: Claim, height: Height) -> bool {
-        claim.base <= height && self.lacks < Some(height)
+        claim.base <= height && (self.lacks < Some(height) || mutant!("N26"))
     }
 
     /// Whether it answered since then.
@@ -143,7 +143,7 @@ impl Peer {
 
     /// Whether it can be asked for anything.
     pub(super) fn has_room(&self) -> bool {
-        self.debts.len() < PENDING_PER_PEER_MAX
+        self.debts.len() < PENDING_PER_PEER_MAX + usize::from(mutant!("N23"))
     }
 
     fn owes(&self, height: Height) -> bool {
@@ -173,7 +173,7 @@ impl Peer {
 
     /// Books an answer about `height`: a block of so many bytes, or none.
     pub(super) fn answers(&mut self, now: Elapsed, height: Height, bytes: u64) -> Answer {
-        let Some(position) = self.debts.iter().position(|debt| debt.height == height) else {
+        let Some(position) = self.debts.iter().position(|debt| debt.height == height || mutant!("N25")) else {
             // It was passed over and comes after all.
             return if self.left_out.remove(&height) { Answer::InOrder } else { Answer::Unasked };
         };
@@ -222,7 +222,7 @@ impl Peer {
         if self.debts.is_empty() {
             return Ok(());
         }
-        if now >= self.heard_at + SILENCE_MAX {
+        if now >= self.heard_at + SILENCE_MAX && !mutant!("N24") {
             return Err(Useless::Silent);
         }
         let (since, bytes) = self.measured;

@@ -109,7 +109,9 @@ impl Sync {
     fn on_peer_gone(&mut self, peer: NodeId) {
         if self.peers.remove(&peer).is_some() {
             // Not only its debts: of what it answered last, it may have sent what is not kept.
-            self.window.release_all_of(peer);
+            if !mutant!("N14") {
+                self.window.release_all_of(peer);
+            }
         }
     }
 
@@ -122,7 +124,7 @@ impl Sync {
             return self.drop_peer(now, peer, lie, out);
         }
         // What it no longer claims is asked of others.
-        known.debts().filter(|owed| *owed > height).for_each(|owed| self.window.release(owed, peer));
+        known.debts().filter(|owed| *owed > height && !mutant!("N15")).for_each(|owed| self.window.release(owed, peer));
         self.round.first_answer.get_or_insert(now);
     }
 
@@ -182,11 +184,12 @@ impl Sync {
     fn misfit(&self, block: &CandidateBlock, extended: Option<&ExtendedCommit>) -> Option<String> {
         let state = self.state.as_ref()?;
         let header = &block.block().header;
-        if header.chain_id != state.chain_id {
+        if header.chain_id != state.chain_id && !mutant!("N10") {
             return Some(format!("it sent block {} of the chain {}", header.height, header.chain_id));
         }
         // Bug class 039: extensions of another block.
-        let foreign = extended.filter(|commit| commit.height != header.height || commit.block_id != block.id())?;
+        let foreign = extended
+            .filter(|commit| !mutant!("N11") && (commit.height != header.height || commit.block_id != block.id()))?;
         Some(format!("it sent block {} with a commit of another block of height {}", header.height, foreign.height))
     }
 
@@ -197,8 +200,11 @@ impl Sync {
 
     /// A liar or a useless one. It is not asked again for a while, should it come back.
     pub(super) fn drop_peer(&mut self, now: Elapsed, peer: NodeId, why: String, out: &mut Vec<SyncEffect>) {
-        self.window.discard_unproven_from(peer);
+        if !mutant!("N12") {
+            self.window.discard_unproven_from(peer);
+        }
         if self.barred.len() >= BARRED_MAX
+            && !mutant!("N13")
             && let Some(first) = self.barred.iter().min_by_key(|(_, until)| **until).map(|(peer, _)| *peer)
         {
             self.barred.remove(&first);

@@ -162,7 +162,7 @@ impl Window {
         self.held_bytes += held.bytes;
         self.held.insert(height, held);
         let needed = self.next.next();
-        while self.held_bytes > self.room {
+        while self.held_bytes > self.room && !mutant!("N20") {
             let idle = |(height, held): &(&Height, &Held)| **height > needed && matches!(held.proof, Proof::None);
             let Some(highest) = self.held.iter().rev().find(idle).map(|(height, _)| *height) else { break };
             self.discard(highest);
@@ -179,7 +179,9 @@ impl Window {
 
     /// Throws away what a peer sent, except what is proven: that is the chain's whoever sent it.
     pub(super) fn discard_unproven_from(&mut self, peer: NodeId) {
-        let suspect = |(height, held): (&Height, &Held)| (held.from == peer && !held.is_proven()).then_some(*height);
+        let suspect = |(height, held): (&Height, &Held)| {
+            (held.from == peer && (!held.is_proven() || mutant!("N21"))).then_some(*height)
+        };
         for height in self.held.iter().filter_map(suspect).collect::<Vec<_>>() {
             self.discard(height);
         }
@@ -195,7 +197,7 @@ impl Window {
     /// A check of this block was good.
     pub(super) fn prove(&mut self, height: Height, id: BlockId, commit: Arc<Commit>) {
         if let Some(held) = self.held.get_mut(&height)
-            && held.block.id() == id
+            && (held.block.id() == id || mutant!("N18"))
         {
             held.proof = Proof::Found(commit);
         }

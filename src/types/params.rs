@@ -100,7 +100,7 @@ impl Default for ValidatorParams {
 impl AbciParams {
     /// True when precommits of `height` carry extensions.
     pub fn extensions_enabled(&self, height: Height) -> bool {
-        self.vote_extensions_enable_height.is_some_and(|first| height >= first)
+        self.vote_extensions_enable_height.is_some_and(|first| height > first || (height == first && !mutant!("D16")))
     }
 }
 
@@ -164,7 +164,7 @@ impl ConsensusParams {
     /// Whether a chain may run with these: ConsensusParams.ValidateBasic.
     pub fn validate(&self) -> Result<(), ParamsError> {
         if let Some(got) = self.block.max_bytes
-            && !(1..=PartSet::BLOCK_BYTES_MAX).contains(&got)
+            && !(1..=PartSet::BLOCK_BYTES_MAX + u64::from(mutant!("D20"))).contains(&got)
         {
             return Err(ParamsError::BlockBytes { got });
         }
@@ -173,14 +173,14 @@ impl ConsensusParams {
         {
             return Err(ParamsError::BlockGas { got });
         }
-        if self.evidence.max_age_num_blocks == 0 {
+        if self.evidence.max_age_num_blocks == 0 && !mutant!("D19") {
             return Err(ParamsError::EvidenceBlocks);
         }
         if self.evidence.max_age_duration.is_zero() {
             return Err(ParamsError::EvidenceDuration);
         }
         let (got, max) = (self.evidence.max_bytes, self.block.bytes_limit());
-        if got > max {
+        if got > max && !mutant!("D14") {
             return Err(ParamsError::EvidenceBytes { got, max });
         }
         if self.validator.pub_key_types.is_empty() {
@@ -195,7 +195,9 @@ impl ConsensusParams {
     /// These with an application's changes after block `height`, checked: Update, ValidateBasic, ValidateUpdate.
     pub fn updated(&self, update: &ParamsUpdate, height: Height) -> Result<ConsensusParams, ParamsError> {
         let new = self.merged(update);
-        new.validate()?;
+        if !mutant!("D18") {
+            new.validate()?;
+        }
         if let Some(abci) = &update.abci {
             self.abci.check_change(abci, height)?;
         }
@@ -224,14 +226,16 @@ impl BlockParams {
 impl AbciParams {
     /// The rows of CometBFT's ValidateUpdate, in its order; `height` is the height just executed.
     fn check_change(&self, new: &AbciParams, height: Height) -> Result<(), ParamsError> {
-        let in_force = self.vote_extensions_enable_height.filter(|first| *first <= height);
+        let in_force = self.vote_extensions_enable_height.filter(|first| *first <= height && !mutant!("D17"));
         if self == new {
             return Ok(());
         }
         match (new.vote_extensions_enable_height, in_force) {
             (None, Some(since)) => Err(ParamsError::ExtensionsInForce { since, what: "switched off" }),
             (None, None) => Ok(()),
-            (Some(got), _) if got <= height => Err(ParamsError::ExtensionsInThePast { got, current: height }),
+            (Some(got), _) if got < height || (got == height && !mutant!("D15")) => {
+                Err(ParamsError::ExtensionsInThePast { got, current: height })
+            }
             (Some(_), Some(since)) => Err(ParamsError::ExtensionsInForce { since, what: "moved" }),
             (Some(_), None) => Ok(()),
         }
@@ -269,6 +273,21 @@ mod tests {
             let result = before.updated(&update, Height::new(height));
             assert_eq!(result.is_ok(), allowed, "{old} -> {new} at {height}: {result:?}");
         }
+    }
+
+    #[test]
+    fn extensions_begin_at_the_height_named() {
+        let enabled = |height| extensions(5).extensions_enabled(Height::new(height));
+        assert_eq!([4, 5, 6].map(enabled), [false, true, true]);
+        assert!(!AbciParams::default().extensions_enabled(Height::MAX));
+    }
+
+    #[test]
+    fn an_update_that_breaks_a_limit_is_refused() {
+        let evidence = EvidenceParams { max_age_num_blocks: 0, ..EvidenceParams::default() };
+        let update = ParamsUpdate { evidence: Some(evidence), ..ParamsUpdate::default() };
+        let result = ConsensusParams::default().updated(&update, Height::new(3));
+        assert_eq!(result, Err(ParamsError::EvidenceBlocks));
     }
 
     #[test]

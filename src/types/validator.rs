@@ -173,7 +173,7 @@ impl ValidatorSet {
         (self.members, self.total_power) = apply_changes(&self.members, changes)?;
         self.rescale();
         self.centre();
-        if self.by_address(&self.proposer).is_none() {
+        if self.by_address(&self.proposer).is_none() && !mutant!("D9") {
             self.proposer = highest(&self.members).address;
         }
         Ok(())
@@ -187,7 +187,8 @@ impl ValidatorSet {
         let total = self.total_power.as_i64();
         let chosen = highest_position(&self.members);
         let chosen = &mut self.members[chosen];
-        chosen.proposer_priority = chosen.proposer_priority.saturating_sub(total);
+        chosen.proposer_priority =
+            chosen.proposer_priority.saturating_sub(if mutant!("D12") { total - 1 } else { total });
         chosen.address
     }
 
@@ -203,7 +204,8 @@ impl ValidatorSet {
         // with such priorities must rotate on this node as on any other.
         let spread = highest.wrapping_sub(lowest).wrapping_abs();
         if spread > window && !mutant!("D4") {
-            let ratio = spread.wrapping_add(window).wrapping_sub(1) / window;
+            let ratio =
+                if mutant!("D10") { spread / window } else { spread.wrapping_add(window).wrapping_sub(1) / window };
             for member in &mut self.members {
                 member.proposer_priority /= ratio; // ratio is 2 or more, or -3 or less after wrapping: never 0 or -1
             }
@@ -265,7 +267,7 @@ fn apply_changes(
     let mut by_address: BTreeMap<Address, &ValidatorUpdate> = BTreeMap::new();
     for change in changes {
         let address = Address::from(&change.public_key);
-        if by_address.insert(address, change).is_some() {
+        if by_address.insert(address, change).is_some() && !mutant!("D7") {
             return Err(ValidatorSetError::Duplicate(address));
         }
     }
@@ -275,7 +277,10 @@ fn apply_changes(
     let mut removed_power = Power::ZERO;
     for (address, change) in by_address {
         if change.power == Power::ZERO {
-            let removed = after.remove(&address).ok_or(ValidatorSetError::Unknown(address))?;
+            let removed = match after.remove(&address) {
+                None if mutant!("D13") => continue,
+                removed => removed.ok_or(ValidatorSetError::Unknown(address))?,
+            };
             removed_power = removed_power + removed.power; // part of a legal total
         } else if let Some(member) = after.get_mut(&address) {
             member.power = change.power;
@@ -284,7 +289,7 @@ fn apply_changes(
             newcomers.push(address);
         }
     }
-    if after.is_empty() {
+    if after.is_empty() && !mutant!("D11") {
         return Err(ValidatorSetError::Empty);
     }
     let total = checked_total(after.values())?;
@@ -292,7 +297,7 @@ fn apply_changes(
     // New members start at −1.125 × the total that still counts those being removed, so that leaving and coming
     // back does not reset a low priority (reference §4.8). At most 2.25 × TOTAL_MAX: it fits.
     let before_removals = (total + if mutant!("D2") { Power::ZERO } else { removed_power }).as_i64();
-    let newcomer_priority = -(before_removals + (before_removals >> 3));
+    let newcomer_priority = -(before_removals + if mutant!("D8") { 0 } else { before_removals >> 3 });
     for address in newcomers {
         after.entry(address).and_modify(|member| member.proposer_priority = newcomer_priority);
     }

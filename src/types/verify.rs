@@ -46,7 +46,7 @@ impl TrustLevel {
     /// A fraction from 1/3 to 1; less would not hold against 1/3 of liars.
     pub fn new(numerator: u64, denominator: u64) -> Result<TrustLevel, TrustLevelError> {
         let (n, d) = (u128::from(numerator), u128::from(denominator));
-        if d == 0 || n * 3 < d || n > d {
+        if d == 0 || (n * 3 < d && !mutant!("L8")) || n > d {
             return Err(TrustLevelError { numerator, denominator });
         }
         Ok(TrustLevel { numerator, denominator })
@@ -313,10 +313,10 @@ impl ValidatorSet {
         if self.len() != commit.signatures.len() {
             return Err(CommitError::WrongSetSize { expected: self.len(), got: commit.signatures.len() });
         }
-        if height != commit.height {
+        if height != commit.height && !mutant!("L9") {
             return Err(CommitError::WrongHeight { expected: height, got: commit.height });
         }
-        if *block_id != commit.block_id {
+        if *block_id != commit.block_id && !mutant!("L10") {
             return Err(CommitError::WrongBlockId { want: Box::new(*block_id), got: Box::new(commit.block_id) });
         }
         Ok(())
@@ -364,7 +364,7 @@ impl ValidatorSet {
                 },
             };
             let member = &members[position]; // by position: the sizes were compared
-            if member.address != address {
+            if member.address != address && !mutant!("L11") {
                 return Err(CommitError::WrongAddress { index, expected: member.address, got: address });
             }
             if let Some(first) = seen.insert(position, index).filter(|_| !mutant!("L5")) {
@@ -374,7 +374,7 @@ impl ValidatorSet {
             if matches!(sig, CommitSig::Commit(_)) || mutant!("L4") {
                 got += member.power.get(); // each member once: at most the total power
             }
-            if plan.extent == Extent::UntilEnough && got > plan.needed {
+            if (plan.extent == Extent::UntilEnough || mutant!("L12")) && got > plan.needed {
                 break;
             }
         }
@@ -390,7 +390,9 @@ impl ExtendedCommitSig {
     fn check_extension(&self, extensions: Extensions) -> Result<(), &'static str> {
         let for_block = matches!(self.sig, CommitSig::Commit(_));
         match (extensions, for_block, &self.extension_signature) {
-            _ if self.extension.len() > VOTE_EXTENSION_BYTES_MAX => Err("vote extension is too big (max: 1048576)"),
+            _ if self.extension.len() > VOTE_EXTENSION_BYTES_MAX && !mutant!("L13") => {
+                Err("vote extension is too big (max: 1048576)")
+            }
             (Extensions::Required, true, None) => Err("vote extension signature is missing"),
             (Extensions::Required, true, Some(_)) => Ok(()),
             (Extensions::Required, false, _) if !self.extension.is_empty() => Err("non-commit vote extension present"),
@@ -413,7 +415,7 @@ impl ExtendedCommit {
             kind: VoteKind::Precommit,
             height: self.height,
             round: self.round,
-            block_id: matches!(entry.sig, CommitSig::Commit(_)).then_some(self.block_id),
+            block_id: (matches!(entry.sig, CommitSig::Commit(_)) || mutant!("L14")).then_some(self.block_id),
             timestamp: part.timestamp,
             validator_address: part.validator_address,
             validator_index: u32::try_from(index).ok()?,

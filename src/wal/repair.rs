@@ -88,7 +88,7 @@ fn lost_sector(bytes: &[u8], offset: u64) -> bool {
     let first = (SECTOR_BYTES - offset % SECTOR_BYTES) as usize;
     let Some((head, rest)) = bytes.split_at_checked(first) else { return false };
     let zeros = |sector: &[u8]| sector.iter().all(|byte| *byte == 0);
-    zeros(head) || rest.chunks_exact(SECTOR_BYTES as usize).any(zeros)
+    (zeros(head) && !mutant!("W19")) || rest.chunks_exact(SECTOR_BYTES as usize).any(zeros)
 }
 
 fn cut(disk: &dyn Disk, path: &Path, offset: u64) -> Result<(), JournalError> {
@@ -96,7 +96,9 @@ fn cut(disk: &dyn Disk, path: &Path, offset: u64) -> Result<(), JournalError> {
     let cut = |file: Box<dyn DiskFile>| {
         file.set_len(offset)?;
         crash_point!("wal.repair.sync.before");
-        file.sync_all()?;
+        if !mutant!("W18") {
+            file.sync_all()?;
+        }
         crash_point!("wal.repair.after");
         Ok(())
     };

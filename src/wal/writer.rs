@@ -46,7 +46,7 @@ impl Wal {
             crash_point!("wal.create.before");
         }
         let (head, allocated) = open_head(&segments)?;
-        if made {
+        if made && !mutant!("W20") {
             segments.sync()?;
             crash_point!("wal.create.after");
         }
@@ -107,7 +107,7 @@ impl Wal {
             self.head.sync_data()?;
         }
         crash_point!("wal.sync.after");
-        self.end = end;
+        self.end = if mutant!("W22") { self.end } else { end };
         self.buffer.clear();
         Ok(())
     }
@@ -129,7 +129,7 @@ impl Wal {
 
     /// Leaves a file that ends where its last record ends.
     fn cut_zeros(&mut self) -> io::Result<()> {
-        self.head.set_len(self.end)?;
+        self.head.set_len(if mutant!("W24") { self.allocated } else { self.end })?;
         self.allocated = self.end;
         self.head.sync_all()
     }
@@ -139,7 +139,7 @@ impl Journal for Wal {
     fn append(&mut self, at: Time, record: &JournalRecord) -> Result<(), JournalError> {
         self.check_health()?;
         let data = journal::encode(at, record);
-        if data.len() > RECORD_BYTES_MAX {
+        if data.len() > RECORD_BYTES_MAX && !mutant!("W21") {
             return Err(JournalError(format!(
                 "a journal record of {} bytes cannot be written: at most {RECORD_BYTES_MAX} are allowed. A vote \
                  extension this large must be made smaller by the application",
@@ -163,7 +163,7 @@ impl Journal for Wal {
         self.health = if mutant!("W8") { Health::Good } else { Health::Broken }; // until all of it worked
         self.write_out()
             .map_err(|error| failed(&format!("cannot write the journal {}", self.segments.head().display()), &error))?;
-        if self.end >= self.limits.head_bytes {
+        if self.end >= self.limits.head_bytes && !mutant!("W23") {
             self.rotate()?;
         }
         self.health = Health::Good;

@@ -4,6 +4,7 @@ mod abci;
 mod constants;
 mod crypto;
 mod direct;
+mod edges;
 mod node_info;
 mod oracle;
 mod random;

@@ -34,24 +34,26 @@ pub(super) fn holds(
     below: Round,
     set: &ValidatorSet,
 ) -> Result<(), &'static str> {
-    if certificate.height != height || certificate.view >= below {
+    if certificate.height != height || (certificate.view >= below && !mutant!("P19")) {
         return Err("prepared certificate of another height, or of a view that is not below the one asked for");
     }
     if certificate.prepares.len() > set.len() {
         return Err("prepared certificate with more PREPAREs than members");
     }
     let fits = |vote: &Vote| {
-        vote.kind == VoteKind::Prevote
+        (vote.kind == VoteKind::Prevote || mutant!("P20"))
             && (vote.height, vote.round) == (height, certificate.view)
-            && vote.block_id == Some(certificate.block_id)
+            && (vote.block_id == Some(certificate.block_id) || mutant!("P21"))
     };
     let (mut voters, mut power) = (BTreeSet::new(), Power::ZERO);
     for vote in &certificate.prepares {
-        let member = set.by_index(vote.validator_index).filter(|member| member.address == vote.validator_address);
+        let member = set
+            .by_index(vote.validator_index)
+            .filter(|member| member.address == vote.validator_address || mutant!("P23"));
         let Some(member) = member.filter(|_| fits(vote)) else {
             return Err("prepared certificate with a vote that is no PREPARE of a member for its block");
         };
-        if !voters.insert(vote.validator_index) {
+        if !voters.insert(vote.validator_index) && !mutant!("P22") {
             return Err("prepared certificate that counts a member twice");
         }
         power = power + member.power;
@@ -79,7 +81,7 @@ pub(super) fn supports(
     }
     let proved = match change.checkpoint {
         None => height == initial,
-        Some(commit) => height > initial && commit.height.get().saturating_add(1) == height.get(),
+        Some(commit) => height > initial && (mutant!("P24") || commit.height.get().saturating_add(1) == height.get()),
     };
     if !proved {
         return Err("VIEW-CHANGE without the commit of the height before");
@@ -89,7 +91,8 @@ pub(super) fn supports(
 
 /// §4.4: the block prepared in the highest view, among the VIEW-CHANGEs of this height.
 pub(super) fn chosen<'a>(changes: impl Iterator<Item = ViewChange<'a>>, height: Height) -> Option<BlockId> {
-    let certificates = changes.filter(|change| change.height == height).filter_map(|change| change.prepared);
+    let certificates =
+        changes.filter(|change| change.height == height || mutant!("P25")).filter_map(|change| change.prepared);
     certificates
         .max_by_key(|certificate| if mutant!("P5") { Round::ZERO } else { certificate.view })
         .map(|certificate| certificate.block_id)
@@ -109,7 +112,7 @@ pub(super) fn recompute(
     }
     let (mut senders, mut power, mut changes) = (BTreeSet::new(), Power::ZERO, Vec::new());
     for statement in statements {
-        let Some(change) = view_change(statement).filter(|change| change.view == view) else {
+        let Some(change) = view_change(statement).filter(|change| change.view == view || mutant!("P26")) else {
             return Err("NEW-VIEW with a statement that is no VIEW-CHANGE for its view");
         };
         let Some((index, member)) = set.by_address(&change.by) else {
@@ -122,10 +125,10 @@ pub(super) fn recompute(
         power = power + member.power;
         changes.push(change);
     }
-    if !quorum::more_than_two_thirds(power, set.total_power()) {
+    if !quorum::more_than_two_thirds(power, set.total_power()) && !mutant!("P27") {
         return Err("NEW-VIEW on VIEW-CHANGEs of too little power");
     }
-    if !changes.iter().any(|change| change.height == height) {
+    if !changes.iter().any(|change| change.height == height) && !mutant!("P28") {
         return Err("NEW-VIEW for a height that none of its VIEW-CHANGEs is at");
     }
     Ok(chosen(changes.into_iter(), height))

@@ -24,7 +24,7 @@ impl Pbft {
     ) -> Reaction {
         self.note_height(by, proposal.height, out);
         let (height, round) = (proposal.height, proposal.round);
-        if round.get().saturating_add(1) < self.view.get() || round > super::next_view(self.view) {
+        if round.get().saturating_add(1) < self.view.get() || (round > super::next_view(self.view) && !mutant!("P41")) {
             return Reaction::Ignored("proposal of another view");
         }
         let total = u64::from(proposal.block_id.parts.total);
@@ -97,7 +97,7 @@ impl Pbft {
     /// A PREPARE or COMMIT (§4.2); its signatures are those of the member at its index.
     pub(super) fn on_vote(&mut self, source: Source, vote: Vote, out: &mut Effects<Pbft>) -> Reaction {
         self.note_height(vote.validator_address, vote.height, out);
-        if vote.block_id.is_none() {
+        if vote.block_id.is_none() && !mutant!("P37") {
             return Reaction::PeerFault("a vote for nil, which PBFT does not know");
         }
         if vote.extension.len() > VOTE_EXTENSION_SENT_MAX {
@@ -112,7 +112,7 @@ impl Pbft {
         if vote.height != self.height() {
             return Reaction::Ignored("vote of another height");
         }
-        if vote.round.get().saturating_add(VIEWS_BEHIND_MAX) < self.view.get() {
+        if vote.round.get().saturating_add(VIEWS_BEHIND_MAX) < self.view.get() && !mutant!("P38") {
             return Reaction::Ignored("vote of a view long past");
         }
         if let Err(why) = self.check_extension(&vote) {
@@ -264,13 +264,13 @@ impl Pbft {
             self.note_decided(commit.height, out);
             return Reaction::Ignored("commit of a height we are not at yet");
         }
-        if commit.height < ours || !self.current.is_open() {
+        if commit.height < ours || (!self.current.is_open() && !mutant!("P40")) {
             return Reaction::Ignored("commit of a height that is decided here");
         }
         let lacks_extension = |sig: &crate::types::ExtendedCommitSig| {
             matches!(sig.sig, CommitSig::Commit(_)) && sig.extension_signature.is_none()
         };
-        if self.current.extensions_enabled() && commit.signatures.iter().any(lacks_extension) {
+        if self.current.extensions_enabled() && !mutant!("P39") && commit.signatures.iter().any(lacks_extension) {
             return Reaction::PeerFault("commit without the extensions this height requires");
         }
         self.decided_by(commit, out);

@@ -128,7 +128,7 @@ impl Pbft {
     fn commit(&mut self, now: Now, out: &mut Effects<Pbft>) -> bool {
         let Some(id) = self.prepared() else { return false };
         let prepared_by_us = matches!(self.current.own.get(&(self.view, VoteKind::Prevote)), Some(OwnVote::Cast));
-        if !prepared_by_us || self.current.own.contains_key(&(self.view, VoteKind::Precommit)) {
+        if (!prepared_by_us && !mutant!("P42")) || self.current.own.contains_key(&(self.view, VoteKind::Precommit)) {
             return false;
         }
         self.enter_step(Step::Precommit, out);

@@ -3,6 +3,7 @@
 mod behind;
 mod byzantine;
 mod crash;
+mod guards;
 mod hostile;
 mod network;
 mod puppets;

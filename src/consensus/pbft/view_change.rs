@@ -32,12 +32,12 @@ impl Pbft {
         let (by, view, height) = (change.by, change.view, change.height);
         let checkpoint = change.checkpoint.filter(|commit| commit.height.get().saturating_add(1) == height.get());
         let checkpoint = checkpoint.cloned();
-        if view.get().saturating_sub(self.view.get()) > ROUNDS_AHEAD_MAX {
+        if view.get().saturating_sub(self.view.get()) > ROUNDS_AHEAD_MAX && !mutant!("P29") {
             return Reaction::Ignored("VIEW-CHANGE for a view too far ahead");
         }
         let initial = self.current.start.initial_height;
         let judged = certificate::supports(&change, height, initial, self.validators());
-        if let (true, Err(why)) = (height == self.height(), judged) {
+        if let (true, Err(why)) = (height == self.height() && !mutant!("P30"), judged) {
             return Reaction::PeerFault(why);
         }
         self.current.note_certificate(change.prepared);
@@ -52,7 +52,11 @@ impl Pbft {
         if !self.has_room_for(&by, height) {
             return Reaction::Ignored("VIEW-CHANGE of one who is no member");
         }
-        if self.view_changes.get(&by).is_some_and(|known| (known.view, known.height) >= (view, height)) {
+        if self
+            .view_changes
+            .get(&by)
+            .is_some_and(|known| (known.view, known.height) >= (view, height) && !mutant!("P31"))
+        {
             return Reaction::Ignored("VIEW-CHANGE seen before");
         }
         self.view_changes.insert(by, Left { view, height, statement });
@@ -66,13 +70,13 @@ impl Pbft {
             return true;
         }
         let strangers = self.view_changes.keys().filter(|known| set.by_address(known).is_none()).count();
-        self.is_next(height) && strangers < STRANGERS_MAX
+        self.is_next(height) && (strangers < STRANGERS_MAX || mutant!("P32"))
     }
 
     /// Power of the members that asked for this view or a later one.
     pub(super) fn power_behind(&self, view: Round) -> Power {
         let set = self.validators();
-        let asked = self.view_changes.iter().filter(|(_, left)| left.view >= view);
+        let asked = self.view_changes.iter().filter(|(_, left)| left.view >= view || mutant!("P33"));
         let members = asked.filter_map(|(by, _)| set.by_address(by));
         members.fold(Power::ZERO, |sum, (_, member)| sum + member.power)
     }
@@ -182,7 +186,7 @@ impl Pbft {
     /// The block prepared at this height in the highest view below this one.
     pub(super) fn highest_prepared(&self, below: Round) -> Option<(Round, BlockId)> {
         let tally = &self.current.tally;
-        let views = tally.rounds().filter(|view| *view < below);
+        let views = tally.rounds().filter(|view| *view < below && !(mutant!("P36") && view.get() > 0));
         views.filter_map(|view| Some((view, tally.majority(view, VoteKind::Prevote)??))).max_by_key(|(view, _)| *view)
     }
 

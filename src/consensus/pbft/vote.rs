@@ -93,7 +93,8 @@ impl Pbft {
 
     fn on_own_vote(&mut self, vote: Vote, out: &mut Effects<Pbft>) -> Reaction {
         // §4.4: after the VIEW-CHANGE we take no part in the views it leaves.
-        if vote.height != self.height() || vote.round < self.view || (!self.is_active() && !mutant!("P4")) {
+        let left = vote.round < self.view || !self.is_active();
+        if vote.height != self.height() || (left && !mutant!("P4")) {
             return Reaction::Ignored("own vote of a height or view that is past");
         }
         let key = (vote.round, vote.kind);

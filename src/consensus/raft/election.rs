@@ -155,7 +155,9 @@ impl Raft {
         self.see_height(now, last.height, out);
         self.help_if_behind(now, peer, last.height, out);
         let granted = match election {
-            Election::PreVote => asked > self.term && !self.hears_leader(now) && self.is_fit(&by, last),
+            Election::PreVote => {
+                asked > self.term && (!self.hears_leader(now) || mutant!("R21")) && self.is_fit(&by, last)
+            }
             Election::Vote if self.keeps_lease(now, &by, asked) => false,
             Election::Vote | Election::Handover => self.vote(now, by, asked, last, out),
         };
@@ -203,7 +205,7 @@ impl Raft {
             self.enter_term(now, asked, Some(by), out);
         }
         let granted = asked == self.term && fit && (self.voted_for == Some(by) || mutant!("R2"));
-        if granted {
+        if granted && !mutant!("R25") {
             self.reset_election(now);
         }
         granted
@@ -217,7 +219,7 @@ impl Raft {
 
     /// An answer to our question.
     pub(super) fn on_ballot(&mut self, now: Now, by: Address, ballot: Ballot, out: &mut Effects<Raft>) -> Reaction {
-        if self.current.start.own != Some(ballot.candidate) {
+        if self.current.start.own != Some(ballot.candidate) && !mutant!("R22") {
             return Reaction::Ignored("somebody else's ballot");
         }
         if self.too_far(ballot.term) {
@@ -234,7 +236,10 @@ impl Raft {
             return Reaction::Ignored("ballot of an election that is over");
         };
         // An answer to another question is no answer to this one (bug class 126).
-        if (canvass.asked != ballot.asked || (canvass.election != ballot.election && !mutant!("R15"))) || !member {
+        if ((canvass.asked != ballot.asked && !mutant!("R23"))
+            || (canvass.election != ballot.election && !mutant!("R15")))
+            || !member
+        {
             return Reaction::Ignored("ballot of another election, or of no member");
         }
         let answer = if ballot.granted { Answer::Granted } else { Answer::Refused };
@@ -308,7 +313,7 @@ impl Raft {
         out: &mut Effects<Raft>,
     ) -> Reaction {
         let from_leader = term == self.term && self.leader.is_some_and(|leader| leader.address == by);
-        if !from_leader || self.current.start.own != Some(to) || !self.may_stand() {
+        if (!from_leader && !mutant!("R26")) || self.current.start.own != Some(to) || !self.may_stand() {
             return Reaction::Ignored("a hand-over that is not for us, or not from our leader");
         }
         self.stand(now, Election::Handover, out);

@@ -99,7 +99,7 @@ impl Raft {
             }
             return Reaction::Ignored("a leader of an earlier term");
         }
-        if term == self.term && self.beat_heard.is_some_and(|newest| beat <= newest) {
+        if term == self.term && self.beat_heard.is_some_and(|newest| beat <= newest && !mutant!("R29")) {
             return Reaction::Ignored("a heartbeat heard before: whoever repeats it is no leader");
         }
         if let Err(why) = self.follow(now, by, peer, term, out) {
@@ -128,7 +128,9 @@ impl Raft {
             self.enter_term(now, term, None, out);
         }
         match self.leader {
-            Some(leader) if leader.address != by => return Err("another leader of a term that has one"),
+            Some(leader) if leader.address != by && !mutant!("R30") => {
+                return Err("another leader of a term that has one");
+            }
             Some(_) if matches!(self.role, Role::Leader(_)) => return Err("we lead"),
             // Only a new heartbeat shows on which connection it speaks.
             Some(_) => {}
@@ -139,7 +141,9 @@ impl Raft {
                 self.note_leader(out);
             }
         }
-        self.heard.at = now.tick;
+        if !mutant!("R36") {
+            self.heard.at = now.tick;
+        }
         self.attempt = 0;
         self.reset_election(now);
         Ok(())
@@ -184,13 +188,15 @@ impl Raft {
             return Reaction::Ignored("entry of an earlier term, or of one too far ahead");
         }
         self.see_height(now, height, out);
-        if height != self.height() || self.validators().by_address(&by).is_none() {
+        if height != self.height() || (self.validators().by_address(&by).is_none() && !mutant!("R35")) {
             return Reaction::Ignored("entry of another height, or of nobody who may lead");
         }
         // Somebody may repeat what the leader said: an entry seen before does not show that it is alive.
         if let Some(first) = self.current.proposal.as_ref().filter(|first| first.round == round) {
             if first.block_id == proposal.block_id {
-                self.repeat_ack(out);
+                if !mutant!("R32") {
+                    self.repeat_ack(out);
+                }
                 return Reaction::Ignored("entry seen before");
             }
             let misconduct = Misconduct::two_proposals(by, first, &proposal).map(Box::new);
@@ -205,7 +211,9 @@ impl Raft {
         self.current.proposal = Some(proposal.clone());
         self.current.prune_blocks();
         let (source, message) = (Source::Peer(peer), JournalMessage::Proposal(proposal));
-        out.push(Effect::Persist(JournalRecord::Message { source, message }));
+        if !mutant!("R33") {
+            out.push(Effect::Persist(JournalRecord::Message { source, message }));
+        }
         self.enter_step(Step::Propose, out);
         self.note_if_complete(out);
         Reaction::Accepted
@@ -291,7 +299,7 @@ impl Raft {
         }
         let total = u64::from(block_id.parts.total);
         let parts = if total <= parts_max { PartSet::gather(block_id.parts) } else { None };
-        self.current.early = Some(Early { commit, parts });
+        self.current.early = Some(Early { commit, parts }).filter(|_| !mutant!("R34"));
     }
 
     /// What came early of this height counts now.

@@ -51,7 +51,7 @@ impl Raft {
     /// first of a term: it tells the leader what is decided (§8, the no-op).
     fn wants_block(&self, now: Now, leadership: &Leadership) -> bool {
         let state = &self.current;
-        let first_of_term = leadership.settled.is_none();
+        let first_of_term = leadership.settled.is_none() && !mutant!("R39");
         if first_of_term || state.txs_available || state.start.proof_block_needed {
             return true;
         }

@@ -124,7 +124,8 @@ impl Raft {
         let (decided, election) = (self.current.decided(), self.current.start.timeouts.election);
         let knows_the_end = self.knows_the_end();
         let Role::Leader(leadership) = &mut self.role else { return Reaction::Ignored("we do not lead") };
-        let leased = mode == ReadMode::Leased && leadership.settled.is_some() && knows_the_end;
+        let settled = leadership.settled.is_some() || mutant!("R43");
+        let leased = mode == ReadMode::Leased && settled && knows_the_end;
         if leased && leadership.lease_until(election).is_some_and(|until| now.tick < until) {
             out.push(Effect::ReadAt(ticket, decided));
             return Reaction::Accepted;
@@ -133,7 +134,7 @@ impl Raft {
             out.push(Effect::ReadRefused(ticket, TOO_MANY.to_owned()));
             return Reaction::Accepted;
         }
-        leadership.reads.waiting.push_back((leadership.beat + 1, Reader::Own(ticket)));
+        leadership.reads.waiting.push_back((leadership.beat + u64::from(!mutant!("R44")), Reader::Own(ticket)));
         Reaction::Accepted
     }
 
@@ -194,7 +195,9 @@ impl Raft {
         let Role::Leader(leadership) = &mut self.role else {
             return Reaction::Ignored("a read for a leader, which we are not");
         };
-        if leadership.reads.waiting.len() >= READS_WAITING_MAX || leadership.reads.of(peer) >= READS_OF_PEER_MAX {
+        if leadership.reads.waiting.len() >= READS_WAITING_MAX
+            || (leadership.reads.of(peer) >= READS_OF_PEER_MAX && !mutant!("R46"))
+        {
             return Reaction::Ignored("too many reads wait here");
         }
         leadership.reads.waiting.push_back((leadership.beat + 1, Reader::Follower { peer, to, ticket }));
@@ -210,8 +213,12 @@ impl Raft {
         height: Height,
         out: &mut Effects<Raft>,
     ) -> Reaction {
-        let ours = self.asking.flight.as_ref().is_some_and(|flight| (flight.ticket, flight.leader) == (ticket, by));
-        if !ours || self.current.start.own != Some(to) {
+        let ours = self
+            .asking
+            .flight
+            .as_ref()
+            .is_some_and(|flight| flight.leader == by && (flight.ticket == ticket || mutant!("R47")));
+        if !ours || (self.current.start.own != Some(to) && !mutant!("R45")) {
             return Reaction::Ignored("an answer to no question of ours");
         }
         let riders = self.asking.flight.take().map(|flight| flight.riders).unwrap_or_default();

@@ -5,6 +5,7 @@ mod crash;
 mod etcd;
 mod extremes;
 mod failover;
+mod guards;
 mod membership;
 mod network;
 mod oracles;

@@ -103,6 +103,36 @@ fn a_second_vote_counts_only_beside_more_than_a_third_and_is_in_the_commit_then(
     assert_eq!(VoteSet::from_commit(&commit, Arc::clone(&set)).majority(), Some(id(1)));
 }
 
+/// Of six of equal power, three are for block 1 and three for block 2.
+fn split_in_halves() -> (Arc<ValidatorSet>, VoteSet) {
+    let set = set(&[1; 6]);
+    let mut votes = VoteSet::new(Height::FIRST, Round::ZERO, VoteKind::Prevote, Arc::clone(&set));
+    for from in 0..6 {
+        votes.add(vote(&set, from, VoteKind::Prevote, 0, id(if from < 3 { 1 } else { 2 })));
+    }
+    (set, votes)
+}
+
+#[test]
+fn the_second_vote_of_an_equivocator_counts_once_however_often_it_comes() {
+    let (set, mut votes) = split_in_halves();
+    let second = vote(&set, 3, VoteKind::Prevote, 0, id(1));
+    assert!(matches!(votes.add(second.clone()), Counted::AddedBeside(_)));
+    for _ in 0..3 {
+        assert_eq!(votes.add(second.clone()), Counted::Ignored("conflicting vote seen before"));
+    }
+    assert_eq!((votes.sum_for(id(1).as_ref()), votes.majority()), (Power::new(4), None));
+}
+
+#[test]
+fn the_first_majority_stays_when_equivocators_make_a_second() {
+    let (set, mut votes) = split_in_halves();
+    let mut add = |from, tag| votes.add(vote(&set, from, VoteKind::Prevote, 0, id(tag)));
+    let all = [add(3, 1), add(4, 1), add(0, 2), add(1, 2)];
+    assert!(all.iter().all(|counted| matches!(counted, Counted::AddedBeside(_))), "{all:?}");
+    assert_eq!((votes.sum_for(id(2).as_ref()), votes.majority()), (Power::new(5), Some(id(1))));
+}
+
 #[test]
 fn a_commit_leaves_out_precommits_for_other_blocks_and_keeps_nil() {
     let set = set(&[3, 3, 3, 1, 1]);
@@ -144,4 +174,26 @@ fn a_validator_that_votes_twice_in_a_later_round_is_one_voter() {
     assert_eq!(tally.round_to_skip_to(), None, "a third is not more than a third");
     tally.add(vote(&set, 1, VoteKind::Precommit, 1, None), peer(1));
     assert_eq!(tally.round_to_skip_to(), Some(Round::new(1)));
+}
+
+#[test]
+fn prevotes_make_no_commit() {
+    let set = set(&[1; 4]);
+    let mut votes = VoteSet::new(Height::FIRST, Round::ZERO, VoteKind::Prevote, Arc::clone(&set));
+    for from in 0..4 {
+        votes.add(vote(&set, from, VoteKind::Prevote, 0, id(1)));
+    }
+    assert_eq!((votes.majority(), votes.to_commit()), (Some(id(1)), None));
+}
+
+#[test]
+fn rounds_that_were_reached_do_not_count_against_who_opened_them() {
+    let set = set(&[1; 4]);
+    let mut tally = Tally::new(Height::FIRST, Arc::clone(&set));
+    for rounds in [[2, 3], [5, 6]] {
+        for round in rounds {
+            assert_eq!(tally.add(vote(&set, 0, VoteKind::Prevote, round, None), peer(1)), Counted::Added);
+        }
+        tally.enter(Round::new(rounds[1]));
+    }
 }

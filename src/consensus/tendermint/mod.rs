@@ -157,8 +157,8 @@ impl Tendermint {
         state.round = round;
         state.tally.enter(round);
         state.proposals.retain(|proposed, _| *proposed >= round);
-        state.prevote_timer_set = false;
-        state.precommit_timer_set = false;
+        state.prevote_timer_set &= mutant!("T45");
+        state.precommit_timer_set &= mutant!("T44");
         state.held = None;
         state.proposing = height::Proposing::No;
         state.prune_blocks();
@@ -217,7 +217,9 @@ impl Tendermint {
         if let (Some((round, _)), Some(last_commit)) = (decided, &mut next.last_commit) {
             let known = self.current.tally.set(round, VoteKind::Precommit);
             for vote in known.into_iter().flat_map(|set| set.votes().iter().flatten()) {
-                last_commit.add(vote.clone());
+                if !mutant!("T46") {
+                    last_commit.add(vote.clone());
+                }
             }
         }
         self.current = next;

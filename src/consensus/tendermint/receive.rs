@@ -29,11 +29,11 @@ impl Tendermint {
         let by = self.proposer(proposal.round).map(|proposer| proposer.address);
         let state = &mut self.current;
         let round = proposal.round;
-        if round < state.round || round > state.round.next() {
+        if round < state.round || (round > state.round.next() && !mutant!("T22")) {
             return Reaction::Ignored("proposal of another round");
         }
         let total = u64::from(proposal.block_id.parts.total);
-        if total == 0 || total > state.blocks.parts_max() {
+        if total == 0 || (total > state.blocks.parts_max() && !mutant!("T23")) {
             return Reaction::PeerFault("proposal of a block with more parts than a block may have, or none");
         }
         if proposal.pol_round.is_some_and(|pol_round| pol_round >= round && !mutant!("T7")) {
@@ -98,7 +98,7 @@ impl Tendermint {
         if let Err(reaction) = self.of_this_height(vote.height, out) {
             return reaction;
         }
-        if let Err(why) = self.check_extension(&vote) {
+        if let Err(why) = self.check_extension(&vote).or_else(|why| if mutant!("T24") { Ok(()) } else { Err(why) }) {
             return Reaction::PeerFault(why);
         }
         match self.current.tally.judge(&vote, source) {
@@ -120,7 +120,7 @@ impl Tendermint {
 
     /// Reports an equivocator; a second key of ours somewhere is nothing to report against ourselves.
     fn accuse(&self, accusation: Accusation, out: &mut Effects<Tendermint>) {
-        if Some(accusation.first.validator_address) != self.current.start.own {
+        if Some(accusation.first.validator_address) != self.current.start.own || mutant!("T25") {
             out.push(Effect::Accuse(accusation));
         }
     }
@@ -234,7 +234,7 @@ impl Tendermint {
             return Reaction::Ignored("precommit of a height that is closed");
         };
         let extended = state.start.height.previous().is_some_and(|h| state.start.params.abci.extensions_enabled(h));
-        if (extended && vote.block_id.is_some()) != vote.extension_signature.is_some() {
+        if (extended && vote.block_id.is_some()) != vote.extension_signature.is_some() && !mutant!("T26") {
             return Reaction::Ignored("late precommit whose extension does not belong there or is missing");
         }
         match last_commit.add(vote.clone()) {
@@ -258,7 +258,9 @@ impl Tendermint {
     pub(super) fn may_begin_at_once(&self) -> bool {
         let state = &self.current;
         let all_voted = state.last_commit.as_ref().is_some_and(|set| set.has_all());
-        state.step == Step::NewHeight && state.start.timeouts.skip_commit_when_all_voted && all_voted
+        state.step == Step::NewHeight
+            && (state.start.timeouts.skip_commit_when_all_voted || mutant!("T27"))
+            && all_voted
     }
 
     /// Sorts out what is of another height, and has blocks fetched when somebody is well ahead of us.
@@ -267,7 +269,9 @@ impl Tendermint {
         if height == ours {
             return Ok(());
         }
-        if height.get() >= ours.get().saturating_add(HEIGHTS_AHEAD_TO_SYNC) && height > self.sync_hint {
+        if height.get() >= ours.get().saturating_add(HEIGHTS_AHEAD_TO_SYNC)
+            && (height > self.sync_hint || mutant!("T28"))
+        {
             self.sync_hint = height;
             out.push(Effect::RequestSync(height.previous().unwrap_or(ours)));
         }
@@ -290,7 +294,10 @@ impl Tendermint {
 
     fn timer_counts(&self, timer: TimerId) -> bool {
         let state = &self.current;
-        if timer.height != state.start.height || timer.round != state.round || state.outcome != Outcome::Open {
+        if timer.height != state.start.height
+            || (timer.round != state.round && !mutant!("T29"))
+            || state.outcome != Outcome::Open
+        {
             return false;
         }
         match timer.step {
@@ -316,13 +323,16 @@ impl Tendermint {
     /// A timeout that counts (lines 57-67). Journaled, since our next vote depends on it.
     pub(super) fn time_out(&mut self, now: Now, timer: TimerId, out: &mut Effects<Tendermint>) {
         let duration = self.duration(timer, now);
-        out.push(Effect::Persist(JournalRecord::Timeout { timer, duration }));
+        if !mutant!("T30") {
+            out.push(Effect::Persist(JournalRecord::Timeout { timer, duration }));
+        }
         out.push(Effect::Note(RoundNote::Timeout { timer }));
         match timer.step {
             Step::NewHeight => self.start_round(now, Round::ZERO, out),
             Step::NewRound => self.enter_propose(now, out),
             Step::Propose => self.prevote(now, None, out),
             Step::PrevoteWait => self.precommit(now, None, out),
+            Step::PrecommitWait if mutant!("T31") => self.start_round(now, timer.round.next().next(), out),
             Step::PrecommitWait => self.start_round(now, timer.round.next(), out),
             Step::Prevote | Step::Precommit | Step::Commit => {}
         }

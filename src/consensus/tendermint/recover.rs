@@ -123,16 +123,16 @@ impl Tendermint {
             if kind == VoteKind::Precommit && state.locked.is_none_or(|(locked, _)| locked <= round) {
                 state.locked = (!mutant!("T10")).then_some((round, block_id));
             }
-            if kind == VoteKind::Precommit && state.valid.is_none_or(|(valid, _)| valid <= round) {
+            if kind == VoteKind::Precommit && !mutant!("T41") && state.valid.is_none_or(|(valid, _)| valid <= round) {
                 state.valid = Some((round, block_id));
             }
         }
-        state.own.insert((round, kind), OwnVote::Cast);
+        state.own.insert((round, kind), if mutant!("T39") { OwnVote::Undetermined } else { OwnVote::Cast });
         let step = match kind {
             VoteKind::Prevote => Step::Prevote,
             VoteKind::Precommit => Step::Precommit,
         };
-        if round == state.round && state.step < step {
+        if round == state.round && state.step < step && !mutant!("T40") {
             state.step = step;
         }
         self.tally_vote(Source::Own, vote, ordered_before);
@@ -141,7 +141,7 @@ impl Tendermint {
 
     /// A timeout in the journal counted.
     fn replay_timeout(&mut self, now: Now, timer: TimerId, ordered_before: &mut Effects<Tendermint>) {
-        if timer.height != self.height() || self.current.outcome != Outcome::Open {
+        if timer.height != self.height() || self.current.outcome != Outcome::Open || mutant!("T42") {
             return;
         }
         if timer.step != Step::NewHeight {
@@ -203,7 +203,7 @@ impl Tendermint {
         self.resume_proposal(out);
         self.resume_votes(out);
         let (height, round) = (self.height(), self.round());
-        for block in self.current.blocks.asked() {
+        for block in self.current.blocks.asked().into_iter().filter(|_| !mutant!("T43")) {
             out.push(Effect::CheckBlock { height, round, block });
         }
         self.settle(now, out);

@@ -170,7 +170,7 @@ impl Tendermint {
         // A majority that lets us precommit at once needs no timer.
         let nil = state.tally.majority(state.round, VoteKind::Prevote) == Some(None);
         let accepted = state.polka().is_some_and(|id| state.blocks.progress(&id) == Progress::Accepted);
-        if nil || accepted {
+        if (nil || accepted) && !mutant!("T34") {
             return false;
         }
         state.prevote_timer_set = true;
@@ -247,7 +247,8 @@ impl Tendermint {
     fn schedule_precommit_timeout(&mut self, now: Now, out: &mut Effects<Tendermint>) -> bool {
         let state = &mut self.current;
         let enough = state.tally.has_two_thirds_any(state.round, VoteKind::Precommit);
-        if state.step == Step::NewHeight || state.precommit_timer_set || !enough || mutant!("T14") {
+        if (state.step == Step::NewHeight && !mutant!("T35")) || state.precommit_timer_set || !enough || mutant!("T14")
+        {
             return false;
         }
         state.precommit_timer_set = true;

@@ -30,7 +30,7 @@ impl Tendermint {
         let state = &mut self.current;
         let key = (state.round, kind);
         let undetermined = matches!(state.own.get(&key), None | Some(OwnVote::Undetermined));
-        if state.own_seat().is_none() || !undetermined {
+        if state.own_seat().is_none() || (!undetermined && !mutant!("T36")) {
             return;
         }
         if let (VoteKind::Precommit, Some(id), true) = (kind, block_id, state.extensions_enabled()) {
@@ -93,7 +93,7 @@ impl Tendermint {
         out: &mut Effects<Tendermint>,
     ) -> Reaction {
         let state = &self.current;
-        if (height, round) != (state.start.height, state.round) {
+        if (height, round) != (state.start.height, state.round) && !mutant!("T38") {
             return Reaction::Ignored("extension of a vote that is past");
         }
         let Some(OwnVote::Extending(id)) = state.own.get(&(round, VoteKind::Precommit)) else {
@@ -121,7 +121,7 @@ impl Tendermint {
         }
         let key = (vote.round, vote.kind);
         match state.own.get(&key) {
-            Some(OwnVote::Requested(unsigned)) if unsigned.block_id == vote.block_id => {}
+            Some(OwnVote::Requested(unsigned)) if unsigned.block_id == vote.block_id || mutant!("T37") => {}
             _ => return Reaction::Ignored("a vote nobody asked for"),
         }
         state.own.insert(key, OwnVote::Cast);

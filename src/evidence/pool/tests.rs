@@ -189,9 +189,16 @@ fn the_pool_is_bounded() {
     let one = evidence(&signers, 0, HEIGHT);
     let result = pool.add(one.clone(), &facts_at(HEIGHT, &signers), &state);
     assert_eq!(result, Err(InvalidEvidence::PoolFull { pieces: 0, bytes: PENDING_BYTES_MAX - 1 }));
-    let list = [one];
+    let list = [one.clone()];
     let result = pool.check_block_evidence(&list, &state, facts_of(&signers));
     assert_eq!(result, Ok(()), "a full pool does not make a block wrong");
+    pool.pending_bytes = 0;
+    for number in 0..PENDING_MAX as u32 {
+        let hash = crate::crypto::sha256(&number.to_le_bytes());
+        pool.pending.insert(EvidenceKey { height: Height::new(HEIGHT), hash }, one.clone());
+    }
+    let result = pool.add(one, &facts_at(HEIGHT, &signers), &state);
+    assert_eq!(result, Err(InvalidEvidence::PoolFull { pieces: PENDING_MAX, bytes: 0 }));
 }
 
 /// What was stored is there after a restart, what was proven stays proven, and the stored pieces are always the waiting

@@ -321,6 +321,15 @@ fn the_list_of_offenders_is_exactly_the_one_that_follows() {
 }
 
 #[test]
+fn offenders_stand_in_order_of_their_power_at_the_common_height_however_the_false_set_orders_them() {
+    // The same four keys: who was the strongest is the weakest in the invented set.
+    let turned = Signers::new(1, &[10, 20, 30, 40]);
+    let lie = signed(header(HEIGHT, &turned, b"lie", "a"), &turned, &[], 0);
+    let attack = Attack::new(3, lie, &turned, Attack::lunatic().trusted, &[0, 1, 2, 3]);
+    assert_eq!(attack.verify(), Ok(()));
+}
+
+#[test]
 fn every_other_false_statement_about_an_attack_is_refused() {
     type Bend = fn(&mut Attack);
     let cases: [(&str, Bend); 7] = [

@@ -336,3 +336,34 @@ fn flushing_forgets_everything() {
     assert_eq!((mempool.count(), mempool.bytes()), (0, 0));
     assert!(matches!(submit(&mut mempool, &[tx("a")])[0], MempoolEffect::Check { .. }));
 }
+
+#[test]
+fn a_recheck_of_nothing_that_still_waits_keeps_nobody_from_committing() {
+    let mut mempool = rechecking();
+    let waiting: Vec<(String, u32)> = texts(&mempool.first(10)).into_iter().map(|name| (name, 0)).collect();
+    commit(&mut mempool, 1, &[(&waiting[0].0, 0)]);
+    let rest: Vec<(&str, u32)> = waiting[1..].iter().map(|(name, code)| (name.as_str(), *code)).collect();
+    commit(&mut mempool, 2, &rest);
+    assert_eq!(mempool.count(), 0);
+    assert_eq!(step(&mut mempool, MempoolInput::Hold), [MempoolEffect::Held]);
+}
+
+#[test]
+fn the_timer_of_an_overtaken_recheck_counts_for_nothing() {
+    let mut mempool = rechecking();
+    commit(&mut mempool, 1, &[("a", 0)]);
+    commit(&mut mempool, 2, &[]);
+    assert_eq!(step(&mut mempool, MempoolInput::RecheckTimer { height: Height::new(1) }), []);
+    assert!(tells(&step(&mut mempool, MempoolInput::RecheckTimer { height: Height::new(2) })));
+}
+
+#[test]
+fn a_block_is_reaped_to_its_gas_and_not_beyond() {
+    let mut mempool = Mempool::new(config(), LIMITS);
+    for name in ["a", "b", "c"] {
+        let out = submit(&mut mempool, &[tx(name)]);
+        answer_all(&mut mempool, &out, ok(40));
+    }
+    assert_eq!(texts(&mempool.reap(None, Some(80))), ["a", "b"]);
+    assert_eq!(texts(&mempool.reap(None, Some(79))), ["a"]);
+}

@@ -30,7 +30,9 @@ impl Planner {
         let same_ip = |conn: &&Conn| conn.ip == Some(ip);
         let refusal = if self.conns.values().filter(half_open).count() >= HALF_OPEN_MAX {
             Some(format!("{HALF_OPEN_MAX} callers are in the middle of their handshake"))
-        } else if self.conns.values().filter(half_open).filter(same_ip).count() >= HALF_OPEN_PER_IP_MAX {
+        } else if self.conns.values().filter(half_open).filter(same_ip).count() >= HALF_OPEN_PER_IP_MAX
+            && !mutant!("N38")
+        {
             Some(format!("{HALF_OPEN_PER_IP_MAX} callers from {ip} are in the middle of their handshake"))
         } else if self.conns.values().filter(same_ip).count() >= CONNECTIONS_PER_IP_MAX {
             Some(format!("{ip} has {CONNECTIONS_PER_IP_MAX} connections"))
@@ -80,7 +82,7 @@ impl Planner {
     /// The reasons to refuse a node that has proved who it is, before it learns anything about us.
     fn may_join(&self, now: Now, number: ConnId, id: NodeId) -> Result<(), String> {
         let Some(conn) = self.conns.get(&number) else { return Ok(()) };
-        if id == self.ours {
+        if id == self.ours && !mutant!("N40") {
             return Err("it has this node's own key: is the key file used by two nodes?".to_owned());
         }
         let allowed = &self.settings.peers_only;
@@ -100,7 +102,7 @@ impl Planner {
             other.direction == Direction::Inbound && taken(other) && !exempt && other.id != Some(id)
         };
         let (inbound, max) = (self.conns.values().filter(strangers).count(), self.settings.max_inbound);
-        if conn.direction == Direction::Inbound && inbound >= max {
+        if conn.direction == Direction::Inbound && inbound >= max && !mutant!("N41") {
             return Err(format!("{inbound} peers have called, and p2p.max_num_inbound_peers is {max}"));
         }
         let twin = |other: &Conn| taken(other) && other.ip == conn.ip && other.id != Some(id);
@@ -125,7 +127,9 @@ impl Planner {
         };
         let Some(conn) = self.conns.get_mut(&number) else { return };
         match up_since {
-            Some(since) if conn.direction == Direction::Inbound && conn.begun >= since + STALE_AFTER => {
+            Some(since)
+                if conn.direction == Direction::Inbound && (conn.begun >= since + STALE_AFTER || mutant!("N43")) =>
+            {
                 self.close(rival, End::Closed("it called anew, so it has lost this connection".to_owned()), out);
                 self.proceed(number, out);
             }
@@ -157,7 +161,7 @@ impl Planner {
     fn up_if_alone(&mut self, now: Now, id: NodeId, out: &mut Vec<Effect>) {
         let known_to_the_node =
             |conn: &Conn| matches!(conn.stage, Stage::Up { .. } | Stage::Closing { up_since: Some(_), .. });
-        if self.of_node(&id).any(|(_, conn)| known_to_the_node(conn)) {
+        if self.of_node(&id).any(|(_, conn)| known_to_the_node(conn)) && !mutant!("N42") {
             return;
         }
         let waiting = self.of_node(&id).find(|(_, conn)| matches!(conn.stage, Stage::Waiting));

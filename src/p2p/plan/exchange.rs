@@ -28,14 +28,14 @@ impl Planner {
         }
         let seed = self.settings.seed_mode && conn.direction == Direction::Inbound;
         let asked_before = conn.manners.has_asked();
-        if seed && asked_before {
+        if seed && asked_before && !mutant!("N45") {
             return;
         }
         if let Err(abuse) = conn.manners.asked(now.at) {
             return self.abused(now, number, abuse, out);
         }
         let addresses = if seed {
-            conn.close_at = Some(now.at + SEED_HANGS_UP_AFTER);
+            conn.close_at = Some(now.at + SEED_HANGS_UP_AFTER).filter(|_| !mutant!("N46"));
             self.book.selection_with_bias(now.wall, SEED_BIAS, &mut self.chance)
         } else {
             self.book.selection(now.wall, &mut self.chance)
@@ -66,7 +66,7 @@ impl Planner {
     /// Drops a peer that misuses channel 0x00 and bans it for a day, unless the operator wants it.
     fn abused(&mut self, now: Now, number: ConnId, abuse: Abuse, out: &mut Vec<Effect>) {
         let id = self.conns.get(&number).and_then(|conn| conn.id);
-        if let Some(id) = id.filter(|id| !self.is_exempt(id)) {
+        if let Some(id) = id.filter(|id| !self.is_exempt(id) && !mutant!("N44")) {
             self.ban(now, id, ABUSE_BAN);
         }
         self.close(number, End::Fault(format!("it {abuse}")), out);

@@ -34,6 +34,19 @@ fn keys_are_derived_as_in_all_32_lines_of_cometbfts_golden_file() {
 }
 
 #[test]
+fn who_has_the_lower_key_seals_with_the_upper_half_of_the_derived_keys() {
+    for (one, two) in [(1, 2), (2, 1), (3, 9), (9, 3)] {
+        let (ours, theirs) = (Hello::new(Zeroizing::new([one; 32])), Hello::new(Zeroizing::new([two; 32])).message());
+        let our_key = if ours.public < theirs.0 { OurKey::Lower } else { OurKey::Upper };
+        let secrets = Secrets::derive(&x25519([one; 32], theirs.0), our_key);
+        let mut sealed = Vec::new();
+        ours.agree(theirs).expect("good").sealer.seal(b"hello", &mut sealed);
+        let mut frame: [u8; SEALED_LEN] = sealed.try_into().expect("one frame");
+        assert_eq!(Opener(FrameKey::new(&secrets.send)).open(&mut frame), Ok(&b"hello"[..]));
+    }
+}
+
+#[test]
 fn what_one_end_seals_the_other_opens_and_nobody_else() {
     let (mut one, mut two) = pair(1, 2);
     let mut sealed = Vec::new();

@@ -2,10 +2,14 @@
 
 use super::world::{Oddity, World, commit_for, first_state, genesis};
 use crate::crypto::Signature;
-use crate::pipeline::build::{budget, commit_bytes_max, data_bytes_max, tx_limits};
+use crate::pipeline::build::{CommitMismatch, budget, commit_bytes_max, data_bytes_max, tx_limits};
 use crate::pipeline::execute::{next_state, prune_below};
-use crate::pipeline::{CallId, ExecuteError, Outcome, PipelineEffect, PipelineError, PipelineInput, check};
-use crate::types::abci::{ExecTxResult, FinalizeBlockResponse, Request, Response, Verdict};
+use crate::pipeline::machine::{VERDICTS_MAX, WAITING_MAX};
+use crate::pipeline::requests::extended_commit_info;
+use crate::pipeline::{
+    CallId, ExecuteError, Outcome, PipelineEffect, PipelineError, PipelineInput, PipelineNote, check,
+};
+use crate::types::abci::{CommitResponse, ExecTxResult, FinalizeBlockResponse, Request, Response, Verdict};
 use crate::types::*;
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -76,6 +80,18 @@ fn an_open_block_size_bounds_the_application_but_not_the_reaping() {
     let open = budget(&state, 0);
     assert_eq!((open.reap_bytes, open.tx_bytes), (None, data_bytes_max(104_857_600, 0, 4)));
     assert_eq!(tx_limits(&state).bytes_max, open.tx_bytes);
+}
+
+#[test]
+fn room_for_the_commit_is_measured_by_the_larger_of_the_two_sets_that_may_have_signed() {
+    let mut state = first_state(&genesis(1));
+    let four = Arc::clone(&state.validators);
+    let one = Arc::new(ValidatorSet::new([four.members()[0].clone()]).expect("a legal set"));
+    let wanted = data_bytes_max(state.consensus_params.block.bytes_limit(), 0, 4);
+    for (last, now) in [(&one, &four), (&four, &one)] {
+        (state.last_validators, state.validators) = (Some(Arc::clone(last)), Arc::clone(now));
+        assert_eq!(budget(&state, 0).tx_bytes, wanted);
+    }
 }
 
 #[test]
@@ -177,8 +193,12 @@ fn an_application_that_wants_to_prune_the_future_is_told_so() {
 fn a_vote_extension_has_a_limit() {
     let (mut world, block, _) = ready();
     world.app.oddity = Oddity::LongExtension;
-    let extend = PipelineInput::ExtendVote { height: Height::FIRST, round: Round::ZERO, block };
-    let call = only_call(&step(&mut world, extend)).expect("the application is asked");
+    let extend = |round| PipelineInput::ExtendVote { height: Height::FIRST, round, block: Arc::clone(&block) };
+    let call = only_call(&step(&mut world, extend(Round::ZERO))).expect("the application is asked");
+    let response = Response::ExtendVote(Bytes::from(vec![0; VOTE_EXTENSION_SENT_MAX]));
+    let out = step(&mut world, PipelineInput::AppAnswered { call, response });
+    assert!(matches!(out.as_slice(), [PipelineEffect::VoteExtended { .. }]), "the longest there is: {out:?}");
+    let call = only_call(&step(&mut world, extend(Round::ZERO.next()))).expect("the application is asked");
     let response = Response::ExtendVote(Bytes::from(vec![0; VOTE_EXTENSION_SENT_MAX + 1]));
     let out = step(&mut world, PipelineInput::AppAnswered { call, response });
     assert!(matches!(out.as_slice(), [PipelineEffect::Halt(PipelineError::Answer { method: "extend_vote", .. })]));
@@ -254,12 +274,48 @@ fn orders_wait_for_an_application_that_is_away() {
 }
 
 #[test]
+fn of_too_many_orders_that_wait_for_the_application_the_oldest_is_dropped_and_people_are_told() {
+    let (mut world, block, _) = ready();
+    step(&mut world, PipelineInput::AppFailed { why: "gone".into() });
+    for round in 0..WAITING_MAX as u32 {
+        assert_eq!(step(&mut world, check_order(&block, round)), []);
+    }
+    let out = step(&mut world, check_order(&block, WAITING_MAX as u32));
+    assert!(matches!(out.as_slice(), [PipelineEffect::Note(PipelineNote::Overloaded { .. })]), "{out:?}");
+}
+
+#[test]
 fn answers_from_before_a_lost_connection_count_for_nothing() {
     let (mut world, block, _) = ready();
     let call = only_call(&step(&mut world, check_order(&block, 0))).expect("asked");
     step(&mut world, PipelineInput::AppFailed { why: "gone".into() });
     let late = PipelineInput::AppAnswered { call, response: Response::ProcessProposal(Verdict::Accept) };
     assert_eq!(step(&mut world, late), []);
+}
+
+#[test]
+fn an_answer_to_another_call_does_not_execute_a_decided_block() {
+    let (mut world, block, state) = ready();
+    let results = FinalizeBlockResponse {
+        tx_results: vec![ExecTxResult::default(); block.block().txs.len()],
+        ..FinalizeBlockResponse::default()
+    };
+    let commit = commit_for(block.id(), Height::FIRST, &state.validators, &state.chain_id).into();
+    let call = only_call(&step(&mut world, PipelineInput::Decide { block, commit })).expect("it is executed");
+    let mut answer = |call| {
+        step(&mut world, PipelineInput::AppAnswered { call, response: Response::FinalizeBlock(results.clone()) })
+    };
+    assert_eq!(answer(CallId(call.0 + 1)), []);
+    assert!(answer(call).iter().any(|effect| matches!(effect, PipelineEffect::AppCommit { .. })));
+}
+
+#[test]
+fn verdicts_of_many_rounds_do_not_pile_up() {
+    let (mut world, block, _) = ready();
+    let mut asked = |round| only_call(&step(&mut world, check_order(&block, round))).is_some();
+    assert!((0..=VERDICTS_MAX as u32).all(&mut asked));
+    assert!(!asked(1), "its answer is on the way");
+    assert!(asked(0), "the oldest is forgotten, and asked again");
 }
 
 #[test]
@@ -310,12 +366,16 @@ fn a_commit_with_a_signer_in_anothers_place_is_refused() {
     assert!(world.run_to(2));
     let stored = world.load(Height::new(2)).expect("stored");
     let mut block = stored.block.block().clone();
-    if let Some(commit) = &mut block.last_commit {
-        commit.signatures.swap(0, 1);
-    }
-    let bent = CandidateBlock::new(block);
-    let request = crate::pipeline::requests::process_proposal(&bent, stored.last_validators.as_deref());
-    assert!(request.is_err_and(|why| why.to_string().contains("at position 0")));
+    let request = |block: &Block| {
+        let bent = CandidateBlock::new(block.clone());
+        crate::pipeline::requests::process_proposal(&bent, stored.last_validators.as_deref())
+    };
+    block.last_commit.as_mut().expect("the second block has one").signatures.swap(0, 1);
+    assert!(request(&block).is_err_and(|why| why.to_string().contains("at position 0")));
+    block.last_commit.as_mut().expect("the second block has one").signatures.swap(0, 1);
+    assert!(request(&block).is_ok());
+    block.last_commit.as_mut().expect("the second block has one").signatures.pop();
+    assert!(request(&block).is_err_and(|why| why.to_string().contains("has 3 entries for 4 validators")));
 }
 
 #[test]
@@ -333,4 +393,82 @@ fn results_hash_and_app_version_go_into_the_next_state() {
     assert_eq!((next.version.app, next.app_hash.as_ref()), (12, b"new".as_slice()));
     let other = next_state(&state, &block, &results(1)).expect("legal");
     assert_ne!(next.last_results_hash, other.last_results_hash);
+}
+
+#[test]
+fn a_proposer_hears_who_signed_the_last_block_and_their_extensions_where_these_are_enabled() {
+    use crate::types::abci::BlockIdFlag::{Absent, Commit};
+    let mut world = World::new(1);
+    world.connect();
+    assert!(world.run_to(2));
+    let (mut commit, set) = (world.disk.blocks[&1].1.clone(), &world.disk.validators[&1]);
+    let plain = ConsensusParams::default();
+    let abci = AbciParams { vote_extensions_enable_height: Some(Height::FIRST) };
+    let enabled = ConsensusParams { abci, ..ConsensusParams::default() };
+    let told = |commit: &ExtendedCommit, params: &ConsensusParams| {
+        let info = extended_commit_info(commit, set, params)?;
+        Ok(info.votes.into_iter().map(|vote| (vote.flag, vote.vote_extension)).unzip())
+    };
+    let bare: Result<(Vec<_>, Vec<Bytes>), _> = told(&commit, &plain);
+    assert_eq!(bare, Ok((vec![Commit, Commit, Commit, Absent], vec![Bytes::new(); 4])));
+    let missing = told(&commit, &enabled);
+    assert!(matches!(missing, Err(CommitMismatch::MissingExtension { height: Height::FIRST, .. })), "{missing:?}");
+    for entry in &mut commit.signatures {
+        if let CommitSig::Commit(part) = &entry.sig {
+            (entry.extension_signature, entry.extension) = (Some(part.signature), Bytes::from_static(b"price"));
+        }
+    }
+    let price = Bytes::from_static(b"price");
+    let extended = told(&commit, &enabled).expect("all who signed extended").1;
+    assert_eq!(extended, [price.clone(), price.clone(), price, Bytes::new()]);
+}
+
+#[test]
+fn the_next_state_moves_sets_and_time_on_by_one_block() {
+    let state = first_state(&genesis(1));
+    let mut later = ready().1.block().clone();
+    later.header.time = later.header.time.plus(std::time::Duration::from_secs(7));
+    let block = CandidateBlock::new(later);
+    let tx_results = vec![ExecTxResult::default(); block.block().txs.len()];
+    let results = FinalizeBlockResponse { tx_results, ..Default::default() };
+    let next = next_state(&state, &block, &results).expect("legal");
+    assert_eq!(next.last_block_time, block.block().header.time);
+    assert_eq!(next.last_validators.as_deref(), Some(&*state.validators), "those who decided it");
+    assert_eq!(next.validators, state.next_validators);
+    assert_ne!(state.validators.proposer(), state.next_validators.proposer(), "else this shows nothing");
+}
+
+#[test]
+fn a_validator_is_added_only_with_a_type_of_key_that_is_allowed_and_removed_with_any() {
+    let mut state = first_state(&genesis(1));
+    let mut params = ConsensusParams::clone(&state.consensus_params);
+    params.validator.pub_key_types = vec!["secp256k1".to_owned()];
+    state.consensus_params = Arc::new(params);
+    let (_, block, _) = ready();
+    let update = |public_key, power| {
+        let tx_results = vec![ExecTxResult::default(); block.block().txs.len()];
+        let validator_updates = vec![ValidatorUpdate { public_key, power: Power::new(power) }];
+        next_state(&state, &block, &FinalizeBlockResponse { tx_results, validator_updates, ..Default::default() })
+    };
+    let stranger = crate::crypto::PrivateKey::from_seed(&[77; 32]).public_key();
+    assert!(matches!(update(stranger, 1), Err(ExecuteError::KeyType { .. })), "the smallest power there is");
+    assert!(update(state.validators.members()[0].public_key, 0).is_ok());
+}
+
+#[test]
+fn a_committed_block_is_told_to_everybody_who_waits_for_it() {
+    let (mut world, block, state) = ready();
+    let tx_results = vec![ExecTxResult::default(); block.block().txs.len()];
+    let results = FinalizeBlockResponse { tx_results, ..Default::default() };
+    let commit = commit_for(block.id(), Height::FIRST, &state.validators, &state.chain_id).into();
+    let call = only_call(&step(&mut world, PipelineInput::Decide { block, commit })).expect("it is executed");
+    let out = step(&mut world, PipelineInput::AppAnswered { call, response: Response::FinalizeBlock(results) });
+    let commit = out.iter().find_map(|effect| match effect {
+        PipelineEffect::AppCommit { call } => Some(*call),
+        _ => None,
+    });
+    let response = Response::Commit(CommitResponse::default());
+    let out = step(&mut world, PipelineInput::AppAnswered { call: commit.expect("committed"), response });
+    let told: Vec<String> = out.iter().map(super::world::name).collect();
+    assert_eq!(told[..5], ["SaveState", "MempoolUpdate", "EvidenceUpdate", "Publish", "Index"]);
 }

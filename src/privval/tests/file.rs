@@ -196,6 +196,16 @@ fn a_new_key_overwrites_nothing_and_reset_forgets() {
 }
 
 #[test]
+fn a_sign_state_is_advanced_and_never_taken_back() {
+    let home = Home::with_key();
+    let at = |height| SignPosition { height: Height::new(height), ..SignPosition::START };
+    let advance = |height| FileSigner::advance(&OsDisk, &home.state, at(height)).expect("written");
+    assert_eq!(advance(5), Some(SignPosition::START));
+    assert_eq!(advance(3), Some(at(5)));
+    assert_eq!(home.open().last(), at(5));
+}
+
+#[test]
 fn a_bad_file_is_refused_with_its_name_and_the_field() {
     let keys = [
         ("{", "the file must be JSON"),

@@ -243,8 +243,10 @@ fn subscriptions_are_counted_and_given_back() {
     let first = limits.take("a").unwrap();
     let _second = limits.take("a").unwrap();
     assert_eq!(limits.take("a").unwrap_err(), "max_subscriptions_per_client 2 reached");
-    let _other = limits.take("b").unwrap();
+    let other = limits.take("b").unwrap();
     assert_eq!(limits.take("c").unwrap_err(), "max_subscription_clients 2 reached");
+    drop(other);
+    assert!(limits.take("c").is_ok(), "who has no subscription left is no client");
     drop(first);
     assert!(limits.take("a").is_ok());
 }

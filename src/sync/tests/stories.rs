@@ -2,6 +2,7 @@
 
 use super::chain::{Chain, Shape, first_validator};
 use super::world::{Habit, World, ms, s};
+use crate::sync::limits::BARRED_MAX;
 use crate::sync::peer::{Answer, Peer};
 use crate::sync::*;
 use crate::types::*;
@@ -611,4 +612,34 @@ fn two_peers_with_a_block_of_another_chain_do_not_keep_the_third_from_being_aske
     let mut hand = hand.begin();
     assert_eq!((&hand.dropped, hand.asked.get(&1)), (&liars, Some(&by_hand_peer(3))));
     assert_eq!(hand.check(None), [1]);
+}
+
+#[test]
+fn a_block_that_comes_with_the_commit_of_another_costs_its_bearer_the_connection() {
+    let mut world = ByHand::new(20, 1);
+    world.step(SyncInput::PeerUp(by_hand_peer(1)));
+    world.step(SyncInput::Begin(world.chain.state(0)));
+    while let Some(effect) = world.effects.pop_front() {
+        world.execute(effect);
+    }
+    let (peer, height) = world.questions.pop_back().unwrap();
+    world.questions.clear();
+    let commit = Some(Box::new(ExtendedCommit::from(world.chain.commit(height + 1))));
+    world.tell(SyncInput::Block { peer, block: world.block_from(peer, height), extended_commit: commit });
+    assert_eq!(world.dropped, [peer]);
+}
+
+#[test]
+fn those_who_were_dropped_are_remembered_up_to_a_thousand() {
+    let mut sync = Sync::new(Role::OneOfMany, None);
+    let mut out = Vec::new();
+    for number in 0..BARRED_MAX as u64 + 10 {
+        let mut bytes = [0; 20];
+        bytes[..8].copy_from_slice(&number.to_le_bytes());
+        let peer = NodeId::new(Address::new(bytes));
+        sync.step(s(1), SyncInput::PeerUp(peer), &mut out);
+        let (base, height) = (Height::new(5), Height::new(3));
+        sync.step(s(1), SyncInput::Status { peer, base, height }, &mut out);
+    }
+    assert_eq!(sync.barred.len(), BARRED_MAX);
 }

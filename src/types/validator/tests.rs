@@ -172,6 +172,14 @@ fn a_newcomer_starts_behind_by_an_eighth_more_than_the_total_that_counts_the_lea
 }
 
 #[test]
+fn a_proposer_that_leaves_the_set_is_succeeded_by_one_who_stays() {
+    let mut set = set_of(&[(1, 10), (2, 20), (3, 30)]);
+    let gone = set.proposer().clone();
+    set.update(&[ValidatorUpdate { public_key: gone.public_key, power: Power::ZERO }]).unwrap();
+    assert!(set.members().contains(set.proposer()));
+}
+
+#[test]
 fn changes_that_cannot_be_made_leave_the_set_as_it_was() {
     let set = set_of(&[(1, 10), (2, 10)]);
     let address = |id| Address::from(&key(id));

@@ -363,10 +363,12 @@ fn absent_and_nil_entries_carry_no_extension() {
         bend(|entry| entry.sig = CommitSig::Absent),
         bend(|entry| (entry.sig, entry.extension) = (CommitSig::Absent, Bytes::new())),
         bend(|entry| entry.extension_signature = None),
-        bend(|entry| entry.extension = Bytes::from(vec![0; VOTE_EXTENSION_BYTES_MAX + 1])),
     ] {
         assert!(matches!(wrong, Err(CommitError::Extension { index: 3, .. })), "{wrong:?}");
     }
+    let endless = bend(|entry| entry.extension = Bytes::from(vec![0; VOTE_EXTENSION_BYTES_MAX + 1]));
+    let what = "vote extension is too big (max: 1048576)";
+    assert!(matches!(endless, Err(CommitError::Extension { index: 3, what: said, .. }) if said == what), "{endless:?}");
 }
 
 /// Bug class 040: one forged extension signature at each position.
@@ -405,5 +407,23 @@ fn a_raft_commit_needs_more_than_half_exactly_as_the_protocol_counts() {
                 assert_eq!(verified.is_ok(), decides, "{absent} of {members} absent, {quorum:?}: {verified:?}");
             }
         }
+    }
+}
+
+#[test]
+fn the_votes_in_a_commit_are_for_its_block_or_for_nil_as_they_were_signed() {
+    let signers = four();
+    let mut commit = signers.extended_commit(HEIGHT, block_id("a"), b"x");
+    let CommitSig::Commit(part) = commit.signatures[1].sig.clone() else { panic!("it signed") };
+    commit.signatures[1].sig = CommitSig::Nil(part);
+    commit.signatures[2].sig = CommitSig::Absent;
+    let voted = |index| commit.extended_vote(index).map(|vote| (vote.block_id, vote.validator_index));
+    assert_eq!(voted(0), Some((Some(block_id("a")), 0)));
+    assert_eq!(voted(1), Some((None, 1)));
+    assert_eq!((voted(2), voted(4)), (None, None));
+    let plain = commit.to_commit();
+    for index in [0, 1] {
+        let vote = commit.extended_vote(index).unwrap();
+        assert_eq!(plain.sign_bytes_of(index, &chain_id()), Some(vote.sign_bytes(&chain_id())), "vote {index}");
     }
 }

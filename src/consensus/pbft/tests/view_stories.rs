@@ -41,6 +41,21 @@ fn s4_4_a_backup_whose_timer_expires_leaves_the_view_and_signs_nothing_in_it_any
 }
 
 #[test]
+fn s4_4_a_signature_that_comes_back_after_the_view_change_is_not_told() {
+    let mut story = Story::of_four(2);
+    let a = block(1, "A");
+    story.pre_prepare(0, &a);
+    story.parts(0, &a);
+    story.checked(&a, BlockVerdict::Accept);
+    story.expect(&["check A", "sign prepare 0 A"]);
+    // The signer is slow: it answers when the view is left.
+    story.wait(VIEW_TIMEOUT);
+    story.expect(&["sign view-change 1"]);
+    story.signed();
+    story.expect(&["tell view-change 1"]);
+}
+
+#[test]
 fn s4_4_a_view_change_carries_what_was_prepared_in_the_highest_view() {
     let mut story = Story::of_four(2);
     let a = block(1, "A");

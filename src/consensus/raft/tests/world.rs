@@ -90,8 +90,14 @@ pub(super) struct Node {
     signer_free_at: Tick,
     pub(super) signed: BTreeMap<(Height, Round, u8), BlockOrNil>,
     wake: Option<Tick>,
+    /// When it was woken last, and how often in a row at that same moment.
+    woken_at: Tick,
+    spins: u32,
     syncing: bool,
 }
+
+/// Who is woken so often in a row at one moment of time would keep a processor busy for ever.
+const SPINS_MAX: u32 = 100;
 
 type BlockOrNil = Option<BlockId>;
 
@@ -210,6 +216,8 @@ impl World {
                 signer_free_at: Tick(0),
                 signed: BTreeMap::new(),
                 wake: None,
+                woken_at: Tick(0),
+                spins: 0,
                 syncing: false,
             });
             world.execute(who, out, None);
@@ -305,6 +313,9 @@ impl World {
                 if node.life != life || node.wake.is_none_or(|wake| wake > self.tick) {
                     return Some(0);
                 }
+                node.spins = if node.woken_at == self.tick { node.spins + 1 } else { 0 };
+                node.woken_at = self.tick;
+                assert!(node.spins < SPINS_MAX, "{to} wants to be woken again and again, and time stands still");
                 node.wake = None;
                 Some(self.step(to, Input::Woken, cut))
             }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A story of somebody who proposes neither in round 0 nor in round 1.
-fn bystander() -> Story {
+pub(super) fn bystander() -> Story {
     let own = (0..4).find(|i| (0..3).all(|round| Story::of_four(0).proposer(round) != *i)).expect("four of them");
     let mut story = Story::of_four(own);
     story.expect(&["timer Propose 0 3000ms"]);
@@ -21,14 +21,18 @@ fn bystander() -> Story {
 }
 
 /// The others, in set order.
-fn others(story: &Story) -> Vec<usize> {
+pub(super) fn others(story: &Story) -> Vec<usize> {
     let own = story.machine.validators().by_address(&story.own()).expect("a member").0 as usize;
     (0..4).filter(|i| *i != own).collect()
 }
 
 impl Story {
-    fn own(&self) -> crate::types::Address {
+    pub(super) fn own(&self) -> crate::types::Address {
         self.machine.current.start.own.expect("a validator")
+    }
+
+    pub(super) fn own_index(&self) -> usize {
+        self.machine.validators().by_address(&self.own()).expect("a member").0 as usize
     }
 }
 
@@ -146,7 +150,7 @@ fn a_nil_polka_leads_to_a_nil_precommit_and_keeps_the_lock() {
 }
 
 /// Locked on A in round 0, our precommit out, still in round 0.
-fn locked_on_a() -> Story {
+pub(super) fn locked_on_a() -> Story {
     let mut story = bystander();
     let (a, others) = (block(1, "A"), others(&story));
     story.proposed(0, None, &a);

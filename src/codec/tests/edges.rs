@@ -1,0 +1,60 @@
+//! The edges of single messages: what is one too many, missing or out of place is refused, and what Go writes is written.
+
+use crate::codec::protobuf::{Message, decode, encode};
+use crate::crypto::Hash;
+use crate::crypto::merkle::{AUNTS_MAX, Proof};
+use crate::types::{BlockId, CommitSig, PartSetHeader, Time};
+use bytes::Bytes;
+use std::time::Duration;
+
+const HASH: [u8; 32] = [7; 32];
+
+fn read<M: Message>(pieces: &[&[u8]]) -> Result<M, String> {
+    decode(&Bytes::from(pieces.concat())).map_err(|error| error.to_string())
+}
+
+/// A byte string as field `number`.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    [&[number << 3 | 2, u8::try_from(bytes.len()).unwrap()], bytes].concat()
+}
+
+#[test]
+fn a_field_has_no_number_0_and_unknown_ones_are_skipped_by_their_wire_type() {
+    let header = [&[0x08, 1][..], &field(2, &HASH)].concat();
+    let wanted = PartSetHeader { total: 1, hash: Hash::new(HASH) };
+    assert!(read::<PartSetHeader>(&[&[0x00, 0], &header]).is_err());
+    for unknown in [&[0x49, 1, 2, 3, 4, 5, 6, 7, 8][..], &[0x4d, 1, 2, 3, 4], &[0x48, 5], &[0x4a, 2, 1, 1]] {
+        assert_eq!(read::<PartSetHeader>(&[unknown, &header]).as_ref(), Ok(&wanted), "{unknown:?}");
+    }
+}
+
+#[test]
+fn a_block_id_has_parts() {
+    let parts = |total| [&[0x08, total][..], &field(2, &HASH)].concat();
+    assert!(read::<BlockId>(&[&field(1, &HASH), &field(2, &parts(1))]).is_ok());
+    assert!(read::<BlockId>(&[&field(1, &HASH), &field(2, &parts(0))]).is_err());
+}
+
+#[test]
+fn a_proof_has_at_most_100_hashes() {
+    let proof = |aunts| Proof { total: 1, index: 0, leaf_hash: Hash::new(HASH), aunts: vec![Hash::new(HASH); aunts] };
+    for (aunts, legal) in [(AUNTS_MAX, true), (AUNTS_MAX + 1, false)] {
+        assert_eq!(decode::<Proof>(&encode(&proof(aunts))).is_ok(), legal, "{aunts}");
+    }
+}
+
+#[test]
+fn a_duration_has_less_than_a_second_of_nanoseconds() {
+    assert_eq!(read::<Duration>(&[&[0x10, 0xff, 0x93, 0xeb, 0xdc, 0x03]]), Ok(Duration::from_nanos(999_999_999)));
+    assert!(read::<Duration>(&[&[0x10, 0x80, 0x94, 0xeb, 0xdc, 0x03]]).is_err());
+}
+
+#[test]
+fn an_absent_signature_is_a_flag_and_the_zero_time_and_nothing_else() {
+    let zero = field(3, &encode(&Time::ZERO));
+    let absent = [&[0x08, 1][..], &zero].concat();
+    assert_eq!(encode(&CommitSig::Absent), absent);
+    assert_eq!(read::<CommitSig>(&[&absent]), Ok(CommitSig::Absent));
+    assert!(read::<CommitSig>(&[&absent, &field(2, &[1; 20])]).is_err());
+    assert!(read::<CommitSig>(&[&absent, &field(4, &[1; 64])]).is_err());
+}

@@ -1,0 +1,144 @@
+//! The guards of the machine one by one: what proves nothing, comes twice or too early moves nobody.
+
+use super::puppets::{
+    VIEW_TIMEOUT, address, block, certificate_of, commit_of, new_view_of, node_id, primary, set_of, start,
+    view_change_of, vote_of,
+};
+use super::story::{Story, at};
+use crate::consensus::pbft::certificate;
+use crate::consensus::{BlockVerdict, Direct, Input, Reaction};
+use crate::crypto::Verified;
+use crate::types::{AbciParams, Address, ConsensusParams, Height, Round, Source, VoteKind};
+use std::sync::Arc;
+
+#[test]
+fn s4_4_a_prepared_certificate_is_of_a_view_below_the_one_asked_for() {
+    let mut story = Story::of_four(1);
+    let others = story.others();
+    let certificate = certificate_of(&story.set, &others, (1, 1), block(1, "A").id());
+    let reaction = story.state(view_change_of(others[0], (1, 1), None, Some(certificate.clone())));
+    assert!(matches!(reaction, Reaction::PeerFault(_)), "{reaction:?}");
+    assert_eq!(story.state(view_change_of(others[0], (1, 2), None, Some(certificate))), Reaction::Accepted);
+}
+
+#[test]
+fn s4_4_a_prepare_in_a_certificate_names_the_member_at_its_seat() {
+    let mut story = Story::of_four(1);
+    let others = story.others();
+    let mut certificate = certificate_of(&story.set, &others, (1, 0), block(1, "A").id());
+    certificate.prepares[0].validator_address = address(story.own);
+    let reaction = story.state(view_change_of(others[0], (1, 1), None, Some(certificate)));
+    assert!(matches!(reaction, Reaction::PeerFault(_)), "{reaction:?}");
+}
+
+#[test]
+fn s4_3_a_view_change_above_the_first_height_proves_the_height_before_and_no_other() {
+    let mut story = Story::of_four(1);
+    let (a, set) = (block(1, "A"), Arc::clone(&story.set));
+    story.next_height(0, &a, &set);
+    let others = story.others();
+    for (height, proves) in [(5, false), (2, false), (1, true)] {
+        let commit = commit_of(&set, &others, (height, 0), a.id());
+        let reaction = story.state(view_change_of(others[0], (2, 1), Some(commit), None));
+        assert_eq!(reaction == Reaction::Accepted, proves, "commit of height {height}: {reaction:?}");
+    }
+    assert!(matches!(story.state(view_change_of(others[1], (2, 1), None, None)), Reaction::PeerFault(_)));
+}
+
+#[test]
+fn s4_4_a_new_view_chooses_nothing_of_an_earlier_height_and_is_for_a_height_somebody_is_at() {
+    let (a, set) = (block(1, "A"), set_of(&[0, 1, 2, 3]));
+    let commit = commit_of(&set, &[0, 1, 2], (1, 0), a.id());
+    let behind = view_change_of(0, (1, 1), None, Some(certificate_of(&set, &[0, 1, 2], (1, 0), a.id())));
+    let here = |who| view_change_of(who, (2, 1), Some(commit.clone()), None);
+    let recompute =
+        |statements: &[_]| certificate::recompute(statements, (Round::new(1), Height::new(2)), Height::FIRST, &set);
+    assert_eq!(recompute(&[behind.clone(), here(1), here(2)]), Ok(None));
+    let late = |who| view_change_of(who, (1, 1), None, None);
+    assert!(recompute(&[behind, late(1), late(2)]).is_err());
+}
+
+#[test]
+fn a_view_change_for_an_earlier_view_does_not_take_the_place_of_a_later_one() {
+    let mut story = Story::of_four(1);
+    let liar = story.others()[0];
+    assert_eq!(story.state(view_change_of(liar, (1, 5), None, None)), Reaction::Accepted);
+    assert!(matches!(story.state(view_change_of(liar, (1, 3), None, None)), Reaction::Ignored(_)));
+    assert_eq!(story.machine.view_changes[&address(liar)].view, Round::new(5));
+}
+
+#[test]
+fn s4_4_a_view_change_carries_what_was_prepared_in_a_later_view_than_the_first() {
+    let mut story = Story::of_four(2);
+    story.wait(VIEW_TIMEOUT);
+    story.signed();
+    let (a, leader) = (block(1, "A"), primary(&story.set, 1));
+    let changes = story.others().into_iter().map(|who| view_change_of(who, (1, 1), None, None)).collect();
+    assert_eq!(story.state(new_view_of(leader, (1, 1), changes, None)), Reaction::Accepted);
+    story.prepared(1, &a);
+    story.quietly();
+    story.wait(VIEW_TIMEOUT * 4);
+    let said = story.said();
+    assert!(said.contains(&"sign view-change 2 with A of 1".to_owned()), "{said:?}");
+}
+
+#[test]
+fn a_vote_for_nil_is_its_bearers_fault() {
+    let mut story = Story::of_four(1);
+    let liar = story.others()[0];
+    let mut vote = vote_of(&story.set, liar, VoteKind::Prevote, (1, 0), block(1, "A").id());
+    vote.block_id = None;
+    assert!(matches!(story.hear(liar, Direct::Vote(Verified::trusted(vote))), Reaction::PeerFault(_)));
+}
+
+#[test]
+fn a_commit_decides_only_with_the_extensions_its_height_requires_and_only_once() {
+    for extended in [true, false] {
+        let own = Story::of_four(1).own;
+        let set = set_of(&[0, 1, 2, 3]);
+        let mut begin = start(&set, Some(own), 1);
+        let enable = extended.then_some(Height::FIRST);
+        let abci = AbciParams { vote_extensions_enable_height: enable };
+        begin.params = Arc::new(ConsensusParams { abci, ..ConsensusParams::default() });
+        let mut story = Story::begin(begin, own, &[]);
+        let commit = commit_of(&set, &story.others(), (1, 0), block(1, "A").id());
+        let mut hear = || {
+            let message = Direct::Commit(Verified::trusted(commit.clone()));
+            story.step(Input::Received { source: Source::Peer(node_id(0)), message })
+        };
+        if extended {
+            assert!(matches!(hear(), Reaction::PeerFault(_)));
+        } else {
+            assert_eq!(hear(), Reaction::Accepted);
+            assert!(matches!(hear(), Reaction::Ignored(_)));
+        }
+    }
+}
+
+#[test]
+fn s4_2_a_replica_commits_only_what_it_prepared_itself() {
+    let mut story = Story::of_four(1);
+    let (a, others) = (block(1, "A"), story.others());
+    story.pre_prepare(0, &a);
+    story.parts(0, &a);
+    story.checked(&a, BlockVerdict::Accept);
+    story.prepares(&others, 0, &a);
+    story.expect(&["check A", "sign prepare 0 A"]);
+    story.signed();
+    story.expect(&["tell prepare 0 A", "sign commit 0 A", "tell commit 0 A"]);
+}
+
+#[test]
+fn strangers_of_the_next_height_have_256_places_for_their_view_changes() {
+    let mut story = Story::of_four(1);
+    let liar = story.others()[0];
+    for stranger in 0..300_u16 {
+        let mut statement = view_change_of(liar, (2, 3), None, None);
+        let mut bytes = [9; 20];
+        bytes[..2].copy_from_slice(&stranger.to_be_bytes());
+        statement.by = Address::new(bytes);
+        story.hear(liar, Direct::Statement(Verified::trusted(statement)));
+    }
+    assert_eq!(story.machine.view_changes.len(), 256);
+    assert_eq!((story.machine.round(), story.machine.height()), (Round::ZERO, at(1)));
+}
