@@ -392,10 +392,8 @@ fn take_step(peer: &mut Peer, now: Now, message: &NewRoundStep, initial: Option<
     let Some(step) = Step::from_number(message.step) else {
         return Err("NewRoundStep with a step that does not exist");
     };
-    if let Some(initial) = initial {
-        if !mutant!("G11") {
-            check_height(message, initial)?;
-        }
+    if let Some(initial) = initial.filter(|_| !mutant!("G11")) {
+        check_height(message, initial)?;
     }
     if peer.known.apply_new_round_step(now.wall, message, step) {
         peer.move_on(now.tick);

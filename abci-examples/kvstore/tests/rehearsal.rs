@@ -1,5 +1,4 @@
 //! The real program led through what 20 seeds of `quorate simulate --app-command` draw: killed, restarted, compared.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use quorate::rehearsal::{CommandHost, Extensions, Script, rehearse};
 use quorate::sim::app::{Hosting, Plan, TxSource, Wishes};

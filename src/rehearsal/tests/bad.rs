@@ -112,7 +112,7 @@ impl Ledger {
             Habit::HashByProposals | Habit::HashByChecks => self.seen,
             Habit::HashByClock => {
                 let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-                (now.subsec_nanos() / 1000) as u8
+                now.subsec_micros() as u8
             }
             _ => 0,
         }

@@ -138,7 +138,7 @@ impl World {
             extensions_from: habits.genesis.consensus_params.abci.vote_extensions_enable_height,
             addresses: plan.all().map(|node| Address::from(&key_of(&plan, node).public_key())).collect(),
             validators: first.expect("the genesis document is legal").validators,
-            evidence: habits.genesis.consensus_params.evidence.clone(),
+            evidence: habits.genesis.consensus_params.evidence,
             plan: plan.clone(),
         };
         let checkers = checkers(&scene);

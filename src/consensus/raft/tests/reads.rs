@@ -141,7 +141,9 @@ fn a_leader_answers_no_read_once_the_next_height_belongs_to_another_set() {
     let read_both = |scene: &mut Scene| {
         read(scene, 1, ReadMode::Leased);
         read(scene, 2, ReadMode::Confirmed);
-        (1..9).for_each(|beat| drop(scene.follow(1, Some(1), beat)));
+        for beat in 1..9 {
+            scene.follow(1, Some(1), beat);
+        }
         answers(scene, "ReadAt")
     };
     assert_eq!(read_both(&mut scene), 0, "the block is decided and not applied");
