@@ -176,7 +176,7 @@ impl Running {
         let replica = |ended: Result<_, _>| {
             ended.unwrap_or_else(|_| Err(NodeError::Bug("the replica's thread panicked".to_owned())))
         };
-        let outcome = tokio::select! {
+        let mut outcome = tokio::select! {
             biased;
             ended = &mut self.driver => replica(ended),
             failed = parts.failed() => Err(NodeError::Bug(failed)),
@@ -184,8 +184,11 @@ impl Running {
         };
         self.stop.cancel();
         if matches!(outcome, Err(NodeError::Bug(_))) {
-            // The replica stops in order if it still can; what it promised is on disk either way.
-            let _ = tokio::time::timeout(STOP_WITHIN, &mut self.driver).await;
+            // The replica stops in order if it still can; what it promised is on disk either way. A replica that gives up
+            // takes its parts with it, and one of them may be the first to tell: then its reason is the one that counts.
+            if let Ok(Ok(Err(reason))) = tokio::time::timeout(STOP_WITHIN, &mut self.driver).await {
+                outcome = Err(reason);
+            }
         }
         self.link.abort();
         let _ = tokio::time::timeout(STOP_WITHIN, self.servers).await;
