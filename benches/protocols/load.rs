@@ -67,7 +67,9 @@ struct Door {
 }
 
 /// A sender's connections: to which node, and in which life of it.
-type Clients = BTreeMap<usize, (u64, Client)>;
+type Clients = BTreeMap<usize, (u64, Instant, Client)>;
+/// A node hangs up on who asks nothing for 10 s, as CometBFT does: a connection at rest for longer than this is not used again.
+const REST_MAX: Duration = Duration::from_secs(5);
 
 /// A load under way.
 pub struct Load {
@@ -174,11 +176,12 @@ impl Shared {
                 continue;
             }
             let life = door.life.load(Ordering::Relaxed);
-            let known = clients.remove(&node).filter(|(of, _)| *of == life).map(|(_, client)| client);
+            let fresh = |(of, used, _): &(u64, Instant, Client)| *of == life && used.elapsed() < REST_MAX;
+            let known = clients.remove(&node).filter(fresh).map(|(.., client)| client);
             // A node that cannot be reached got nothing: another may have it.
             let Some(mut client) = known.or_else(|| Client::connect(&door.rpc).ok()) else { continue };
             let answer = client.post(body).ok()?;
-            clients.insert(node, (life, client));
+            clients.insert(node, (life, Instant::now(), client));
             return Some(answer);
         }
         None
