@@ -156,6 +156,15 @@ impl Blocks {
         }
     }
 
+    /// Forgets every no, so that the block is asked about again if it is proposed again.
+    pub(crate) fn forget_refusals(&mut self) {
+        for entry in self.entries.values_mut() {
+            if let Entry::Complete(_, verdict @ Verdict::Rejected) = entry {
+                *verdict = Verdict::Unasked;
+            }
+        }
+    }
+
     /// The block of this name if it is complete and its verdict is this one.
     pub(crate) fn with_verdict(&self, id: &BlockId, wanted: Verdict) -> Option<Arc<CandidateBlock>> {
         match self.entries.get(&id.parts)? {

@@ -9,7 +9,7 @@ use crate::pipeline::{Pipeline, build, recover};
 use crate::ports::{Signer, Store};
 use crate::replica::{Replica, Settings, listen_for};
 use crate::types::abci::InitChainResponse;
-use crate::types::{Address, ChainState, GenesisDoc, MedianRule, Power, ValidatorUpdate};
+use crate::types::{Address, ChainState, GenesisDoc, Power, ValidatorUpdate};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ impl Executor {
         let key_check = key_check(self.signer(), &*self.store, longest, how.doppelganger_check, how.hearing);
         let Beginning { timeouts, block_time_tolerance, .. } = how;
         let settings = Settings { own, timeouts, block_time_tolerance, key_check };
-        let pipeline = Pipeline::new(Arc::clone(&self.genesis), stored, own, MedianRule::CommitAndNil);
+        let pipeline = Pipeline::new(Arc::clone(&self.genesis), stored, own);
         let mempool = empty_mempool(how.mempool, &state, &how.app);
         Replica::new(settings, state, pipeline, mempool)
     }

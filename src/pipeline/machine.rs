@@ -113,12 +113,8 @@ impl Checked {
 impl Pipeline {
     /// A pipeline that waits for its application. `state` is the stored one, none on a fresh home; `own` is our
     /// validator address, if this node signs.
-    pub fn new(
-        genesis: Arc<GenesisDoc>,
-        state: Option<Arc<ChainState>>,
-        own: Option<Address>,
-        rule: MedianRule,
-    ) -> Pipeline {
+    pub fn new(genesis: Arc<GenesisDoc>, state: Option<Arc<ChainState>>, own: Option<Address>) -> Pipeline {
+        let rule = MedianRule::of(genesis.algorithm);
         Pipeline {
             genesis,
             own,

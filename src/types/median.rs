@@ -1,8 +1,9 @@
 //! Block time: the median of the times in a commit, weighted by power (reference §4.9).
 
-use super::{Address, Commit, CommitSig, Power, Time, ValidatorSet};
+use super::{Address, Algorithm, Commit, CommitSig, Power, Time, ValidatorSet};
 
-/// Which precommits count. Replicas that disagree about this disagree about block times: all of a chain use one rule.
+/// Which precommits count, and where the middle is. Replicas that disagree about this disagree about block times: all of a
+/// chain use one rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MedianRule {
     /// CometBFT v0.38: precommits for the block and for nil.
@@ -10,6 +11,21 @@ pub enum MedianRule {
     CommitAndNil,
     /// CometBFT v0.40: precommits for the block only.
     CommitOnly,
+    /// PBFT (§4.6, the median of 2f + 1 values): precommits for the block only, and half of an odd power is rounded up.
+    /// CometBFT rounds down: there f of 2f + 1 validators of power 1 that give early times set the time, and where it is
+    /// before the last block's, no block is ever valid again.
+    LowerMedian,
+}
+
+impl MedianRule {
+    /// The rule of chains under this protocol.
+    pub fn of(algorithm: Algorithm) -> MedianRule {
+        match algorithm {
+            Algorithm::Pbft => MedianRule::LowerMedian,
+            // Nobody lies under Raft, and an honest precommit is later than its block.
+            Algorithm::Tendermint | Algorithm::Raft => MedianRule::CommitAndNil,
+        }
+    }
 }
 
 /// Why a commit has no median time.
@@ -26,15 +42,16 @@ pub enum MedianError {
 impl Commit {
     /// The weighted median of the times in this commit; `validators` is the set that made it.
     ///
-    /// As long as honest validators hold more than half of the counted power, the result lies between times that
-    /// honest validators signed.
+    /// As long as honest validators hold more than half of the counted power, the result is never later than all times
+    /// that honest validators signed, and by [`MedianRule::LowerMedian`] never earlier than all of them. By the others it
+    /// may be, where the counted power is odd and the rest has just half of it, rounded down.
     pub fn median_time(&self, validators: &ValidatorSet, rule: MedianRule) -> Result<Time, MedianError> {
         let mut times: Vec<(Time, u64)> = Vec::with_capacity(self.signatures.len());
         let mut total: u128 = 0;
         for (position, sig) in self.signatures.iter().enumerate() {
             let part = match (sig, rule) {
                 (CommitSig::Commit(part), _) | (CommitSig::Nil(part), MedianRule::CommitAndNil) => part,
-                (CommitSig::Absent, _) | (CommitSig::Nil(_), MedianRule::CommitOnly) => continue,
+                (CommitSig::Absent | CommitSig::Nil(_), _) => continue,
             };
             let power = power_of(validators, position, &part.validator_address)
                 .ok_or(MedianError::UnknownValidator(part.validator_address))?
@@ -43,7 +60,10 @@ impl Commit {
             times.push((part.timestamp, power));
         }
         times.sort_unstable();
-        let mut left = total / 2;
+        let mut left = match rule {
+            MedianRule::CommitAndNil | MedianRule::CommitOnly => total / 2,
+            MedianRule::LowerMedian => total.div_ceil(2),
+        };
         for (time, power) in &times {
             if left <= u128::from(*power) {
                 return Ok(*time);
@@ -127,6 +147,14 @@ mod tests {
     }
 
     #[test]
+    fn one_liar_of_three_equal_signers_sets_the_time_of_comet_bft_and_not_that_of_pbft() {
+        let (set, commit) =
+            commit(&[(1, Said::Block, 7), (1, Said::Block, 0), (1, Said::Block, 8), (1, Said::Nothing, 0)]);
+        assert_eq!(commit.median_time(&set, MedianRule::of(Algorithm::Tendermint)), Ok(time(0)));
+        assert_eq!(commit.median_time(&set, MedianRule::of(Algorithm::Pbft)), Ok(time(7)));
+    }
+
+    #[test]
     fn a_signer_who_is_not_in_the_set_is_an_error_by_name() {
         let (_, commit) = commit(&[(1, Said::Block, 1), (1, Said::Block, 2)]);
         let other = ValidatorSet::from_stored(vec![validator(0, 1)], None).unwrap();
@@ -143,11 +171,34 @@ mod tests {
 
     /// One entry a unit of power, sorted: the median is the entry at half of the total, counted from 1 (from 0 when
     /// half is 0).
-    fn dumb_median(counted: &[(u64, i64)]) -> Option<i64> {
+    fn dumb_median(counted: &[(u64, i64)], rule: MedianRule) -> Option<i64> {
         let mut units: Vec<i64> =
             counted.iter().flat_map(|(power, at)| std::iter::repeat_n(*at, *power as usize)).collect();
         units.sort_unstable();
-        units.get((units.len() / 2).max(1) - 1).copied()
+        let rounded_up = usize::from(rule == MedianRule::LowerMedian);
+        units.get(((units.len() + rounded_up) / 2).max(1) - 1).copied()
+    }
+
+    /// Members of power 1 to 3: some are absent while more than two thirds sign, some lie while less than a third do;
+    /// honest times are 100 to 109.
+    fn quorum_with_liars() -> impl Strategy<Value = Vec<(u64, Said, i64)>> {
+        let member = (1..4u64, 100..110i64, any::<bool>(), any::<bool>(), 0..200i64);
+        proptest::collection::vec(member, 1..12).prop_map(|members| {
+            let total: u64 = members.iter().map(|member| member.0).sum();
+            let (mut signing, mut lying) = (total, 0);
+            let said = members.into_iter().map(|(power, honest, absent, lies, lie)| {
+                if absent && (signing - power) * 3 > total * 2 {
+                    signing -= power;
+                    return (power, Said::Nothing, honest);
+                }
+                if lies && (lying + power) * 3 < total {
+                    lying += power;
+                    return (power, Said::Block, lie);
+                }
+                (power, Said::Block, honest)
+            });
+            said.collect()
+        })
     }
 
     proptest! {
@@ -160,7 +211,7 @@ mod tests {
                 .map(|(power, said, at)| (power, [Said::Nothing, Said::Block, Said::Nil][usize::from(said)], at))
                 .collect();
             let (set, commit) = commit(&entries);
-            for rule in [MedianRule::CommitAndNil, MedianRule::CommitOnly] {
+            for rule in [MedianRule::CommitAndNil, MedianRule::CommitOnly, MedianRule::LowerMedian] {
                 let counts = |said: &Said| match said {
                     Said::Nothing => false,
                     Said::Block => true,
@@ -168,8 +219,17 @@ mod tests {
                 };
                 let counted: Vec<(u64, i64)> =
                     entries.iter().filter(|e| counts(&e.1)).map(|e| (e.0, e.2)).collect();
-                prop_assert_eq!(commit.median_time(&set, rule).ok(), dumb_median(&counted).map(time));
+                prop_assert_eq!(commit.median_time(&set, rule).ok(), dumb_median(&counted, rule).map(time));
             }
+        }
+
+        #[test]
+        fn less_than_a_third_never_takes_the_time_of_pbft_beyond_what_honest_members_signed(
+            entries in quorum_with_liars()
+        ) {
+            let (set, commit) = commit(&entries);
+            let median = commit.median_time(&set, MedianRule::of(Algorithm::Pbft)).expect("somebody signed");
+            prop_assert!(time(100) <= median && median < time(110), "{:?}", median);
         }
     }
 }

@@ -187,6 +187,12 @@ fn sign_commit(id: BlockId, height: Height, set: &ValidatorSet, chain_id: &Chain
     };
     let signatures = set.members().iter().enumerate().map(signed).collect();
     let mut commit = Commit { height, round: Round::ZERO, block_id: id, signatures };
+    sign_all(&mut commit, set, chain_id);
+    commit
+}
+
+/// Everybody who signed signs what is there now.
+pub(super) fn sign_all(commit: &mut Commit, set: &ValidatorSet, chain_id: &ChainId) {
     for index in 0..set.len() {
         let Some(bytes) = commit.sign_bytes_of(index, chain_id) else { continue };
         let signer = (0..VALIDATORS).map(key).find(|key| key.public_key() == set.members()[index].public_key);
@@ -195,7 +201,6 @@ fn sign_commit(id: BlockId, height: Height, set: &ValidatorSet, chain_id: &Chain
             part.signature = signature;
         }
     }
-    commit
 }
 
 /// A replica around the pipeline, up to where it crashes.
@@ -225,7 +230,7 @@ impl World {
     /// A process that starts on this disk.
     pub(super) fn restart(genesis: Arc<GenesisDoc>, disk: Disk, app: ModelApp) -> World {
         let own = Address::from(&key(0).public_key());
-        let pipeline = Pipeline::new(Arc::clone(&genesis), disk.state.clone(), Some(own), MedianRule::CommitAndNil);
+        let pipeline = Pipeline::new(Arc::clone(&genesis), disk.state.clone(), Some(own));
         World {
             genesis,
             disk,

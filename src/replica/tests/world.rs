@@ -232,7 +232,7 @@ fn replica(genesis: &Arc<GenesisDoc>, disk: &Disk, own: Option<Address>, care: C
     let expected =
         || Arc::new(recover::first_state(genesis, &InitChainResponse::default(), 0).expect("a legal genesis"));
     let state = stored.clone().unwrap_or_else(expected);
-    let pipeline = Pipeline::new(Arc::clone(genesis), stored, own, MedianRule::CommitAndNil);
+    let pipeline = Pipeline::new(Arc::clone(genesis), stored, own);
     let mut mempool = Mempool::new(MempoolConfig::default(), build::tx_limits(&state));
     mempool.step(MempoolInput::AppDown { why: "not connected".into() }, &mut Vec::new());
     let key_check = match (care, disk.last_signed()) {

@@ -228,7 +228,7 @@ fn with_favourites(cx: &Cx<'_>, own: Address, block: &Block) -> Option<Block> {
             (*sig, left) = (CommitSig::Absent, without);
         }
     }
-    other.header.time = commit.median_time(cx.validators, MedianRule::default()).ok()?;
+    other.header.time = commit.median_time(cx.validators, MedianRule::of(cx.scene.plan.algorithm)).ok()?;
     other.header.last_commit_hash = other.last_commit_hash();
     (other != *block).then_some(other)
 }

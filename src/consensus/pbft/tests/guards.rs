@@ -142,3 +142,23 @@ fn strangers_of_the_next_height_have_256_places_for_their_view_changes() {
     assert_eq!(story.machine.view_changes.len(), 256);
     assert_eq!((story.machine.round(), story.machine.height()), (Round::ZERO, at(1)));
 }
+
+#[test]
+fn s4_4_a_block_refused_in_one_view_is_looked_at_again_in_the_next_that_must_propose_it() {
+    let mut story = Story::of_four(2);
+    let a = block(1, "A");
+    story.pre_prepare(0, &a);
+    story.parts(0, &a);
+    story.checked(&a, BlockVerdict::Reject("of a time our clock has not reached".to_owned()));
+    story.signed();
+    // The others prepared it, one of them a liar that says no more.
+    let (leader, others) = (primary(&story.set, 1), story.others());
+    let certificate = certificate_of(&story.set, &others, (1, 0), a.id());
+    let changes = others.iter().map(|who| view_change_of(*who, (1, 1), None, Some(certificate.clone()))).collect();
+    assert_eq!(story.state(new_view_of(leader, (1, 1), changes, Some(a.id()))), Reaction::Accepted);
+    story.quietly();
+    story.pre_prepare(1, &a);
+    story.expect(&["check A"]);
+    story.checked(&a, BlockVerdict::Accept);
+    story.expect(&["sign prepare 1 A"]);
+}
