@@ -13,9 +13,14 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// Longest path of a Unix socket, a little below what systems allow (104 on macOS).
 const SOCKET_PATH_BYTES_MAX: usize = 100;
+/// How long a killed process may take to be gone: its last write to the disk ends first.
+const DYING_TIME_MAX: Duration = Duration::from_secs(2);
+/// How often is looked whether it is.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// Last bytes of an instance's output that are looked at when it ends by itself.
 const LAST_WORDS_BYTES: u64 = 4096;
 /// Lines of them that are shown, and characters of each: the reason stands at the start of a line.
@@ -163,11 +168,25 @@ impl Process {
     /// SIGKILL to the whole group, then reaped. A child that is gone already is reaped all the same.
     fn kill(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+        let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        if let Some(group) = group {
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         }
         let _ = child.kill();
         let _ = child.wait();
+        if let Some(group) = group {
+            await_end(group);
+        }
+    }
+}
+
+/// The shell is gone, but what it started may still be within a sync of its files and hold their locks: the next life would
+/// find them in use. Nobody tells when a child of a child ends, so this looks. Where nobody buries dead orphans (a container
+/// without an init) they look alive for ever; hence the limit.
+fn await_end(group: rustix::process::Pid) {
+    let until = Instant::now() + DYING_TIME_MAX;
+    while rustix::process::test_kill_process_group(group).is_ok() && Instant::now() < until {
+        std::thread::sleep(LOOK_EVERY);
     }
 }
 

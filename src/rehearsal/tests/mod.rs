@@ -248,6 +248,16 @@ fn a_process_and_what_it_started_are_gone_after_a_kill_and_so_is_its_directory()
     assert_eq!(host.life(a), Life::Runs);
     assert!(rustix::process::test_kill_process_group(group).is_ok());
     host.kill(a);
+    assert!(
+        rustix::process::test_kill_process_group(group).is_err(),
+        "what it started would hold locks of the next life"
+    );
+    for _ in 0..20 {
+        host.start(a, &no_environment()).unwrap();
+        let group = host.group(a).unwrap();
+        host.kill(a);
+        assert!(rustix::process::test_kill_process_group(group).is_err(), "something is left");
+    }
     assert!(directory.is_dir());
     drop(host);
     assert!(!directory.exists());
