@@ -181,7 +181,7 @@ pub const KEYS: &[Key] = &[
     key("consensus.create_empty_blocks_interval", Duration(0, CENTURY), "10s", Used),
     key("consensus.peer_gossip_sleep_duration", TIMEOUT, "100ms", EVENT_DRIVEN),
     key("consensus.peer_query_maj23_sleep_duration", TIMEOUT, "2s", EVENT_DRIVEN),
-    key("consensus.block_time_tolerance", Duration(1, CENTURY), "60s", NOT_YET),
+    key("consensus.block_time_tolerance", Duration(1, CENTURY), "60s", Used),
     // [storage], [tx_index], [instrumentation]
     key("storage.discard_abci_responses", Bool, "false", Used),
     key("tx_index.indexer", OneOf(&["kv", "null"]), "kv", Used),

@@ -246,6 +246,7 @@ impl ConsensusSettings {
             heartbeat_interval: values.duration("consensus.heartbeat_interval"),
             view_change_timeout: values.duration("consensus.view_change_timeout"),
             timeout_commit: values.duration("consensus.timeout_commit"),
+            block_time_tolerance: values.duration("consensus.block_time_tolerance"),
             skip_timeout_commit: values.bool("consensus.skip_timeout_commit"),
             empty_blocks: empty_blocks(values),
             double_sign_check_height: values.limit("consensus.double_sign_check_height"),

@@ -310,6 +310,8 @@ pub struct ConsensusSettings {
     pub view_change_timeout: Duration,
     /// Between a decision and the next height.
     pub timeout_commit: Duration,
+    /// How far a block's time may lie ahead of our clock.
+    pub block_time_tolerance: Duration,
     /// Begin the next height at once when all precommits are in.
     pub skip_timeout_commit: bool,
     /// When to make a block without transactions.

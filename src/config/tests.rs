@@ -51,6 +51,13 @@ fn the_home_is_the_flag_then_the_environment_then_the_users() {
 }
 
 #[test]
+fn the_tolerance_for_times_of_blocks_is_what_the_file_says_and_a_minute_where_it_says_nothing() {
+    let tolerance = |text: &str| load(text).unwrap().0.consensus.block_time_tolerance.as_secs();
+    assert_eq!(tolerance(""), 60);
+    assert_eq!(tolerance("[consensus]\nblock_time_tolerance = \"5s\""), 5);
+}
+
+#[test]
 fn the_template_has_few_keys_and_loads_without_a_warning() {
     const { assert!(Template::KEYS <= TEMPLATE_KEYS_MAX) };
     let (config, warnings) = load(&Template::text()).unwrap();

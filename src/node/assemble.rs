@@ -17,10 +17,6 @@ use crate::storage::{self, Backend, Indexing};
 use crate::types::{Address, Height};
 use std::num::NonZeroU16;
 use std::path::Path;
-use std::time::Duration;
-
-/// CometBFT v0.38's `block_time_tolerance`.
-const BLOCK_TIME_TOLERANCE: Duration = Duration::from_secs(60);
 
 /// Opens everything a node of this configuration needs. Call it inside a tokio runtime.
 pub async fn assemble(
@@ -81,7 +77,7 @@ pub async fn assemble(
         signer: Some(signer),
         app: app_source(&config.application, config.abci_requests_in_flight),
         timeouts: timeouts(&config.consensus),
-        block_time_tolerance: Some(BLOCK_TIME_TOLERANCE),
+        block_time_tolerance: Some(config.consensus.block_time_tolerance),
         doppelganger_check: match config.consensus.skip_doppelganger_check {
             true => DoppelgangerCheck::Skipped,
             false => DoppelgangerCheck::OnRejoin,

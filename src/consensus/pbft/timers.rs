@@ -122,7 +122,7 @@ impl Pbft {
         self.block_wanted(now) || self.chosen().is_some() || self.current.proposals.contains_key(&self.view)
     }
 
-    /// §4.5.1: the timeout doubles with every view that decides nothing.
+    /// §4.5.2: the timeout doubles with every view that decides nothing.
     fn after_failures(&self, from: Tick, failures: u32) -> Tick {
         let factor = 1_u32 << failures.min(if mutant!("P8") { 0 } else { DOUBLINGS_MAX });
         from.plus(self.current.start.timeouts.view_change.saturating_mul(factor))

@@ -329,7 +329,7 @@ fn s4_4_prepares_do_not_restart_the_timer_only_a_decision_does() {
 }
 
 #[test]
-fn s4_5_1_the_timer_doubles_with_every_failed_view_and_a_decision_resets_it() {
+fn s4_5_2_the_timer_doubles_with_every_failed_view_and_a_decision_resets_it() {
     let mut story = Story::of_four(0);
     let others = story.others();
     let mut lasted = Vec::new();
@@ -354,7 +354,7 @@ fn s4_5_1_the_timer_doubles_with_every_failed_view_and_a_decision_resets_it() {
 }
 
 #[test]
-fn s4_5_1_in_a_view_change_the_timer_starts_only_with_view_changes_of_more_than_two_thirds() {
+fn s4_5_2_in_a_view_change_the_timer_starts_only_with_view_changes_of_more_than_two_thirds() {
     let mut story = left_view_0(2);
     let others = story.others();
     story.wait(VIEW_TIMEOUT * 50);
