@@ -167,9 +167,12 @@ fn many(wishes: &Wishes, args: &SimulateArgs, out: &Output) -> Result<(), CliErr
         (_, Some(minutes)) => Until::Time(Duration::from_secs_f64(minutes.clamp(0.0, 1e6) * 60.0)),
         (seeds, None) => Until::Seeds(seeds.unwrap_or(SEEDS_DEFAULT).max(1)),
     };
-    let (began, mut told) = (Instant::now(), Duration::ZERO);
+    let (began, mut told, mut complaints) = (Instant::now(), Duration::ZERO, 0);
     let report = campaign::run(wishes, args.from, |report| {
         report.elapsed = began.elapsed();
+        // At once: whoever stops an hour's run keeps what it found.
+        report.found[complaints..].iter().for_each(|found| Output::note(tell_found(wishes, found).trim_end()));
+        complaints = report.found.len();
         if report.elapsed >= told + PROGRESS_EVERY {
             told = report.elapsed;
             Output::note(&progress(report));
@@ -236,13 +239,15 @@ fn tell_many(wishes: &Wishes, report: &Report) -> String {
         report.twice - report.found.iter().filter(|found| found.violation.checker == "determinism").count() as u64,
     );
     text += &covered(&report.coverage);
-    for Found { seed, violation } in &report.found {
-        text += &format!("seed {seed}: {violation}\n  again: {}\n", replay_command(wishes, *seed));
-    }
+    report.found.iter().for_each(|found| text += &tell_found(wishes, found));
     if report.found.is_empty() {
         text += "No rule was broken.\n";
     }
     text
+}
+
+fn tell_found(wishes: &Wishes, Found { seed, violation }: &Found) -> String {
+    format!("seed {seed}: {violation}\n  again: {}\n", replay_command(wishes, *seed))
 }
 
 /// One command that does the same again.
