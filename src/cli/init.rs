@@ -11,7 +11,7 @@ use crate::crypto::PublicKey;
 use crate::disk::OsDisk;
 use crate::privval::FileSigner;
 use crate::types::{
-    Address, Algorithm, ChainId, ConsensusParams, GenesisDoc, GenesisValidator, Height, NodeId, Power, Time,
+    Address, Algorithm, ChainId, ConsensusParams, GenesisDoc, GenesisValidator, Height, NodeId, Time,
 };
 use bytes::Bytes;
 use rand::RngExt as _;
@@ -19,8 +19,6 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Power of the only validator, as CometBFT gives it.
-const POWER: Power = Power::new(10);
 /// Random letters after `test-chain-` or `chain-`.
 const CHAIN_LETTERS: usize = 6;
 
@@ -137,7 +135,7 @@ pub(super) fn alone(chain_id: ChainId, validator: &PublicKey, algorithm: Algorit
         validators: vec![GenesisValidator {
             address: Address::from(validator),
             public_key: *validator,
-            power: POWER,
+            power: GenesisValidator::USUAL_POWER,
             name: String::new(),
         }],
         app_hash: Bytes::new(),

@@ -15,7 +15,7 @@ use crate::config::{Config, ConfigError, Home, NodeKey, Overrides, Template, Val
 use crate::crypto::PublicKey;
 use crate::disk::OsDisk;
 use crate::privval::FileSigner;
-use crate::types::{Address, Algorithm, ChainId, ConsensusParams, GenesisDoc, GenesisValidator, Height, Power, Time};
+use crate::types::{Address, Algorithm, ChainId, ConsensusParams, GenesisDoc, GenesisValidator, Height, Time};
 use bytes::Bytes;
 use serde_json::json;
 use std::fmt::Write as _;
@@ -26,8 +26,6 @@ use std::time::SystemTime;
 
 /// Nodes of one network: everybody's address in everybody's config.toml grows with the square.
 const NODES_MAX: usize = 500;
-/// Power of each validator, as CometBFT's `testnet` gives it.
-const POWER: Power = Power::new(1);
 /// On one machine a node has its ports at these distances from its first one, so that node 0 has the usual ones.
 const RPC_OFFSET: u16 = 1;
 const APPLICATION_OFFSET: u16 = 2;
@@ -293,7 +291,7 @@ fn genesis(args: &TestnetArgs, chain_id: ChainId, algorithm: Algorithm, made: &[
     let validator = |node: &Made| GenesisValidator {
         address: Address::from(&node.validator),
         public_key: node.validator,
-        power: POWER,
+        power: GenesisValidator::USUAL_POWER,
         name: node.plan.name.clone(),
     };
     GenesisDoc {

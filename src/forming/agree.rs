@@ -5,7 +5,7 @@ use super::refusal::Refusal;
 use super::statement::Statement;
 use crate::codec::json::genesis;
 use crate::crypto::{Hash, sha256, sha256_many};
-use crate::types::{Address, ChainId, ConsensusParams, GenesisDoc, GenesisValidator, Height, Power};
+use crate::types::{Address, ChainId, ConsensusParams, GenesisDoc, GenesisValidator, Height};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,8 +13,6 @@ use std::collections::{BTreeMap, BTreeSet};
 const OUTVOTING: usize = 2;
 /// Nodes asked besides the members: those that others list and this node does not.
 pub(super) const WITNESSES_MAX: usize = MEMBERS_MAX;
-/// Power of each validator: all are equal.
-const POWER: Power = Power::new(1);
 /// Hexadecimal digits of the chain's name, after `dev-`.
 const CHAIN_DIGITS: usize = 8;
 
@@ -38,7 +36,7 @@ impl Network {
         let validator = |member: &Statement| GenesisValidator {
             address: Address::from(&member.validator),
             public_key: member.validator,
-            power: POWER,
+            power: GenesisValidator::USUAL_POWER,
             name: member.name.clone(),
         };
         let first = members.first().expect("a network has at least the node that forms it");

@@ -17,6 +17,13 @@ pub struct GenesisValidator {
     pub name: String,
 }
 
+impl GenesisValidator {
+    /// Power of each validator where nobody chose one, and all are equal. CometBFT's `init` gives 10, its `testnet` 1; but
+    /// CometBFT rounds the median of a commit down, and with 1 each less than a third of the validators can stop the chain
+    /// for good by the times they sign (docs/DIVERGENCES.md). With equal powers from 2 on they can not.
+    pub const USUAL_POWER: Power = Power::new(10);
+}
+
 impl GenesisDoc {
     /// The greatest height a chain may begin at: 2^62. The heights that follow must fit 63 bits, and nobody gets from
     /// here to there.

@@ -47,7 +47,7 @@ fn four_validators_and_a_follower_get_one_genesis_and_each_others_addresses() {
         let genesis = load_genesis(&config.files.genesis, None).unwrap();
         let address = FileSigner::public_key_of(&OsDisk, &config.files.priv_validator_key).unwrap();
         let power = genesis.doc.validators.iter().find(|member| member.public_key == address).map(|v| v.power.get());
-        assert_eq!(power, (index < 4).then_some(1));
+        assert_eq!(power, (index < 4).then_some(10));
         documents.insert(genesis.json);
         for file in [&config.files.node_key, &config.files.priv_validator_key, &config.files.priv_validator_state] {
             assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600, "{}", file.display());

@@ -5,12 +5,12 @@ use crate::pipeline::{BuildJob, PipelineInput};
 use crate::types::*;
 use std::sync::Arc;
 
-/// Four validators of power 1 decide block 1: one is away, and one of those who sign gives the year 1. The time of block 2,
+/// Four validators of one power decide block 1: one is away, and one of those who sign gives the year 1. The time of block 2,
 /// if it is valid.
-fn time_after_a_false_one(algorithm: Algorithm) -> Option<Time> {
+fn time_after_a_false_one(algorithm: Algorithm, power: Power) -> Option<Time> {
     let mut genesis = genesis(1);
     genesis.algorithm = algorithm;
-    genesis.validators.iter_mut().for_each(|validator| validator.power = Power::new(1));
+    genesis.validators.iter_mut().for_each(|validator| validator.power = power);
     let mut world = World::restart(genesis.into(), Disk::default(), ModelApp::default());
     world.connect();
     assert!(world.run_to(1));
@@ -37,13 +37,25 @@ fn time_after_a_false_one(algorithm: Algorithm) -> Option<Time> {
 
 #[test]
 fn under_pbft_a_liar_among_a_bare_quorum_cannot_make_every_next_block_invalid() {
-    // The others signed at +1 and +2 ms.
-    let honest = Time::new(1_700_000_001, 1_000_000).expect("in range");
-    assert_eq!(time_after_a_false_one(Algorithm::Pbft), Some(honest));
+    assert_eq!(time_after_a_false_one(Algorithm::Pbft, Power::new(1)), Some(earlier_honest_time()));
 }
 
 /// The same commit stops a chain of CometBFT, and so one of ours that must agree with it about every block.
 #[test]
 fn under_tendermint_the_liars_time_is_the_median_as_in_comet_bft_and_no_next_block_is_valid() {
-    assert_eq!(time_after_a_false_one(Algorithm::Tendermint), None);
+    assert_eq!(time_after_a_false_one(Algorithm::Tendermint, Power::new(1)), None);
+}
+
+/// What `quorate testnet` and the development form give: the half that is rounded away is no longer a whole validator.
+#[test]
+fn with_the_power_we_give_validators_the_liars_time_is_not_the_median_under_any_protocol() {
+    for algorithm in [Algorithm::Tendermint, Algorithm::Pbft] {
+        let time = time_after_a_false_one(algorithm, GenesisValidator::USUAL_POWER);
+        assert_eq!(time, Some(earlier_honest_time()), "{algorithm}");
+    }
+}
+
+/// The time of the first of the two honest signers: they signed at +1 and +2 ms.
+fn earlier_honest_time() -> Time {
+    Time::new(1_700_000_001, 1_000_000).expect("in range")
 }
