@@ -86,7 +86,8 @@ impl Pbft {
             }
             Signed::Proposal(proposal) => self.on_own_proposal(proposal, out),
             Signed::Statement(statement) => self.on_own_statement(*statement, out),
-            // The guard knows more than we do, or the key is gone. The others decide without this signature.
+            // The guard knows more than we do, or the key is not at work. If the others cannot decide without this signature,
+            // the view timer ends the view, and the next one asks for its own.
             Signed::Refused { .. } => Reaction::Accepted,
         }
     }

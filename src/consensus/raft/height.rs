@@ -74,6 +74,8 @@ pub(super) struct HeightState {
     pub(super) refusals: BTreeSet<u32>,
     pub(super) own_ack: OwnAck,
     pub(super) proposing: Proposing,
+    /// When we began, in this term, to have a block of ours decided.
+    pub(super) begun_at: Option<Tick>,
     pub(super) outcome: Outcome,
     /// Precommits of the height before, with late ones.
     pub(super) last_commit: Option<VoteSet>,
@@ -100,6 +102,7 @@ impl HeightState {
             refusals: BTreeSet::new(),
             own_ack: OwnAck::No,
             proposing: Proposing::No,
+            begun_at: None,
             outcome: Outcome::Open,
             last_commit,
             verifying: BTreeMap::new(),
@@ -125,6 +128,7 @@ impl HeightState {
         self.refusals.clear();
         self.own_ack = OwnAck::No;
         self.proposing = Proposing::No;
+        self.begun_at = None;
         self.verifying.clear();
         self.prune_blocks();
     }

@@ -50,7 +50,7 @@ pub(super) enum LeaseRule {
 pub(super) struct Leadership {
     /// The set whose votes made us leader, and the only one we may propose to.
     pub(super) mandate: Arc<ValidatorSet>,
-    since: Tick,
+    pub(super) since: Tick,
     pub(super) beat: u64,
     next_beat: Tick,
     /// When the heartbeats since the last one a majority answered were sent.
@@ -148,7 +148,7 @@ struct Sent {
 pub(super) struct Peer {
     pub(super) address: Option<Address>,
     /// Where it said it is.
-    height: Option<Height>,
+    pub(super) height: Option<Height>,
     /// The newest term in which it has that height's entry.
     entry: Option<Round>,
     proposed: Option<Sent>,
@@ -171,7 +171,7 @@ enum Resend {
 }
 
 /// How long to wait at first before so many bytes are sent again.
-fn patience(election: Duration, bytes: u64) -> Duration {
+pub(super) fn patience(election: Duration, bytes: u64) -> Duration {
     election.max(Duration::from_millis(bytes.saturating_mul(1000) / RESEND_RATE))
 }
 
@@ -218,7 +218,7 @@ impl Raft {
         begin.chain([leadership.next_beat, quorum]).chain(transfer).min()
     }
 
-    /// Woken as leader: heartbeat, check-quorum, the end of a hand-over.
+    /// Woken as leader, at each heartbeat at least: check-quorum, the end of a hand-over or of our patience, a heartbeat.
     pub(super) fn lead_on(&mut self, now: Now, out: &mut Effects<Raft>) {
         let (own, election) = (self.current.start.own, self.current.start.timeouts.election);
         let member = self.own_seat().is_some();
@@ -238,6 +238,9 @@ impl Raft {
             if !member {
                 return self.step_down(now, "this leader is no validator any more: ask another node", out);
             }
+        }
+        if self.gets_nowhere(now) {
+            return self.give_up_lead(now, out);
         }
         if let Role::Leader(leadership) = &self.role
             && leadership.next_beat <= now.tick

@@ -6,8 +6,8 @@
 //! into the state and then fires rules until none applies ([`rules`]). Whatever is signed rests on records that stand
 //! before it in the list of effects.
 //!
-//! Reading order: this file → `height` → `election` → `follow` → `lead` → `propose` → `acknowledge` → `rules` → `read` →
-//! `speak` → `recover`; `majority`, `view` and `votes` stand beside.
+//! Reading order: this file → `height` → `election` → `follow` → `lead` → `propose` → `acknowledge` → `rules` → `patience` →
+//! `read` → `speak` → `recover`; `majority`, `view` and `votes` stand beside.
 
 mod acknowledge;
 mod election;
@@ -15,6 +15,7 @@ mod follow;
 mod height;
 mod lead;
 mod majority;
+mod patience;
 mod propose;
 mod read;
 mod recover;
@@ -95,6 +96,8 @@ pub struct Raft {
     election_at: Tick,
     /// Elections tried since a leader was heard; goes into the random part of the timeout.
     attempt: u32,
+    /// How often in a row this node led and got nothing done; it waits the longer the next time.
+    stalls: u32,
     /// The last blocks decided, for peers behind.
     recent: Recent,
     /// Connected peers.
@@ -123,6 +126,7 @@ impl Protocol for Raft {
             heard: Heard { at: now.tick, line: Line::Unknown },
             election_at: now.tick,
             attempt: 0,
+            stalls: 0,
             recent: Recent::default(),
             peers: BTreeMap::new(),
             outbox: Outbox::default(),

@@ -34,6 +34,7 @@ impl Raft {
         }
         if let Some((_, id)) = state.entry.filter(|_| !mutant!("R6")) {
             let Some(block) = state.blocks.block(&id).map(Arc::clone) else { return false };
+            self.current.begun_at = Some(now.tick);
             self.request_proposal(now, block, out);
             return true;
         }
@@ -41,6 +42,7 @@ impl Raft {
             return false;
         }
         self.current.proposing = Proposing::Building;
+        self.current.begun_at = Some(now.tick);
         self.enter_step(Step::Propose, out);
         let last_commit = self.current.grown_last_commit();
         out.push(Effect::BuildBlock(BuildOrder { height: self.height(), round: self.term, last_commit }));

@@ -16,7 +16,7 @@ impl Raft {
 
     fn fire_one(&mut self, now: Now, out: &mut Effects<Raft>) -> bool {
         self.count_ballots(now, out)
-            || self.decide(out)
+            || self.decide(now, out)
             || self.deliver(out)
             || self.ask_application(out)
             || self.acknowledge(now, out)
@@ -27,7 +27,7 @@ impl Raft {
     }
 
     /// §5.3, §5.4.2: more than half of the power acknowledged the block of this term, in this term.
-    fn decide(&mut self, out: &mut Effects<Raft>) -> bool {
+    fn decide(&mut self, now: Now, out: &mut Effects<Raft>) -> bool {
         let proposed = self.current.proposal.as_ref().map(|proposal| proposal.block_id);
         let acknowledged = self.current.acks.majority().flatten();
         if !self.is_open() || acknowledged.is_none() || acknowledged != proposed {
@@ -36,6 +36,7 @@ impl Raft {
         let Some(commit) = self.current.acks.to_commit() else { return false };
         if let Role::Leader(leadership) = &mut self.role {
             leadership.settled = Some(commit.height);
+            self.note_pace(now);
         }
         out.push(Effect::Broadcast(Direct::Commit(Verified::trusted(commit.clone()))));
         self.current.outcome = Outcome::Fetching(commit);

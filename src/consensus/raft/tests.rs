@@ -9,6 +9,7 @@ mod guards;
 mod membership;
 mod network;
 mod oracles;
+mod patience;
 mod reads;
 mod scene;
 mod stories;

@@ -69,6 +69,10 @@ pub(super) struct HeightState {
     /// Line 42-43. Never lower than `locked`.
     pub(super) valid: Option<(Round, BlockId)>,
     pub(super) own: BTreeMap<(Round, VoteKind), OwnVote>,
+    /// The round of which only the journal knows that we prevoted in it. The signer may know what.
+    pub(super) prevoted_before: Option<Round>,
+    /// Signatures refused at this height.
+    pub(super) refusals: u32,
     pub(super) proposing: Proposing,
     /// Line 34, "for the first time".
     pub(super) prevote_timer_set: bool,
@@ -101,6 +105,8 @@ impl HeightState {
             locked: None,
             valid: None,
             own: BTreeMap::new(),
+            prevoted_before: None,
+            refusals: 0,
             proposing: Proposing::No,
             prevote_timer_set: false,
             precommit_timer_set: false,

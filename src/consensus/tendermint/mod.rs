@@ -4,13 +4,14 @@
 //! A step takes one fact into the state and then fires rules until none applies ([`rules`]), as the paper's "upon"
 //! clauses say. Own votes come back through the signer and are journaled before anybody hears of them.
 //!
-//! Reading order: this file → `height` → `receive` → `rules` → `propose` → `vote` → `recover`; `view` stands
-//! beside.
+//! Reading order: this file → `height` → `receive` → `rules` → `propose` → `vote` → `refused` → `recover`;
+//! `view` stands beside.
 
 mod height;
 mod propose;
 mod receive;
 mod recover;
+mod refused;
 mod rules;
 mod view;
 mod vote;

@@ -280,6 +280,9 @@ impl Tendermint {
 
     /// A timer is due.
     pub(super) fn on_timer(&mut self, now: Now, timer: TimerId, out: &mut Effects<Tendermint>) -> Reaction {
+        if let Some(unsigned) = self.refused_vote_due(timer) {
+            return self.ask_signer_again(now, unsigned, out);
+        }
         if !self.timer_counts(timer) {
             return Reaction::Ignored("timer of something that is past");
         }

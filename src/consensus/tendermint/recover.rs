@@ -177,6 +177,7 @@ impl Tendermint {
             Step::Prevote => {
                 self.current.step = Step::Prevote;
                 self.current.own.entry((round, VoteKind::Prevote)).or_insert(OwnVote::Undetermined);
+                self.current.prevoted_before = Some(round);
             }
             Step::Precommit => {
                 if let Some(block_id) = self.current.polka() {

@@ -4,6 +4,7 @@ mod crash;
 mod guards;
 mod malachite;
 mod network;
+mod refused;
 mod stories;
 mod story;
 mod world;

@@ -43,7 +43,7 @@ impl Tendermint {
         self.request_vote(now, kind, block_id, None, out);
     }
 
-    fn request_vote(
+    pub(super) fn request_vote(
         &mut self,
         now: Now,
         kind: VoteKind,
@@ -108,8 +108,7 @@ impl Tendermint {
         match signed {
             Signed::Vote(vote) => self.on_own_vote(now, vote, out),
             Signed::Proposal(proposal) => self.on_own_proposal(now, proposal, out),
-            // The guard knows more than we do, or the key is gone. The others decide without this signature.
-            Signed::Refused { .. } => Reaction::Accepted,
+            Signed::Refused { height, round } => self.on_refused(now, (height, round), out),
             Signed::Statement(_) => Reaction::Ignored("a statement nobody asked for"),
         }
     }

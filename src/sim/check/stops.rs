@@ -96,6 +96,15 @@ mod tests {
     }
 
     #[test]
+    fn an_acknowledgement_before_the_disk_fails_is_fine_and_one_after_it_is_caught() {
+        let mut stage = stage();
+        let acknowledged = |tx| What::Acknowledged { tx, height: crate::types::Height::FIRST };
+        stage.fine(0, acknowledged(1));
+        stage.fine(0, FAILED);
+        assert!(stage.wrong(0, acknowledged(2)).contains("went on"));
+    }
+
+    #[test]
     fn a_sentence_without_a_place_is_caught() {
         let mut stage = stage();
         stage.fine(0, FAILED);

@@ -5,7 +5,7 @@ use crate::mempool::{BatchId, RequestId};
 use crate::pipeline::CallId;
 use crate::sim::{NodeNr, Packet};
 use crate::types::abci::{CheckTxKind, InfoResponse, Request, Response};
-use crate::types::{AppliedBlock, CandidateBlock, Channel, Height, Tx};
+use crate::types::{CandidateBlock, Channel, Height, Tx};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -155,7 +155,7 @@ pub(super) enum Out {
     Applied(Height),
     /// It cannot go on until people act.
     Halted,
-    Published(Arc<AppliedBlock>),
+    Published(Height),
     /// A client's transaction was not taken.
     Refused,
     ReadAnswer {

@@ -67,12 +67,12 @@ pub fn expected(algorithm: Algorithm) -> Vec<&'static str> {
         "lost everything but the key",
         "node stopped itself",
         "operator mended a disk",
-        "operator restarted a node whose signer is back",
         "pause",
         "power cut",
         "process killed",
         "signature refused",
         "sign state rotted",
+        "signer came back to a node it had refused",
         "signer failed",
         "store rotted",
     ];

@@ -53,6 +53,7 @@ impl World {
         site.home.begin_anew(&key, keeps);
         site.app = ModelApp::new(law);
         (site.applied, site.published, site.decided) = (Height::ZERO, Height::ZERO, Height::ZERO);
+        site.diverged_after = None;
         self.see(node, What::Wiped);
     }
 
@@ -122,7 +123,6 @@ impl World {
             };
             self.take_down(node, RESTART_AFTER);
             self.begin_anew(node, keeps);
-            self.site(node).diverged_after = None;
         }
     }
 

@@ -11,7 +11,7 @@ use crate::replica::{Effect, Input, KeyNews, Whose};
 use crate::sim::What;
 use crate::sync::SyncInput;
 use crate::types::abci::Request;
-use crate::types::{ChainState, Evidence, EvidenceChange, Height, ValidatorSet};
+use crate::types::{AppliedBlock, ChainState, Evidence, EvidenceChange, Height, ValidatorSet};
 use std::sync::Arc;
 
 impl Process {
@@ -87,6 +87,17 @@ impl Process {
         }
     }
 
+    /// Clients are told at once: what comes after it in the list may fail, and they know all the same.
+    fn publish(&mut self, scope: &mut Scope<'_>, applied: &AppliedBlock) {
+        let block = applied.block.block();
+        let height = block.header.height;
+        self.timers.retain(|timer, _| timer.height >= height);
+        for tx in scope.clients.published(scope.node, &block.txs) {
+            scope.see(What::Acknowledged { tx, height });
+        }
+        scope.out.push(Out::Published(height));
+    }
+
     fn execute_outward(&mut self, scope: &mut Scope<'_>, effect: Effect) -> Result<(), Death> {
         match effect {
             Effect::Tell { peer, message } => self.tell(scope, peer, &message),
@@ -117,11 +128,7 @@ impl Process {
                 self.ask(scope, AppWork::Call(call, request));
             }
             Effect::Mempool(effect) => self.execute_mempool(scope, effect),
-            Effect::Publish(applied) => {
-                let height = applied.block.block().header.height;
-                self.timers.retain(|timer, _| timer.height >= height);
-                scope.out.push(Out::Published(applied));
-            }
+            Effect::Publish(applied) => self.publish(scope, &applied),
             Effect::Index(applied) => self.store.index(&applied).map_err(|error| Death::Stopped(error.to_string()))?,
             Effect::Prune { retain, state } => {
                 self.store.prune(retain, &state).map_err(|error| Death::Stopped(error.to_string()))?;

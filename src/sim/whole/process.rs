@@ -2,6 +2,7 @@
 //! loop without tasks: a fact in, orders out, one after the other.
 
 use super::blocks::Blocks;
+use super::clients::Clients;
 use super::events::{AppAnswer, Fact, Out};
 use super::home::{Home, Opened, SyncCount};
 use super::lie::Liar;
@@ -46,6 +47,7 @@ pub(super) struct Scope<'a> {
     pub(super) people: &'a People,
     pub(super) blocks: &'a mut Blocks,
     pub(super) watch: &'a mut Watch,
+    pub(super) clients: &'a mut Clients,
     pub(super) out: &'a mut Vec<Out>,
     /// Who rewrites what it says, if it lies.
     pub(super) liar: Option<&'a mut Liar>,

@@ -1,10 +1,10 @@
 //! Disks, signers and applications that fail.
 
 use super::events::{AppWork, Event};
-use super::world::{RESTART_AFTER, World};
+use super::world::World;
 use crate::ports::Connection;
 use crate::sim::disk::Kind;
-use crate::sim::{DeathOfApp, LastRequest, NodeNr, SignerMood, Unsynced, Whose, Woe, WrongAnswer};
+use crate::sim::{DeathOfApp, LastRequest, NodeNr, Whose, Woe, WrongAnswer};
 use std::time::Duration;
 
 /// What is wrong with a node's application.
@@ -75,15 +75,13 @@ impl World {
         self.signer_returns(node);
     }
 
-    /// The signer signs again. A vote it refused is not asked for twice: who does not get on without it, as one that
-    /// decides alone, waits for its operator, who reads in the log that signatures were refused, and starts the node anew.
+    /// The signer signs again. Nobody restarts the node: what was refused it asks for again, or does without.
     pub(super) fn signer_returns(&mut self, node: NodeNr) {
         let site = self.site(node);
-        let refused = site.home.mood.get() == Some(SignerMood::Refuses);
+        let was_away = site.home.mood.get().is_some();
         site.home.mood.set(None);
-        if refused && site.process.as_ref().is_some_and(|process| process.refused > 0) {
-            self.watch.count("operator restarted a node whose signer is back");
-            self.crash(node, Unsynced::Kept, RESTART_AFTER);
+        if was_away && site.process.as_ref().is_some_and(|process| process.refused > 0) {
+            self.watch.count("signer came back to a node it had refused");
         }
     }
 

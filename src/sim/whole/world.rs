@@ -420,7 +420,8 @@ impl World {
         let Some(mut process) = site.process.take() else { return };
         let now = site.clock.now(at);
         let (people, blocks, watch, out) = (&self.people, &mut self.blocks, &mut self.watch, &mut self.out);
-        let mut scope = Scope { at, node, now, people, blocks, watch, out, liar: site.liar.as_mut() };
+        let (clients, liar) = (&mut self.clients, site.liar.as_mut());
+        let mut scope = Scope { at, node, now, people, blocks, watch, clients, out, liar };
         let lived = catch_unwind(AssertUnwindSafe(|| process.take(&mut scope, fact)));
         match lived {
             Ok(Ok(())) => {
@@ -474,14 +475,7 @@ impl World {
                     site.highest = site.highest.max(height.next());
                     self.look_at_hash(node, height);
                 }
-                Out::Published(applied) => {
-                    let block = applied.block.block();
-                    let height = block.header.height;
-                    self.sites[node.index()].published = height;
-                    for tx in self.clients.published(node, &block.txs) {
-                        self.see(node, What::Acknowledged { tx, height });
-                    }
-                }
+                Out::Published(height) => self.sites[node.index()].published = height,
                 Out::Halted => self.halted(node),
                 Out::Refused => self.watch.count("transaction refused"),
                 Out::ReadAnswer { ticket, outcome } => {

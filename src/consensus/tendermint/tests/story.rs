@@ -236,6 +236,22 @@ impl Story {
         }
     }
 
+    /// The signer answers the next thing asked.
+    pub(super) fn signed_once(&mut self) {
+        let request = self.to_sign.pop_front().expect("something was asked");
+        assert_eq!(self.step(Input::Signed(sign(request))), Reaction::Accepted);
+    }
+
+    /// The signer refuses the next thing asked.
+    pub(super) fn refused(&mut self) -> Reaction {
+        let (height, round) = match self.to_sign.pop_front().expect("something was asked") {
+            SignRequest::Vote(vote) => (vote.height, vote.round),
+            SignRequest::Proposal(proposal) => (proposal.height, proposal.round),
+            SignRequest::Statement(statement) => panic!("Tendermint signs no {statement:?}"),
+        };
+        self.step(Input::Signed(Signed::Refused { height, round }))
+    }
+
     pub(super) fn hear(&mut self, message: Message) -> Reaction {
         self.step(Input::Received { source: peer(), message })
     }

@@ -1,0 +1,100 @@
+//! A leader that is heard and gets nothing decided makes way.
+
+use super::scene::{ELECTION, HEARTBEAT, Scene, ack, set_of};
+use super::world::World;
+use crate::consensus::{Direct, RaftRole};
+use crate::crypto::Verified;
+use crate::types::{Height, RaftStatement};
+
+/// Time goes by while node 1 answers heartbeats.
+fn led_for(scene: &mut Scene, elections: u32) {
+    let until = scene.tick.plus(ELECTION * elections);
+    while scene.tick < until {
+        scene.wait(HEARTBEAT);
+        scene.follow(1, None, 1);
+    }
+}
+
+/// Node `node` answers heartbeats, and is at `height`.
+fn is_at(scene: &mut Scene, node: usize, height: u64) {
+    let (term, height) = (scene.machine.round(), Height::new(height));
+    scene.state(node, RaftStatement::Following { term, height, entry: None, beat: 1 });
+}
+
+/// One of three refuses, one is silent: no majority refuses, none ever accepts.
+#[test]
+fn a_leader_whose_block_one_refuses_and_one_ignores_makes_way_after_four_election_timeouts() {
+    let set = set_of(&[0, 1, 2]);
+    let mut scene = Scene::of(&set, 0, 1);
+    scene.elect(&[1]);
+    scene.hear(1, Direct::Vote(Verified::trusted(ack(&set, 1, (1, 1), None))));
+    led_for(&mut scene, 3);
+    assert_eq!(scene.role(), RaftRole::Leader);
+    led_for(&mut scene, 1);
+    assert_eq!(scene.role(), RaftRole::Follower);
+}
+
+#[test]
+fn a_leader_that_made_way_in_vain_waits_twice_as_long_the_next_time_and_less_long_after_a_quick_block() {
+    let set = set_of(&[0, 1, 2]);
+    let mut scene = Scene::of(&set, 0, 1);
+    let lead = |scene: &mut Scene| {
+        // Who made way stands aside for longer than others do.
+        scene.wait(ELECTION);
+        scene.elect(&[1]);
+    };
+    for patience in [4, 8, 16] {
+        lead(&mut scene);
+        led_for(&mut scene, patience - 1);
+        assert_eq!(scene.role(), RaftRole::Leader, "patience for {patience} election timeouts");
+        led_for(&mut scene, 1);
+        assert_eq!(scene.role(), RaftRole::Follower, "patience for {patience} election timeouts");
+    }
+    lead(&mut scene);
+    assert_eq!(scene.machine.stalls, 3);
+    let id = scene.proposed().expect("proposed");
+    scene.acknowledged_by(1, scene.term(), id);
+    assert_eq!((scene.decided, scene.machine.stalls), (Some(id), 2));
+}
+
+/// The scene's application never says that a decided block is executed.
+#[test]
+fn a_leader_whose_application_hangs_makes_way_when_a_majority_went_on_and_not_where_all_are_as_slow() {
+    let mut scene = Scene::of(&set_of(&[0, 1, 2]), 0, 1);
+    scene.elect(&[1]);
+    let id = scene.proposed().expect("proposed");
+    scene.acknowledged_by(1, 1, id);
+    assert_eq!(scene.decided, Some(id));
+    led_for(&mut scene, 20);
+    is_at(&mut scene, 2, 2);
+    led_for(&mut scene, 1);
+    assert_eq!(scene.role(), RaftRole::Leader, "one of three went on");
+    is_at(&mut scene, 1, 2);
+    scene.wait(HEARTBEAT);
+    assert_eq!(scene.role(), RaftRole::Follower);
+}
+
+#[test]
+fn a_leader_with_nothing_to_decide_leads_on() {
+    let mut scene = Scene::of(&set_of(&[0, 1, 2]), 0, 1);
+    scene.elect(&[1]);
+    let id = scene.proposed().expect("proposed");
+    scene.acknowledged_by(1, 1, id);
+    let mut next = super::scene::start(&scene.set, 0, 2);
+    next.timeouts.empty_blocks = crate::consensus::EmptyBlocks::Never;
+    scene.step(crate::consensus::Input::BlockApplied(Box::new(next)));
+    led_for(&mut scene, 100);
+    assert_eq!(scene.role(), RaftRole::Leader);
+}
+
+#[test]
+fn a_cluster_of_three_with_one_away_goes_on_though_the_first_leader_refuses_its_own_blocks() {
+    const SEEDS: u64 = 20;
+    for seed in 0..SEEDS {
+        let mut world = World::new(seed, 3, 3);
+        world.rejects.insert((0, 0));
+        world.cut = [(0, 2), (1, 2), (2, 0), (2, 1)].into();
+        let goal = |world: &World| world.decided.len() >= 8;
+        assert!(world.run_until(60, goal), "seed {seed}: {}", world.standing());
+    }
+}
