@@ -173,6 +173,8 @@ pub const ALL: &[CrashPoint] = &[
     row("wal.repair.after",                 "src/wal/repair.rs",        "after the cut of a torn end is durable"),
     row("guard.sign.before",                "src/privval/file.rs",      "after the guard granted a signature, before it is made"),
     row("guard.sign.after",                 "src/privval/file.rs",      "after the signature was made and remembered, before it is given to anybody"),
+    row("guard.promise.before",             "src/privval/file.rs",      "before it is written down that this key gives promises, the first of which waits to be signed"),
+    row("guard.promise.after",              "src/privval/file.rs",      "after it is written down that this key gives promises, before the first one is signed"),
     row("guard.write.before",               "src/privval/files.rs",     "before a new sign state is written beside the old one"),
     row("guard.sync.before",                "src/privval/files.rs",     "after a new sign state was written beside the old one, before it is synced"),
     row("guard.rename.before",              "src/privval/files.rs",     "after the new sign state is durable, before it takes the place of the old one"),

@@ -12,9 +12,9 @@ use crate::types::abci::{CheckTxResponse, FinalizeBlockResponse, Request, Respon
 use crate::types::query::Query;
 use crate::types::{
     AppliedBlock, Block, BlockMeta, CandidateBlock, ChainId, ChainState, Commit, ConsensusParams, Direction, Evidence,
-    EvidenceChange, ExtendedCommit, Height, JournalRecord, NodeId, NodeInfo, Part, PeerRoundState, Proposal, Published,
-    SignPosition, Statement, StoredEvidence, Time, Tx, UnsignedProposal, UnsignedStatement, UnsignedVote, ValidatorSet,
-    Vote,
+    EvidenceChange, ExtendedCommit, Height, JournalRecord, NodeId, NodeInfo, Part, PeerRoundState, Promises, Proposal,
+    Published, SignPosition, Statement, StoredEvidence, Time, Tx, UnsignedProposal, UnsignedStatement, UnsignedVote,
+    ValidatorSet, Vote,
 };
 use std::future::Future;
 use std::path::PathBuf;
@@ -67,6 +67,8 @@ pub struct SignerFailed(pub String);
 pub struct SignMemory {
     /// Where its last signature stands.
     pub last: SignPosition,
+    /// Whether it promised something in a statement.
+    pub promises: Promises,
     /// The file that says so.
     pub file: PathBuf,
 }
@@ -85,8 +87,8 @@ pub trait Signer: Send {
     /// Signs a proposal.
     fn sign_proposal(&mut self, chain_id: &ChainId, proposal: UnsignedProposal) -> Result<Proposal, SignError>;
 
-    /// Signs a statement of Raft or PBFT. It remembers none and refuses none: what a statement rests on is in the
-    /// journal.
+    /// Signs a statement of Raft or PBFT. It refuses none, and remembers only that there was a promise
+    /// ([`Promises`]), before the first one leaves: what a statement rests on is in the journal.
     fn sign_statement(&mut self, chain_id: &ChainId, statement: UnsignedStatement) -> Result<Statement, SignerFailed>;
 
     /// A second vote for something else, which a validator that misbehaves signed along with the last one.

@@ -6,9 +6,15 @@ use super::output::Output;
 use crate::config::{Config, ConfigError, Home, HomeLock};
 use crate::disk::OsDisk;
 use crate::privval::FileSigner;
+use crate::types::Promises;
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// Said when more was forgotten than Tendermint's validators ever owe.
+const FORGOTTEN_PROMISES: &str = "warning: this key voted for a leader of Raft or left a view of PBFT, and that is \
+     forgotten now. If the chain it did so in goes on, the key must not come back\n  next: only if that chain goes on: move \
+     config/priv_validator_key.json away, then quorate unsafe-reset-all, which makes a new key";
 
 pub(super) fn all(common: &Common, args: &ResetArgs, out: &Output) -> Result<(), CliError> {
     let (config, _lock) = take(common)?;
@@ -66,7 +72,9 @@ fn take(common: &Common) -> Result<(Config, HomeLock), CliError> {
 fn reset_signer(config: &Config) -> Result<&'static str, CliError> {
     let (key, state) = (&config.files.priv_validator_key, &config.files.priv_validator_state);
     if key.exists() {
-        FileSigner::reset(&OsDisk, state)?;
+        if FileSigner::reset(&OsDisk, state)? == Promises::Given {
+            Output::note(FORGOTTEN_PROMISES);
+        }
         return Ok("reset  ");
     }
     if state.exists() {

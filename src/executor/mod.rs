@@ -24,7 +24,7 @@ pub use reception::{Handed, Received, Reception, Speaker, heard_directly, judge_
 pub use serve_blocks::{answer, status};
 pub use shown::{HEIGHTS_SEARCHED_MAX, Shown, ShownBy, newest_shown};
 pub use sign::NotSigned;
-pub use sign_state::{DoppelgangerCheck, ForgottenPromises, Hearing, StaleSignState};
+pub use sign_state::{Deed, DoppelgangerCheck, ForgottenPromises, Hearing, StaleSignState};
 
 use crate::consensus::Now;
 use crate::pipeline::PipelineInput;
@@ -50,7 +50,7 @@ pub enum ExecuteError {
     /// The sign state.
     #[error(transparent)]
     StaleSignState(#[from] StaleSignState),
-    /// The journal of a validator that signed does not say what it promised.
+    /// The journal of a validator that signed or promised something does not say what it promised.
     #[error(transparent)]
     ForgottenPromises(#[from] ForgottenPromises),
     /// The genesis document and the store.

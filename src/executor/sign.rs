@@ -20,7 +20,7 @@ pub struct NotSigned {
 
 impl Executor {
     /// Has something signed, the journal being durable. Says what the guard did: votes and proposals may be refused;
-    /// statements are not remembered, so it is not asked. Without a signer nothing is answered.
+    /// statements are never refused, so it is not asked. Without a signer nothing is answered.
     pub(super) fn have_signed(
         &mut self,
         request: SignRequest,

@@ -3,9 +3,10 @@
 
 use super::shown::{Shown, newest_shown};
 use super::{ExecuteError, Executor};
-use crate::ports::{Signer, Store};
+use crate::ports::{SignMemory, Signer, Store};
 use crate::replica::KeyCheck;
-use crate::types::{Address, Algorithm, Height, JournalRecord, SignPosition};
+use crate::types::{Address, Algorithm, Height, JournalRecord, Promises, SignPosition};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ pub struct StaleSignState {
 /// The journal of a validator of Raft or PBFT is gone, and with it what the validator promised.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "refused to take part: {} says that this key signed {last}, but the journal does not say in which {round} this node \
+    "refused to take part: {} says that this key {deed}, but the journal does not say in which {round} this node \
      last was, nor what it promised there: it was set aside, or comes from another time. Taking part could decide \
      two blocks at one height\n  next: put back the journal (data/cs.wal) that belongs to this home. If it is lost, this \
      validator has to come back with a new key: move config/priv_validator_key.json away, then quorate unsafe-reset-all, \
@@ -39,16 +40,47 @@ pub struct StaleSignState {
 pub struct ForgottenPromises {
     /// The state file.
     pub file: PathBuf,
-    /// The last signature it knows.
-    pub last: SignPosition,
+    /// What it says that the key did.
+    pub deed: Deed,
     /// Term or view.
     pub round: &'static str,
+}
+
+/// What a key did that it must not forget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// Its last vote or proposal.
+    Signed(SignPosition),
+    /// It voted for a leader or left a view, and signed nothing for a block.
+    Promised,
+}
+
+impl Deed {
+    /// What a signer remembers to have done; none when its key is free.
+    fn of(memory: &SignMemory) -> Option<Deed> {
+        match (memory.last, memory.promises) {
+            (SignPosition::START, Promises::NoneGiven) => None,
+            (SignPosition::START, Promises::Given) if mutant!("K32") => None,
+            (SignPosition::START, Promises::Given) => Some(Deed::Promised),
+            (last, _) => Some(Deed::Signed(last)),
+        }
+    }
+}
+
+impl fmt::Display for Deed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Deed::Signed(last) => write!(f, "signed {last}"),
+            Deed::Promised => f.write_str("voted for a leader or left a view"),
+        }
+    }
 }
 
 impl Executor {
     /// Under Raft and PBFT who granted a vote, or left a view, must not forget it, whatever happens to its disk: a second
     /// vote in one term elects a second leader (Raft, §5.2 and Figure 2, "persistent state"; bug class 118). The sign
-    /// state remembers votes for blocks only. So a key that signed, and no standing in the journal, do not go together.
+    /// state remembers of a vote for a leader only that there was one; which, the journal says. So a key that signed or
+    /// promised, and no standing in the journal, do not go together.
     pub(super) fn refuse_forgotten_promises(
         &self,
         algorithm: Algorithm,
@@ -61,10 +93,12 @@ impl Executor {
         };
         let Some(memory) = self.signer().and_then(Signer::memory) else { return Ok(()) };
         let remembers = records.iter().any(|record| matches!(record, JournalRecord::Standing(_)));
-        if remembers || memory.last == SignPosition::START || mutant!("K20") {
-            return Ok(());
+        match Deed::of(&memory) {
+            Some(deed) if !remembers && !mutant!("K20") => {
+                Err(ForgottenPromises { file: memory.file, deed, round }.into())
+            }
+            _ => Ok(()),
         }
-        Err(ForgottenPromises { file: memory.file, last: memory.last, round }.into())
     }
 
     /// Refuses a signer whose state is older than what blocks and journal show its key to have signed. Asked at the
@@ -121,3 +155,6 @@ pub(super) fn key_check(
     );
     KeyCheck::BeforeSigning(memory.last)
 }
+
+#[cfg(test)]
+mod tests;

@@ -162,11 +162,10 @@ fn a_peer_that_lags_behind_asks_for_a_pruned_block_whose_header_is_kept_and_the_
 /// send a validator there with its key in place.
 #[test]
 fn no_remedy_has_a_validator_forget_what_it_signed_on_a_chain_that_goes_on() {
-    use super::{ExecuteError, ForgottenPromises};
-    use crate::types::SignPosition;
+    use super::{Deed, ExecuteError, ForgottenPromises};
     let damaged = ExecuteError::Damaged { height: Height::FIRST, why: "a part is missing".into() }.to_string();
     assert!(damaged.contains("quorate reset-state") && !damaged.contains("unsafe-reset-all"), "{damaged}");
-    let forgotten = ForgottenPromises { file: "data/state.json".into(), last: SignPosition::START, round: "term" };
+    let forgotten = ForgottenPromises { file: "data/state.json".into(), deed: Deed::Promised, round: "term" };
     let (sentence, first) = (forgotten.to_string(), "move config/priv_validator_key.json away");
     let place = |words: &str| sentence.find(words).expect(words);
     assert!(place(first) < place("quorate unsafe-reset-all"), "{sentence}");

@@ -193,6 +193,8 @@ pub(super) const ROWS: &[Mutant] = &[
         "consensus::raft::tests::reads::a_peer_has_four_questions_waiting_however_many_it_asks"),
     noticed_by("R47", "src/consensus/raft/read.rs", "an answer to an earlier question is taken",
         "consensus::raft::tests::reads::a_follower_asks_its_leader_once_for_all_its_readers_and_takes_only_the_answer_to_its_question"),
+    noticed_by("R60", "src/consensus/raft/election.rs", "a learner votes at its own height",
+        "consensus::raft::tests::membership::who_is_no_member_votes_for_nobody_at_its_height_and_for_whom_knows_more_at_a_later_one"),
     noticed_in_simulation("V1", "src/consensus/tally.rs", "both votes of an equivocator count, whatever for", "agreement"),
     noticed_by("V2", "src/consensus/tally.rs", "a vote counts for the seat it names, whoever signed it",
         "consensus::tally::tests::a_signature_that_changed_is_ignored_and_a_false_index_is_the_peers_fault"),

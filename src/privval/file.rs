@@ -5,13 +5,14 @@ use super::guard::{self, Answer, LastSigned, SignedBytes};
 use crate::crypto::{PrivateKey, PublicKey, Signature};
 use crate::ports::{Disk, DiskFile, SignError, SignMemory, Signer, SignerFailed};
 use crate::types::{
-    ChainId, Proposal, SignPosition, SignStep, Statement, Time, UnsignedProposal, UnsignedStatement, UnsignedVote,
-    Vote, VoteKind,
+    ChainId, Promises, Proposal, SignPosition, SignStep, Statement, Time, UnsignedProposal, UnsignedStatement,
+    UnsignedVote, Vote, VoteKind,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A key in `priv_validator_key.json` and what it signed last in `priv_validator_state.json`.
+/// A key in `priv_validator_key.json`; what it signed last, and whether it promised anything, in
+/// `priv_validator_state.json`.
 #[derive(Debug)]
 pub struct FileSigner {
     disk: Arc<dyn Disk>,
@@ -84,10 +85,13 @@ impl FileSigner {
         Ok(key.public_key())
     }
 
-    /// Forgets what was signed: for a chain that starts anew, never for one that goes on.
-    pub fn reset(disk: &dyn Disk, state_file: &Path) -> Result<(), KeyFileError> {
+    /// Forgets what was signed and promised: for a chain that starts anew, never for one that goes on. Gives whether
+    /// promises were among it, as far as the old state can be read.
+    pub fn reset(disk: &dyn Disk, state_file: &Path) -> Result<Promises, KeyFileError> {
         let _lock = files::lock_state(disk, state_file)?;
-        files::write_state(disk, state_file, &LastSigned::NOTHING)
+        let before = files::read_state(disk, state_file).map_or(Promises::NoneGiven, |before| before.promises);
+        files::write_state(disk, state_file, &LastSigned::NOTHING)?;
+        Ok(before)
     }
 
     /// Moves the state forward to `to`, or makes one that says so where there is none: whatever was signed at or below
@@ -95,14 +99,15 @@ impl FileSigner {
     pub fn advance(disk: &dyn Disk, state_file: &Path, to: SignPosition) -> Result<Option<SignPosition>, KeyFileError> {
         let _lock = files::lock_state(disk, state_file)?;
         let before = match files::exists(disk, state_file)? {
-            true => Some(files::read_state(disk, state_file)?.at),
+            true => Some(files::read_state(disk, state_file)?),
             false => None,
         };
-        if before.is_none_or(|before| before < to || mutant!("K12")) {
+        if before.as_ref().is_none_or(|before| before.at < to || mutant!("K12")) {
             // Nobody knows what was signed there, so nothing is signed there again.
-            files::write_state(disk, state_file, &LastSigned { at: to, signed: None })?;
+            let promises = before.as_ref().map_or(Promises::NoneGiven, |before| before.promises);
+            files::write_state(disk, state_file, &LastSigned { at: to, signed: None, promises })?;
         }
-        Ok(before)
+        Ok(before.map(|before| before.at))
     }
 
     /// The public key of a key file, without opening it for signing: a running node may hold it.
@@ -123,24 +128,43 @@ impl FileSigner {
 
     /// Signs at a position what `sign_bytes` says, or gives the earlier signature with its time.
     fn sign_at(&mut self, at: SignPosition, sign_bytes: Vec<u8>) -> Result<(Signature, Option<Time>), SignError> {
-        if self.health == Health::Broken && !mutant!("K8") {
-            return Err(SignerFailed(format!(
-                "an earlier write of {} failed; stop the node, check the disk and start again",
-                self.state_file.display()
-            ))
-            .into());
-        }
+        self.refuse_after_a_failure()?;
         match guard::check(&self.last, at, &sign_bytes).map_err(|refusal| SignError::Refused(refusal.to_string()))? {
             Answer::Again(signature) => Ok((signature, None)),
             Answer::AgainAt(signature, time) => Ok((signature, Some(time))),
             Answer::Sign => {
                 crash_point!("guard.sign.before");
                 let signature = self.key.sign(&sign_bytes);
-                self.remember(LastSigned { at, signed: Some(SignedBytes { sign_bytes, signature }) })?;
+                let signed = Some(SignedBytes { sign_bytes, signature });
+                self.remember(LastSigned { at, signed, promises: self.last.promises })?;
                 crash_point!("guard.sign.after");
                 Ok((signature, None))
             }
         }
+    }
+
+    /// A write that failed may or may not have reached the disk: what the file says is not known.
+    fn refuse_after_a_failure(&self) -> Result<(), SignerFailed> {
+        if self.health == Health::Good || mutant!("K8") {
+            return Ok(());
+        }
+        Err(SignerFailed(format!(
+            "an earlier write of {} failed; stop the node, check the disk and start again",
+            self.state_file.display()
+        )))
+    }
+
+    /// Writes down, once in the life of a state file, that this key gives promises. In Tendermint there are none, so its
+    /// files stay as CometBFT writes them.
+    fn remember_to_have_promised(&mut self) -> Result<(), SignerFailed> {
+        self.refuse_after_a_failure()?;
+        if self.last.promises == Promises::Given || mutant!("K31") {
+            return Ok(());
+        }
+        crash_point!("guard.promise.before");
+        self.remember(LastSigned { promises: Promises::Given, ..self.last.clone() })?;
+        crash_point!("guard.promise.after");
+        Ok(())
     }
 
     /// Signs a vote without asking the guard and without remembering it: for a validator that is to be caught.
@@ -182,7 +206,7 @@ impl Signer for FileSigner {
     }
 
     fn memory(&self) -> Option<SignMemory> {
-        Some(SignMemory { last: self.last.at, file: self.state_file.clone() })
+        Some(SignMemory { last: self.last.at, promises: self.last.promises, file: self.state_file.clone() })
     }
 
     fn sign_vote(&mut self, chain_id: &ChainId, vote: UnsignedVote) -> Result<Vote, SignError> {
@@ -211,6 +235,9 @@ impl Signer for FileSigner {
     }
 
     fn sign_statement(&mut self, chain_id: &ChainId, statement: UnsignedStatement) -> Result<Statement, SignerFailed> {
+        if statement.body.is_promise() {
+            self.remember_to_have_promised()?;
+        }
         let signature = self.key.sign(&statement.sign_bytes(chain_id));
         Ok(statement.signed(signature))
     }

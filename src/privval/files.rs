@@ -5,7 +5,7 @@ use super::sign_bytes::position;
 use crate::crash_points::{Point, Replacing, reach};
 use crate::crypto::{PrivateKey, PublicKey, Signature};
 use crate::ports::{Disk, DiskFile, OpenMode, parent};
-use crate::types::{Address, Height, Round, SignPosition, SignStep};
+use crate::types::{Address, Height, Promises, Round, SignPosition, SignStep};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
@@ -102,7 +102,10 @@ struct TypedJson {
     value: String,
 }
 
+/// The state as CometBFT has it, and `promised`, which it does not know and passes over. A field that nobody knows is
+/// refused: a flipped bit in a name would otherwise be a memory lost.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct StateJson {
     height: String,
     round: i32,
@@ -111,6 +114,8 @@ struct StateJson {
     signature: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     signbytes: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    promised: Option<bool>,
 }
 
 /// Names a file in errors about its content.
@@ -190,7 +195,11 @@ pub(super) fn read_state(disk: &dyn Disk, file: &Path) -> Result<LastSigned, Key
         (Some(_), None) => return Err(about.wrong("signature", "present when signbytes are", "nothing")),
         (Some(bytes), Some(signature)) => Some(read_signed(&about, &bytes, &signature)?),
     };
-    Ok(LastSigned { at: SignPosition { height, round, step }, signed })
+    let promises = match json.promised {
+        Some(true) => Promises::Given,
+        Some(false) | None => Promises::NoneGiven,
+    };
+    Ok(LastSigned { at: SignPosition { height, round, step }, signed, promises })
 }
 
 fn read_signed(about: &Field<'_>, sign_bytes: &str, signature: &str) -> Result<SignedBytes, KeyFileError> {
@@ -226,6 +235,7 @@ pub(super) fn write_state(disk: &dyn Disk, file: &Path, last: &LastSigned) -> Re
         step: last.at.step as i64,
         signature: last.signed.as_ref().map(|signed| BASE64.encode(signed.signature.as_bytes())),
         signbytes: last.signed.as_ref().map(|signed| hex::encode_upper(&signed.sign_bytes)),
+        promised: (last.promises == Promises::Given).then_some(true),
     };
     let text = serde_json::to_string_pretty(&json).expect("strings and numbers always make JSON");
     write_atomic(disk, file, text.as_bytes(), &REPLACING_STATE)

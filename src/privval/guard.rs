@@ -4,7 +4,7 @@
 
 use super::sign_bytes::Stamped;
 use crate::crypto::Signature;
-use crate::types::{Height, Round, SignPosition, SignStep, Time};
+use crate::types::{Height, Promises, Round, SignPosition, SignStep, Time};
 
 /// What was signed and the signature it got.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,18 +15,20 @@ pub struct SignedBytes {
     pub signature: Signature,
 }
 
-/// The last thing a key signed.
+/// What is remembered of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastSigned {
-    /// Where it stands.
+    /// Where the last thing it signed stands.
     pub at: SignPosition,
     /// What it was; none when the key never signed or its state lost it.
     pub signed: Option<SignedBytes>,
+    /// Whether it promised something beside votes and proposals.
+    pub promises: Promises,
 }
 
 impl LastSigned {
     /// The state of a key that never signed.
-    pub const NOTHING: LastSigned = LastSigned { at: SignPosition::START, signed: None };
+    pub const NOTHING: LastSigned = LastSigned { at: SignPosition::START, signed: None, promises: Promises::NoneGiven };
 }
 
 /// What to do with a request that may be granted.
@@ -136,7 +138,7 @@ mod tests {
 
     fn last(step: SignStep) -> LastSigned {
         let signed = SignedBytes { sign_bytes: bytes(step, 1, 10), signature: SIGNATURE };
-        LastSigned { at: position(5, 5, step), signed: Some(signed) }
+        LastSigned { at: position(5, 5, step), signed: Some(signed), promises: Promises::NoneGiven }
     }
 
     /// Every relation of height, round and step (3 × 3 × 3 at most) × same or other block × same or other time, for
@@ -187,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_position_whose_bytes_were_lost_is_refused() {
-        let lost = LastSigned { at: position(5, 5, SignStep::Prevote), signed: None };
+        let lost = LastSigned { at: position(5, 5, SignStep::Prevote), ..LastSigned::NOTHING };
         let got = check(&lost, lost.at, &bytes(SignStep::Prevote, 1, 10));
         assert_eq!(got, Err(Refusal::NoSignBytes));
     }

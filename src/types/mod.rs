@@ -62,7 +62,7 @@ pub use part_set::{BitArray, Part, PartSet, PartSetError};
 pub use pbft::{PbftStatement, PreparedCertificate};
 pub use published::{AppliedBlock, Published, RoundEvent, RoundEventKind};
 pub use raft::{Election, LogPosition, RaftStatement};
-pub use signing::{SignPosition, SignStep};
+pub use signing::{Promises, SignPosition, SignStep};
 pub use state::ChainState;
 pub use statement::{DirectMessage, Standing, Statement, StatementBody, UnsignedStatement};
 pub use time::{Time, TimeError};

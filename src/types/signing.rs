@@ -85,6 +85,16 @@ impl SignPosition {
     }
 }
 
+/// Whether a key gave its word in a statement of Raft or PBFT (`StatementBody::is_promise`). What it promised stands in the
+/// journal; that it did must outlive the journal, or a key that never signed a vote would pass for one that is free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Promises {
+    /// It owes nobody anything.
+    NoneGiven,
+    /// It gave at least one, in whatever term or view.
+    Given,
+}
+
 impl fmt::Display for SignPosition {
     /// `a precommit at height 5 round 0`, as people say it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -211,10 +211,12 @@ impl Raft {
         granted
     }
 
-    /// §5.4.1: the candidate's log is at least as far as ours, and it is a member where we can tell.
+    /// §5.4.1: the candidate's log is at least as far as ours; and where both are at one height, so that both know its set,
+    /// it is a member, and so are we: a learner's vote counts for nobody (thesis §4.2.1) and would only bind the learner.
+    /// Of a later height's set we know nothing: our vote may be needed there (thesis §4.1).
     fn is_fit(&self, candidate: &Address, last: LogPosition) -> bool {
-        let member = last.height != self.height() || self.validators().by_address(candidate).is_some();
-        member && (last >= self.position() || mutant!("R1"))
+        let members = self.validators().by_address(candidate).is_some() && (self.may_stand() || mutant!("R60"));
+        (members || last.height != self.height()) && (last >= self.position() || mutant!("R1"))
     }
 
     /// An answer to our question.

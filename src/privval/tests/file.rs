@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::disk::OsDisk;
-use crate::types::{BlockId, Height, PartSetHeader, Round};
+use crate::types::{Address, BlockId, Election, Height, PartSetHeader, RaftStatement, Round, StatementBody};
 use bytes::Bytes;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -170,6 +170,71 @@ fn no_signature_leaves_when_the_state_cannot_be_saved() {
     assert_eq!(temporary.count(), 0, "the half-written file is gone");
 }
 
+fn raft(body: RaftStatement) -> UnsignedStatement {
+    UnsignedStatement { by: Address::new([1; 20]), body: StatementBody::Raft(body) }
+}
+
+/// A ballot for somebody in term 1.
+fn ballot(granted: bool) -> UnsignedStatement {
+    let (term, candidate) = (Round::new(1), Address::new([2; 20]));
+    raft(RaftStatement::Ballot {
+        term,
+        asked: term,
+        election: Election::Vote,
+        candidate,
+        granted,
+        height: Height::FIRST,
+    })
+}
+
+#[test]
+fn that_a_key_promised_is_written_down_before_the_first_promise_leaves_and_never_again() {
+    let home = Home::with_key();
+    let mut signer = home.open();
+    signer.sign_statement(&chain(), ballot(false)).expect("signed");
+    assert_eq!(fs::read_to_string(&home.state).expect("readable"), FRESH_STATE_FILE, "no promise");
+    signer.sign_statement(&chain(), ballot(true)).expect("signed");
+    let promised = FRESH_STATE_FILE.replace("\n}", ",\n  \"promised\": true\n}");
+    assert_eq!(fs::read_to_string(&home.state).expect("readable"), promised);
+    // A second write would put the file back.
+    fs::remove_file(&home.state).expect("removed");
+    signer.sign_statement(&chain(), ballot(true)).expect("signed");
+    assert!(!home.state.exists(), "written once");
+    fs::write(&home.state, promised).expect("written");
+    drop(signer);
+    let memory = home.open().memory().expect("it has one");
+    assert_eq!((memory.last, memory.promises), (SignPosition::START, Promises::Given));
+}
+
+#[test]
+fn that_a_key_promised_outlives_its_votes_and_an_advance_of_its_state_but_no_reset() {
+    let home = Home::with_key();
+    let promises = || home.open().memory().expect("it has one").promises;
+    home.open().sign_statement(&chain(), ballot(true)).expect("signed");
+    home.open().sign_vote(&chain(), vote(VoteKind::Precommit, block(1), 9)).expect("signed");
+    assert_eq!(promises(), Promises::Given);
+    FileSigner::advance(&OsDisk, &home.state, SignPosition::end_of(Height::new(9))).expect("written");
+    assert_eq!(promises(), Promises::Given);
+    let made =
+        FileSigner::save_new(&OsDisk, &PrivateKey::from_seed(&[2; 32]), &home.key.with_extension("2"), &home.state);
+    assert!(matches!(made, Err(KeyFileError::Exists { .. })), "another key does not take its place");
+    assert_eq!(FileSigner::reset(&OsDisk, &home.state).expect("reset"), Promises::Given);
+    assert_eq!(promises(), Promises::NoneGiven);
+    assert_eq!(FileSigner::reset(&OsDisk, &home.state).expect("reset"), Promises::NoneGiven);
+    assert_eq!(fs::read_to_string(&home.state).expect("readable"), FRESH_STATE_FILE);
+}
+
+#[test]
+fn no_promise_leaves_when_that_cannot_be_saved() {
+    let home = Home::with_key();
+    let mut signer = home.open();
+    fs::remove_file(&home.state).expect("removed");
+    fs::create_dir(&home.state).expect("made");
+    fs::write(home.state.join("in the way"), "x").expect("written");
+    assert!(signer.sign_statement(&chain(), ballot(true)).is_err());
+    assert!(signer.sign_statement(&chain(), ballot(true)).is_err(), "nor later");
+}
+
 #[test]
 fn a_second_process_cannot_sign_with_the_same_state() {
     let home = Home::with_key();
@@ -229,6 +294,8 @@ fn a_bad_file_is_refused_with_its_name_and_the_field() {
         (r#"{"height":"1","round":0,"step":1,"signbytes":"00"}"#, "signature must be present"),
         (r#"{"height":"1","round":0,"step":1,"signature":"AA==","signbytes":"00"}"#, "signature must be 64 bytes"),
         ("", "the file must be JSON"),
+        (r#"{"height":"0","round":0,"step":0,"qromised":true}"#, "the file must be JSON"),
+        (r#"{"height":"0","round":0,"step":0,"promised":1}"#, "the file must be JSON"),
     ];
     for (text, complaint) in states {
         let home = Home::with_key();

@@ -17,6 +17,9 @@ struct Key {
     signatures: Signatures,
     /// The highest term or view it stated. Nothing below it is signed any more.
     standing: Round,
+    /// The highest of them it gave its word in: a vote for a leader, a VIEW-CHANGE, a NEW-VIEW. A node that lost its disk may
+    /// go back behind the first, for that only told how far it was; behind this one it must be silent.
+    promised: Round,
     /// PBFT: the view of its newest VIEW-CHANGE. It says no vote below it any more.
     left: Round,
     /// Raft: the newest term it voted in, and for whom (§5.2).
@@ -47,6 +50,11 @@ impl Checker for OneSignature {
             }
             What::Heard { word: Word::Vote(vote), .. } => self.trace(scene, vote),
             What::Said { word, .. } => self.said(seen.node, &word),
+            What::Wiped => {
+                let key = self.nodes.of(seen.node);
+                key.standing = key.promised;
+                Ok(())
+            }
             What::Started { life } => {
                 self.nodes.of(seen.node).life = life;
                 Ok(())
@@ -145,6 +153,7 @@ impl Key {
 
     /// §5.2: one vote a term.
     fn vote(&mut self, term: Round, candidate: Address) -> Result<(), String> {
+        self.promised = self.promised.max(term);
         match self.voted {
             Some((last, _)) if term < last => Err(format!("it votes in term {term}, and voted in {last} before")),
             Some((last, first)) if term == last && first != candidate => {
@@ -160,6 +169,7 @@ impl Key {
     fn state_pbft(&mut self, body: &PbftStatement) -> Result<Round, String> {
         match *body {
             PbftStatement::NewView { view, height, .. } => {
+                self.promised = self.promised.max(view);
                 let made = (self.life, view, height);
                 if self.new_view.replace(made) == Some(made) {
                     return Err(format!("it makes a second NEW-VIEW for view {view} at height {height}"));
@@ -168,6 +178,7 @@ impl Key {
             }
             PbftStatement::ViewChange { view, .. } => {
                 self.left = self.left.max(view);
+                self.promised = self.promised.max(view);
                 Ok(view)
             }
             PbftStatement::Status { view, .. } => Ok(view),
@@ -300,6 +311,22 @@ mod tests {
         stage.wrong(0, What::Signed(Word::Statement(&raft(&scene, 0, beat(2)))));
         stage.wrong(0, What::Signed(Word::Vote(&precommit(&scene, 0, (1, 2), None))));
         stage.signs(0, &precommit(&scene, 0, (1, 3), None));
+    }
+
+    #[test]
+    fn who_lost_its_disk_may_forget_a_term_it_only_followed_in_and_none_it_voted_in() {
+        let mut stage = stage(Algorithm::Raft);
+        let scene = stage.scene.clone();
+        let height = Height::new(1);
+        let follows = |term| RaftStatement::Following { term: Round::new(term), height, entry: None, beat: 1 };
+        let follows = |term| raft(&scene, 0, follows(term));
+        stage.fine(0, What::Signed(Word::Statement(&follows(2))));
+        stage.fine(0, What::Wiped);
+        stage.fine(0, What::Signed(Word::Statement(&follows(0))));
+        stage.fine(0, What::Signed(Word::Statement(&ballot(&scene, Election::Vote, 2, 1))));
+        stage.fine(0, What::Wiped);
+        assert!(stage.wrong(0, What::Signed(Word::Statement(&follows(1)))).contains("before"));
+        stage.fine(0, What::Signed(Word::Statement(&follows(2))));
     }
 
     #[test]

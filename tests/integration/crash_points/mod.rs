@@ -106,6 +106,8 @@ const FIRST_START: &[&str] = &[
     "app.init_chain.before",
     "app.init_chain.after",
 ];
+/// What a node of Raft does the first time it votes for a leader, be it itself.
+const PROMISING: &[&str] = &["guard.promise.before", "guard.promise.after"];
 /// What a node does that stops in order.
 const STOPPING: &[&str] = &["stop.before", "stop.after", "wal.close.before", "wal.close.after"];
 /// What a start does whose journal ends in the middle of a record.
@@ -239,6 +241,16 @@ fn a_node_dies_while_it_starts_under_each_protocol() {
 #[test]
 fn a_node_dies_in_its_first_start_under_each_protocol() {
     dies_once_under_each_protocol(FIRST_START, |story, point| story.dies_at(point, 1));
+}
+
+#[test]
+fn a_node_of_raft_dies_while_it_writes_down_that_its_key_gives_promises() {
+    of_each(PROMISING, |point| {
+        let mut story = Story::begun(Algorithm::Raft);
+        story.dies_at(point, 1);
+        story.goes_on();
+        assert!(story.assert_signed_once() > 0, "{}: no vote in the journal", story.scene);
+    });
 }
 
 #[test]
@@ -389,6 +401,7 @@ fn every_point_of_the_list_dies_in_some_story() {
         REPLAYING,
         STARTING,
         FIRST_START,
+        PROMISING,
         STOPPING,
         REPAIRING,
         ROTATING,

@@ -80,6 +80,21 @@ fn learners_and_removed_members_never_stand_and_are_not_voted_for() {
 }
 
 #[test]
+fn who_is_no_member_votes_for_nobody_at_its_height_and_for_whom_knows_more_at_a_later_one() {
+    let set = set_of(&[1, 2, 3]);
+    let fresh = || {
+        let mut learner = Scene::of(&set, 0, 1);
+        learner.tick = learner.tick.plus(ELECTION * 3);
+        learner
+    };
+    for election in [Election::PreVote, Election::Vote, Election::Handover] {
+        assert!(!fresh().asked_for_vote(1, 1, election, position(1, None)), "{election:?}");
+        assert!(!fresh().asked_for_vote(1, 1, election, position(1, Some(0))), "{election:?}");
+        assert!(fresh().asked_for_vote(1, 1, election, position(2, None)), "{election:?}: it may be a member there");
+    }
+}
+
+#[test]
 fn a_learner_follows_the_chain_and_acknowledges_nothing() {
     let mut world = World::new(3, 5, 3);
     assert!(world.run_until(30, |world| world.lowest() >= Height::new(20)), "{}", world.standing());

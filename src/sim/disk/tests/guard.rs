@@ -7,7 +7,10 @@ use crate::ports::{Disk, SignError, Signer};
 use crate::privval::{FileSigner, KeyFileError};
 use crate::sim::Dice;
 use crate::sim::disk::{SimDisk, until_power_cut};
-use crate::types::{Address, BlockId, ChainId, Height, PartSetHeader, Round, Time, UnsignedVote, VoteKind};
+use crate::types::{
+    Address, BlockId, ChainId, Election, Height, LogPosition, PartSetHeader, Promises, RaftStatement, Round,
+    StatementBody, Time, UnsignedStatement, UnsignedVote, VoteKind,
+};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -42,6 +45,8 @@ struct Story {
     disk: SimDisk,
     dice: Dice,
     left: BTreeMap<Position, Option<BlockId>>,
+    /// Whether a promise ever left it.
+    promises: Promises,
     /// Where consensus is; it may well have forgotten what it asked for before.
     round: u32,
     /// The key of the first signer that opened.
@@ -50,7 +55,14 @@ struct Story {
 
 impl Story {
     fn new(seed: u64) -> Story {
-        Story { disk: SimDisk::new(), dice: Dice::new(seed), left: BTreeMap::new(), round: 0, key: None }
+        Story {
+            disk: SimDisk::new(),
+            dice: Dice::new(seed),
+            left: BTreeMap::new(),
+            promises: Promises::NoneGiven,
+            round: 0,
+            key: None,
+        }
     }
 
     fn live(&mut self, life: Life) -> Result<(), String> {
@@ -63,6 +75,10 @@ impl Story {
             // Opened once, its address may be known to others.
             if *self.key.get_or_insert(signer.public_key()) != signer.public_key() {
                 return Err("the key is another one".to_owned());
+            }
+            let remembers = signer.memory().is_some_and(|memory| memory.promises == Promises::Given);
+            if self.promises == Promises::Given && !remembers {
+                return Err("it forgot that it promised something".to_owned());
             }
             for _ in 0..4 {
                 match self.ask(&mut signer) {
@@ -82,6 +98,20 @@ impl Story {
     }
 
     fn ask(&mut self, signer: &mut FileSigner) -> Result<(), Trouble> {
+        if self.dice.chance(20) { self.ask_for_promise(signer) } else { self.ask_for_vote(signer) }
+    }
+
+    fn ask_for_promise(&mut self, signer: &mut FileSigner) -> Result<(), Trouble> {
+        let last = LogPosition { height: Height::new(7), entry: None };
+        let stands = RaftStatement::RequestVote { term: Round::new(self.round), election: Election::Vote, last };
+        let unsigned = UnsignedStatement { by: Address::new([1; 20]), body: StatementBody::Raft(stands) };
+        let chain = ChainId::try_from("sim").expect("a legal name");
+        signer.sign_statement(&chain, unsigned).map_err(|why| Trouble::Disk(why.to_string()))?;
+        self.promises = Promises::Given;
+        Ok(())
+    }
+
+    fn ask_for_vote(&mut self, signer: &mut FileSigner) -> Result<(), Trouble> {
         self.round += self.dice.below(2) as u32;
         let kind = if self.dice.chance(50) { VoteKind::Prevote } else { VoteKind::Precommit };
         let block_id = block(self.dice.below(3));
