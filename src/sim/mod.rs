@@ -37,7 +37,7 @@ pub use plan::{Conduct, Fault, Level, Lie, Misfortune, NodeNr, NodePlan, Plan, U
 pub use queue::Queue;
 pub use trace::Trace;
 pub use watch::{AppCall, Checker, End, Outcome, Scene, Seen, Violation, Watch, What, Word, tx_bytes, tx_number};
-pub use woe::{DeathOfApp, Keeps, LastRequest, RotPlace, SignerMood, Whose, Woe, WrongAnswer};
+pub use woe::{DeathOfApp, Keeps, LastRequest, RotPlace, SignerMood, SlowPart, Upheaval, Whose, Woe, WrongAnswer};
 
 /// Runs a plan under all checkers.
 pub fn run(plan: Plan, trace: Trace) -> Outcome {

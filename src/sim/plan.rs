@@ -307,6 +307,7 @@ impl Plan {
         plan.draw_faults(&mut dice.fork("faults"));
         if plan.level == Level::Whole {
             plan.draw_woes(&mut dice.fork("woes"));
+            plan.draw_strains(&mut dice.fork("strains"));
         }
         plan
     }

@@ -2,8 +2,8 @@
 
 use super::disk::{FailedSync, Kind, Trouble};
 use super::{
-    Conduct, DeathOfApp, Fault, Keeps, LastRequest, Misfortune, NodeNr, Plan, RotPlace, SignerMood, Unsynced, Whose,
-    Woe, WrongAnswer,
+    Conduct, DeathOfApp, Fault, Keeps, LastRequest, Misfortune, NodeNr, Plan, RotPlace, SignerMood, SlowPart, Unsynced,
+    Upheaval, Whose, Woe, WrongAnswer,
 };
 use std::time::Duration;
 
@@ -110,10 +110,31 @@ fn tell_woe(woe: &Woe) -> String {
                 WrongAnswer::NoValidators => "that no validator is left",
                 WrongAnswer::TooMuchPower => "with too much power",
                 WrongAnswer::NotReadable => "what nobody can read",
+                WrongAnswer::TwiceTheSame => "with a validator twice in one change",
+                WrongAnswer::RemovesAStranger => "that somebody is removed who is no validator",
             };
             format!("{whose} {answer}; mending it takes {}", span(*away))
         }
         Woe::AppDiverges => "the application computes another hash from here on".to_owned(),
+        Woe::Slow { what, takes, lasting } => {
+            let what = match what {
+                SlowPart::App => "one call in four of the application takes",
+                SlowPart::Disk => "each sync takes",
+                SlowPart::Signer => "each signature takes",
+            };
+            format!("{what} {} longer for {}", span(*takes), span(*lasting))
+        }
+        Woe::Upheaval(upheaval) => {
+            let asks = match upheaval {
+                Upheaval::OnlyOne => "one validator to be left",
+                Upheaval::Half => "every second validator to go",
+                Upheaval::Exchange => "others to take the place of all validators",
+                Upheaval::NearlyTooMuch => "as much power as there may be",
+                Upheaval::Proposer => "the proposer of the block to go",
+                Upheaval::Everybody => "everybody to be a validator",
+            };
+            format!("a client asks for {asks}")
+        }
         Woe::Rot { place, away } => {
             let place = match place {
                 RotPlace::Journal => "journal",

@@ -57,6 +57,17 @@ pub enum Woe {
     },
     /// From the next block on its application computes another hash than those of the others.
     AppDiverges,
+    /// Something works, and takes its time.
+    Slow {
+        /// What.
+        what: SlowPart,
+        /// How much longer than usual.
+        takes: Duration,
+        /// How long.
+        lasting: Duration,
+    },
+    /// A client has the applications change the validators as far as they may be changed at once.
+    Upheaval(Upheaval),
     /// Bits of its home rot. It is started again after a while, and its operator does what it says.
     Rot {
         /// Where.
@@ -84,6 +95,62 @@ pub enum WrongAnswer {
     TooMuchPower,
     /// Its bytes are no answer: a negative power, a key of an unknown kind.
     NotReadable,
+    /// It names a validator twice in one change.
+    TwiceTheSame,
+    /// It removes somebody who is no validator.
+    RemovesAStranger,
+}
+
+/// What may be slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlowPart {
+    /// The application, for one call in four. The others wait for it.
+    App,
+    /// Syncs of the disk. The node waits for them.
+    Disk,
+    /// The signer. The node waits for it, and answers may come when the round is over.
+    Signer,
+}
+
+/// An extreme change of the validators that an application may ask for: each is legal, and has to be survived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upheaval {
+    /// One validator is left: the first.
+    OnlyOne,
+    /// Every second validator goes: more than a third at a time.
+    Half,
+    /// All are replaced by nodes that were none; nothing happens where there are none.
+    Exchange,
+    /// The sum of all powers is as large as it may be.
+    NearlyTooMuch,
+    /// Who proposed the block is removed.
+    Proposer,
+    /// Every node is a validator, whoever was one before.
+    Everybody,
+}
+
+impl Upheaval {
+    /// All of them.
+    pub const ALL: [Upheaval; 6] = [
+        Upheaval::OnlyOne,
+        Upheaval::Half,
+        Upheaval::Exchange,
+        Upheaval::NearlyTooMuch,
+        Upheaval::Proposer,
+        Upheaval::Everybody,
+    ];
+
+    /// As it stands in a transaction.
+    pub fn name(self) -> &'static str {
+        match self {
+            Upheaval::OnlyOne => "only-one",
+            Upheaval::Half => "half",
+            Upheaval::Exchange => "exchange",
+            Upheaval::NearlyTooMuch => "nearly-too-much",
+            Upheaval::Proposer => "proposer",
+            Upheaval::Everybody => "everybody",
+        }
+    }
 }
 
 /// One application, or all of them.
@@ -161,6 +228,54 @@ impl Plan {
         }
         self.faults.sort_by_key(|fault| fault.at);
     }
+
+    /// What is no failure and still hurts, and answers that must stop a node. After the woes, with dice of their own: what
+    /// older seeds drew stays what it was.
+    pub(super) fn draw_strains(&mut self, dice: &mut Dice) {
+        let span = Duration::from_nanos(self.heal_at.0);
+        let unit = self.timeouts.propose;
+        let all: Vec<NodeNr> = self.all().collect();
+        for _ in 0..*dice.pick(&[0, 0, 0, 1, 2, 4]).unwrap_or(&0) {
+            let at = Tick(0).plus(dice.time(Duration::ZERO, span));
+            if let Some(node) = dice.pick(&all).copied() {
+                let what = Misfortune::Woe { node, woe: self.draw_strain(dice, unit) };
+                self.faults.push(Fault { at, what });
+            }
+        }
+        self.faults.sort_by_key(|fault| fault.at);
+    }
+
+    fn draw_strain(&self, dice: &mut Dice, unit: Duration) -> Woe {
+        let lasting = dice.time(unit / 10, unit * 6);
+        match dice.below(10) {
+            0..=4 => {
+                let parts = [SlowPart::App, SlowPart::Disk, SlowPart::Signer];
+                let ms = *dice.pick(&[50, 200, 500, 1000, 2000]).unwrap_or(&50);
+                Woe::Slow {
+                    what: *dice.pick(&parts).unwrap_or(&SlowPart::Disk),
+                    takes: Duration::from_millis(ms),
+                    lasting,
+                }
+            }
+            5 => Woe::AppRefuses { lasting },
+            6 => {
+                let answers = [WrongAnswer::TwiceTheSame, WrongAnswer::RemovesAStranger];
+                let whose = if dice.chance(30) { Whose::All } else { Whose::One };
+                Woe::AppErrs { answer: *dice.pick(&answers).unwrap_or(&answers[0]), whose, away: lasting }
+            }
+            // Liars must stay few, and who loses its key must not have come to a third of the power.
+            _ if self.all().all(|node| self.is_honest(node)) && !self.may_cost_a_home() => {
+                Woe::Upheaval(*dice.pick(&Upheaval::ALL).unwrap_or(&Upheaval::Everybody))
+            }
+            _ => Woe::Slow { what: SlowPart::App, takes: unit / 4, lasting },
+        }
+    }
+
+    /// True when a node may have to fetch the whole chain anew.
+    pub(super) fn may_cost_a_home(&self) -> bool {
+        let costs = |fault: &Fault| matches!(&fault.what, Misfortune::Woe { woe, .. } if woe.may_cost_the_home());
+        self.faults.iter().any(costs)
+    }
 }
 
 impl Woe {
@@ -177,7 +292,7 @@ impl Woe {
                 let moods = [SignerMood::Refuses, SignerMood::Away, SignerMood::AnswersAreLost];
                 Woe::Signer { mood: *dice.pick(&moods).unwrap_or(&SignerMood::Refuses), lasting }
             }
-            // Under PBFT what one application refused stays refused in later views, where others may be bound to it.
+            // Under PBFT it is drawn as a strain only: older seeds have an application that hangs in its place.
             7 if algorithm != Algorithm::Pbft => Woe::AppRefuses { lasting },
             6..=7 => Woe::AppHangs { lasting },
             8..=9 => {

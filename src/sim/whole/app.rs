@@ -3,13 +3,14 @@
 //! A transaction is a number, `7=tx`, that may come once; what follows it is padding or an order to change a validator's
 //! power. The hash after a block covers every transaction before.
 
-use crate::crypto::{PublicKey, sha256};
-use crate::sim::{WrongAnswer, tx_bytes, tx_number};
+use super::electorate::{Electorate, upheaval_in};
+use crate::crypto::{PrivateKey, PublicKey, sha256};
+use crate::sim::{Upheaval, WrongAnswer, tx_bytes, tx_number};
 use crate::types::abci::{
     CheckTxResponse, CommitResponse, ExecTxResult, FinalizeBlockRequest, FinalizeBlockResponse, InfoResponse,
     InitChainResponse, QueryResponse, Request, Response, Verdict,
 };
-use crate::types::{Height, Power, ValidatorUpdate};
+use crate::types::{Address, Height, Power, ValidatorUpdate};
 use bytes::Bytes;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -22,6 +23,8 @@ const PAST_MAX: usize = 4;
 pub(super) struct Constitution {
     /// Keys by node, for transactions that change their power.
     pub(super) keys: Vec<PublicKey>,
+    /// Powers by node, before the first block.
+    pub(super) powers: Vec<u64>,
     /// Blocks it wants kept; all when none.
     pub(super) keep: Option<u64>,
     /// Whether a block without transactions changes the hash.
@@ -47,6 +50,8 @@ pub(super) struct ModelApp {
     /// Somebody may still need the blocks from here on.
     needed: u64,
     program: Program,
+    /// Upheavals it obeyed since this was asked last.
+    upheavals: Vec<Upheaval>,
 }
 
 /// Whether it computes what the others compute.
@@ -62,6 +67,7 @@ struct Book {
     height: u64,
     hash: Bytes,
     txs: Arc<BTreeSet<u64>>,
+    electorate: Electorate,
 }
 
 /// The transaction with this number, and this many bytes of padding.
@@ -71,28 +77,23 @@ pub(super) fn padded_tx(number: u64, padding: usize) -> Bytes {
     bytes.into()
 }
 
-/// The transaction with this number that gives the validator of `node` another power.
-pub(super) fn power_tx(number: u64, node: u8, power: u64) -> Bytes {
-    format!("{number}=power/{node}/{power}").into()
-}
-
-/// The node and the power a transaction names.
-fn power_in(tx: &[u8]) -> Option<(usize, u64)> {
-    let (_, order) = std::str::from_utf8(tx).ok()?.split_once('=')?;
-    let mut words = order.strip_prefix("power/")?.split('/');
-    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
-}
-
 impl ModelApp {
     pub(super) fn new(law: Arc<Constitution>) -> ModelApp {
+        let electorate = Electorate::new(law.powers.clone());
         ModelApp {
             law,
-            committed: Book::default(),
+            committed: Book { electorate, ..Book::default() },
             working: None,
             past: VecDeque::new(),
             needed: 0,
             program: Program::Right,
+            upheavals: Vec::new(),
         }
+    }
+
+    /// Upheavals it obeyed since this was asked last.
+    pub(super) fn take_upheavals(&mut self) -> Vec<Upheaval> {
+        std::mem::take(&mut self.upheavals)
     }
 
     /// From the next block on it computes another hash than it should.
@@ -183,14 +184,23 @@ impl ModelApp {
     /// The same answer, as a mistaken application gives it.
     pub(super) fn spoil(&self, response: Response, how: WrongAnswer) -> Response {
         let Response::FinalizeBlock(mut answer) = response else { return response };
-        let update = |key: &PublicKey, power| ValidatorUpdate { public_key: *key, power: Power::new(power) };
+        let members: Vec<PublicKey> =
+            self.committed.electorate.members().map(|(node, _)| self.law.keys[node]).collect();
         match how {
             WrongAnswer::TooManyResults => answer.tx_results.push(ExecTxResult::default()),
             WrongAnswer::NoValidators => {
-                answer.validator_updates = self.law.keys.iter().map(|key| update(key, 0)).collect()
+                answer.validator_updates = members.iter().map(|key| update(key, 0)).collect();
             }
             WrongAnswer::TooMuchPower => {
                 answer.validator_updates = self.law.keys.iter().map(|key| update(key, i64::MAX as u64)).collect();
+            }
+            WrongAnswer::TwiceTheSame => {
+                answer
+                    .validator_updates
+                    .extend(members.first().into_iter().flat_map(|key| [update(key, 1), update(key, 1)]));
+            }
+            WrongAnswer::RemovesAStranger => {
+                answer.validator_updates.push(update(&PrivateKey::from_seed(&[99; 32]).public_key(), 0));
             }
             WrongAnswer::NotReadable => {} // there is no such answer: the connection ends
         }
@@ -221,22 +231,23 @@ impl ModelApp {
         if self.diverges() {
             hash = Bytes::copy_from_slice(sha256(&[hash.as_ref(), b"another"].concat()).as_bytes());
         }
-        let mut validator_updates = Vec::new();
+        let proposer = |key: &PublicKey| Address::from(key) == request.block.proposer_address;
+        let proposer = self.law.keys.iter().position(proposer);
+        let (mut electorate, mut changed) = (before.electorate.clone(), BTreeSet::new());
         for tx in &request.txs {
             let Some(number) = tx_number(tx) else { continue };
             if !txs.insert(number) {
                 return Err(format!("transaction {number} is executed a second time, at height {height}"));
             }
             hash = Bytes::copy_from_slice(sha256(&[hash.as_ref(), tx.as_ref()].concat()).as_bytes());
-            if let Some((node, power)) = power_in(tx)
-                && let Some(key) = self.law.keys.get(node)
-            {
-                validator_updates.retain(|update: &ValidatorUpdate| update.public_key != *key);
-                validator_updates.push(ValidatorUpdate { public_key: *key, power: Power::new(power) });
-            }
+            let named = electorate.obey(tx, proposer);
+            self.upheavals.extend(upheaval_in(tx).filter(|_| !named.is_empty()));
+            changed.extend(named);
         }
+        let updates = electorate.updates_since(&before.electorate, &changed);
+        let validator_updates = updates.map(|(node, power)| update(&self.law.keys[node], power)).collect();
         let tx_results = request.txs.iter().map(|_| ExecTxResult { gas_used: 1, ..ExecTxResult::default() }).collect();
-        self.working = Some(Book { height, hash: hash.clone(), txs: Arc::new(txs) });
+        self.working = Some(Book { height, hash: hash.clone(), txs: Arc::new(txs), electorate });
         Ok(FinalizeBlockResponse { app_hash: hash, tx_results, validator_updates, ..FinalizeBlockResponse::default() })
     }
 
@@ -252,6 +263,10 @@ impl ModelApp {
     }
 }
 
+fn update(key: &PublicKey, power: u64) -> ValidatorUpdate {
+    ValidatorUpdate { public_key: *key, power: Power::new(power) }
+}
+
 fn extension(height: Height) -> Bytes {
     format!("extension of {height}").into()
 }
@@ -261,8 +276,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_powers_are_read_as_they_are_written() {
-        assert_eq!((tx_number(&padded_tx(7, 10)), power_in(&padded_tx(7, 10))), (Some(7), None));
-        assert_eq!((tx_number(&power_tx(8, 2, 30)), power_in(&power_tx(8, 2, 30))), (Some(8), Some((2, 30))));
+    fn numbers_are_read_as_they_are_written() {
+        assert_eq!(tx_number(&padded_tx(7, 10)), Some(7));
     }
 }

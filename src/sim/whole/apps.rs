@@ -3,7 +3,7 @@
 use super::events::{AppAnswer, AppWork, Event, Fact};
 use super::world::World;
 use crate::ports::Connection;
-use crate::sim::{AppCall, NodeNr, What, WrongAnswer};
+use crate::sim::{AppCall, NodeNr, Upheaval, What, WrongAnswer};
 use crate::types::Tx;
 use crate::types::abci::{CheckTxRequest, Request, Response, Verdict};
 use std::time::Duration;
@@ -51,9 +51,19 @@ impl World {
         self.dice.time(Duration::ZERO, self.habits.app_takes)
     }
 
+    /// What a slow application takes longer.
+    fn app_dawdles(&mut self, node: NodeNr) -> Duration {
+        let slow = self.site(node).app_trouble.slow;
+        if slow.is_zero() || !self.dice.chance(25) {
+            return Duration::ZERO;
+        }
+        self.watch.count("application answered late");
+        slow
+    }
+
     /// Each connection is served in order.
     pub(super) fn ask_app(&mut self, node: NodeNr, connection: u64, work: AppWork) {
-        let takes = self.app_takes();
+        let takes = self.app_takes() + self.app_dawdles(node);
         let now = self.queue.now();
         self.asked += 1;
         let number = self.asked;
@@ -120,6 +130,9 @@ impl World {
                 (answers.map(|answers| Some(AppAnswer::Check(batch, answers))), Connection::Mempool, AppCall::CheckTx)
             }
         };
+        for upheaval in site.app.take_upheavals() {
+            self.watch.count(counted(upheaval));
+        }
         self.see(node, What::App { connection, call });
         if refuses {
             self.watch.count("application refused a block");
@@ -150,6 +163,18 @@ impl World {
             self.queue.after(Duration::ZERO, Event::Tell { node, life, fact: Fact::AppLost { why } });
             self.plan_dial_app(node, APP_RETRY);
         }
+    }
+}
+
+/// How an upheaval is counted.
+fn counted(upheaval: Upheaval) -> &'static str {
+    match upheaval {
+        Upheaval::OnlyOne => "validators: one is left",
+        Upheaval::Half => "validators: every second one goes",
+        Upheaval::Exchange => "validators: others in the place of all",
+        Upheaval::NearlyTooMuch => "validators: as much power as there may be",
+        Upheaval::Proposer => "validators: the proposer goes",
+        Upheaval::Everybody => "validators: everybody",
     }
 }
 

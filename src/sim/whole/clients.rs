@@ -1,8 +1,9 @@
 //! Clients: they send numbered transactions to nodes until each is in a block, and read.
 
-use super::app::{padded_tx, power_tx};
+use super::app::padded_tx;
+use super::electorate::{power_tx, upheaval_tx};
 use crate::consensus::{ReadTicket, Tick};
-use crate::sim::{Dice, NodeNr, tx_number};
+use crate::sim::{Dice, NodeNr, Upheaval, tx_number};
 use crate::types::{Height, Tx};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -62,6 +63,7 @@ impl Clients {
         let bytes = match what {
             Load::Padding { most } => padded_tx(number, self.dice.below(most + 1) as usize),
             Load::Power { node, power } => power_tx(number, node.0, power),
+            Load::Upheaval(upheaval) => upheaval_tx(number, upheaval),
         };
         self.waiting.insert(number, Waiting { bytes: bytes.clone(), at, since: now });
         Some((number, at, bytes))
@@ -137,6 +139,8 @@ pub(super) enum Load {
         /// Which.
         power: u64,
     },
+    /// An extreme change of all powers.
+    Upheaval(Upheaval),
 }
 
 /// What a client does that waited too long.

@@ -3,11 +3,12 @@
 use crate::consensus::{ReadMode, ReadTicket};
 use crate::mempool::{BatchId, RequestId};
 use crate::pipeline::CallId;
-use crate::sim::{NodeNr, Packet};
+use crate::sim::{NodeNr, Packet, SlowPart};
 use crate::types::abci::{CheckTxKind, InfoResponse, Request, Response};
 use crate::types::{CandidateBlock, Channel, Height, Tx};
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Bytes on their way over one connection.
 #[derive(Debug, Clone)]
@@ -49,6 +50,8 @@ pub(super) enum Event {
     SignerBack(NodeNr),
     /// An application no longer refuses every block.
     AppConsents(NodeNr),
+    /// Something of a node is as fast again as it was.
+    SpeedUp(NodeNr, SlowPart),
     /// Clients do something.
     Clients,
     /// A liar says what its replica does not.
@@ -153,9 +156,11 @@ pub(super) enum Out {
     /// It was seen to decide this.
     Decided(Arc<CandidateBlock>),
     Applied(Height),
-    /// It cannot go on until people act.
-    Halted,
+    /// It cannot go on until people act, and says why.
+    Halted(String),
     Published(Height),
+    /// It waited so long for its disk or its signer. What it wants next comes after that.
+    Stall(Duration),
     /// A client's transaction was not taken.
     Refused,
     ReadAnswer {

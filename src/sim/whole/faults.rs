@@ -2,7 +2,7 @@
 
 use super::clients::Load;
 use super::events::Event;
-use super::world::World;
+use super::world::{Pause, World};
 use crate::sim::disk::{Fuse, Moment};
 use crate::sim::{Misfortune, NodeNr, Unsynced, What};
 use std::time::Duration;
@@ -45,14 +45,14 @@ impl World {
                 let until = now.plus(lasting);
                 let site = self.site(node);
                 if site.process.is_some() && site.paused.is_none() {
-                    site.paused = Some((until, Vec::new()));
+                    site.paused = Some(Pause { until, wants: Vec::new(), facts: Vec::new() });
                     self.watch.count("pause");
                     self.queue.at(until, Event::Resume(node));
                 }
             }
             Misfortune::Cut { links, lasting } => self.cut(links, lasting),
             Misfortune::ClockJump { node, by } => {
-                self.watch.count("clock jump");
+                self.watch.count(if by < 0 { "clock jumped back" } else { "clock jumped ahead" });
                 self.site(node).clock.jump(by);
             }
             Misfortune::ClockRate { node, per_mille } => {

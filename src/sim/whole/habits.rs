@@ -40,12 +40,10 @@ impl Habits {
         let pace = (span / heights).clamp(Duration::from_millis(120), Duration::from_secs(2));
         let empty_blocks = if dice.chance(80) { EmptyBlocks::Never } else { EmptyBlocks::After(pace) };
         let jumps = plan.faults.iter().any(|fault| matches!(fault.what, Misfortune::ClockJump { .. }));
-        let anew = plan
-            .faults
-            .iter()
-            .any(|fault| matches!(&fault.what, Misfortune::Woe { woe, .. } if woe.may_cost_the_home()));
+        let anew = plan.may_cost_a_home();
         let law = Constitution {
             keys: plan.all().map(|node| key_of(plan, node).public_key()).collect(),
+            powers: plan.nodes.iter().map(|node| node.power).collect(),
             // Who begins anew needs all blocks.
             keep: dice.chance(30).then(|| dice.between(1, 10)).filter(|_| !anew),
             empty_blocks: if dice.chance(30) { EmptyBlocksDo::Change } else { EmptyBlocksDo::Nothing },

@@ -6,7 +6,7 @@
 //! journal, guard or store between any two operations of the disk. What a life leaves behind is its disk; the application
 //! keeps what it committed.
 //!
-//! Reading order: this file → `habits` → `people`, `clock`, `app`, `signer`, `home` → `events`, `words`, `blocks` → `process` (one life), `orders`, `lie` → `links` →
+//! Reading order: this file → `habits` → `people`, `clock`, `electorate`, `app`, `signer`, `home` → `events`, `words`, `blocks` → `process` (one life), `orders`, `lie` → `links` →
 //! `clients` → `world` → `faults`, `woes`, `operator`, `wires`, `apps`, `trade` (what happens in it).
 
 mod app;
@@ -14,6 +14,7 @@ mod apps;
 mod blocks;
 mod clients;
 mod clock;
+mod electorate;
 mod events;
 mod faults;
 mod habits;
@@ -45,9 +46,12 @@ pub fn expected(algorithm: Algorithm) -> Vec<&'static str> {
         "application died in a handshake",
         "application diverged",
         "application died of a request",
+        "application answered late",
         "application hangs",
+        "application refused a block",
         "blackout",
-        "clock jump",
+        "clock jumped ahead",
+        "clock jumped back",
         "clock rate",
         "connection lost",
         "cut",
@@ -56,10 +60,13 @@ pub fn expected(algorithm: Algorithm) -> Vec<&'static str> {
         "disk read failed",
         "disk rename failed",
         "disk sync failed",
+        "disk was slow",
         "disk write failed",
         "halted because its application diverged",
         "halted for a result too much",
         "halted for a set without validators",
+        "halted for a validator named twice",
+        "halted for the removal of a stranger",
         "halted for too much power",
         "journal rotted",
         "lost everything",
@@ -74,11 +81,15 @@ pub fn expected(algorithm: Algorithm) -> Vec<&'static str> {
         "sign state rotted",
         "signer came back to a node it had refused",
         "signer failed",
+        "signer was slow",
         "store rotted",
+        "validators: as much power as there may be",
+        "validators: every second one goes",
+        "validators: everybody",
+        "validators: one is left",
+        "validators: others in the place of all",
+        "validators: the proposer goes",
     ];
-    if algorithm != Algorithm::Pbft {
-        all.push("application refused a block");
-    }
     all.extend(super::liars::expected_of_whole(algorithm));
     all
 }

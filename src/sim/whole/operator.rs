@@ -9,6 +9,18 @@ use crate::types::{Algorithm, Height, SignPosition};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How a halt for an answer is counted, and words that its sentence must have.
+fn halt_for(answer: WrongAnswer) -> (&'static str, &'static str) {
+    match answer {
+        WrongAnswer::TooManyResults => ("halted for a result too much", "results"),
+        WrongAnswer::NoValidators => ("halted for a set without validators", "no validator"),
+        WrongAnswer::TooMuchPower => ("halted for too much power", "total voting power"),
+        WrongAnswer::NotReadable => ("halted with an application nobody can read", ""),
+        WrongAnswer::TwiceTheSame => ("halted for a validator named twice", "twice"),
+        WrongAnswer::RemovesAStranger => ("halted for the removal of a stranger", "not in the set"),
+    }
+}
+
 /// Whether a validator can still use its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Voice {
@@ -105,15 +117,15 @@ impl World {
     }
 
     /// The node says that it cannot go on with its application.
-    pub(super) fn halted(&mut self, node: NodeNr) {
+    pub(super) fn halted(&mut self, node: NodeNr, why: &str) {
         let site = self.site(node);
         if let Some((answer, away)) = site.app_trouble.errs.take() {
-            self.watch.count(match answer {
-                WrongAnswer::TooManyResults => "halted for a result too much",
-                WrongAnswer::NoValidators => "halted for a set without validators",
-                WrongAnswer::TooMuchPower => "halted for too much power",
-                WrongAnswer::NotReadable => "halted with an application nobody can read",
-            });
+            let (counted, says) = halt_for(answer);
+            if !site.app.diverges() && !why.contains(says) {
+                let why = format!("{counted}, and does not say so (\"{says}\"): {why}");
+                self.watch.complain("stops", self.queue.now(), node, why);
+            }
+            self.watch.count(counted);
             self.crash_app(node, away);
         } else if site.app.diverges() {
             self.watch.count("halted because its application diverged");

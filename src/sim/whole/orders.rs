@@ -64,6 +64,10 @@ impl Process {
                 done?;
             }
         }
+        let stall = self.disk.take_stall() + self.mood.take_stall();
+        if !stall.is_zero() {
+            scope.out.push(Out::Stall(stall));
+        }
         Ok(())
     }
 
@@ -147,7 +151,7 @@ impl Process {
             }
             Effect::Halt(error) => {
                 scope.see(What::Halted { why: &error.to_string() });
-                scope.out.push(Out::Halted);
+                scope.out.push(Out::Halted(error.to_string()));
             }
             Effect::ReadAnswer { ticket, outcome } => scope.out.push(Out::ReadAnswer { ticket, outcome }),
             _ => {}

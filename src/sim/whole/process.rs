@@ -7,6 +7,7 @@ use super::events::{AppAnswer, Fact, Out};
 use super::home::{Home, Opened, SyncCount};
 use super::lie::Liar;
 use super::people::People;
+use super::signer::Mood;
 use super::woes::{KINDS, name_of};
 use super::words;
 use crate::consensus::{Now, Tick};
@@ -79,7 +80,8 @@ pub(super) struct Process {
     pub(super) replica: Replica,
     pub(super) executor: Executor,
     pub(super) store: Arc<dyn Store>,
-    disk: SimDisk,
+    pub(super) disk: SimDisk,
+    pub(super) mood: Mood,
     /// How often the disk had failed when this was looked at last, by kind of operation.
     failures: [u64; KINDS.len()],
     pub(super) syncs: SyncCount,
@@ -123,6 +125,7 @@ impl Process {
             store,
             failures,
             disk: home.disk.clone(),
+            mood: home.mood.clone(),
             syncs,
             reception: Reception::new(Arc::clone(&owed), max_tx_bytes),
             owed,

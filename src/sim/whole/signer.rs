@@ -1,25 +1,58 @@
-//! The real signer behind a line that can break: it refuses, cannot be reached, or its answers are lost.
+//! The real signer behind a line that can break: it refuses, cannot be reached, its answers are late or lost.
 
 use crate::crypto::PublicKey;
 use crate::ports::{SignError, SignMemory, Signer, SignerFailed};
 use crate::privval::FileSigner;
 use crate::sim::SignerMood;
 use crate::types::{ChainId, Proposal, Statement, UnsignedProposal, UnsignedStatement, UnsignedVote, Vote};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// How the signer of a home is disposed. It outlives the node.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Mood(Arc<Mutex<Option<SignerMood>>>);
+pub(super) struct Mood(Arc<Mutex<Disposition>>);
+
+#[derive(Debug, Default)]
+struct Disposition {
+    /// None when it signs.
+    mood: Option<SignerMood>,
+    /// How long it takes for an answer.
+    takes: Duration,
+    /// How long it took for those since this was asked last.
+    took: Duration,
+}
 
 impl Mood {
+    fn lock(&self) -> MutexGuard<'_, Disposition> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// From now on it is so; none when it signs.
     pub(super) fn set(&self, mood: Option<SignerMood>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = mood;
+        self.lock().mood = mood;
     }
 
     /// How it is.
     pub(super) fn get(&self) -> Option<SignerMood> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lock().mood
+    }
+
+    /// From now on each answer takes so long.
+    pub(super) fn take_time(&self, takes: Duration) {
+        self.lock().takes = takes;
+    }
+
+    /// How long it took for its answers since this was asked last.
+    pub(super) fn take_stall(&self) -> Duration {
+        std::mem::take(&mut self.lock().took)
+    }
+
+    /// It is asked something.
+    fn ask(&self) -> Option<SignerMood> {
+        let mut state = self.lock();
+        let takes = state.takes;
+        state.took += takes;
+        state.mood
     }
 }
 
@@ -39,7 +72,7 @@ impl Moody {
         refused: impl FnOnce() -> E,
         sign: impl FnOnce(&mut FileSigner) -> Result<T, E>,
     ) -> Result<T, E> {
-        match self.mood.get() {
+        match self.mood.ask() {
             None => sign(&mut self.inner),
             Some(SignerMood::Refuses) => Err(refused()),
             Some(SignerMood::Away) => Err(away().into()),

@@ -1,10 +1,11 @@
 //! Disks, signers and applications that fail.
 
-use super::events::{AppWork, Event};
-use super::world::World;
+use super::clients::Load;
+use super::events::{AppWork, Event, Out};
+use super::world::{Pause, World};
 use crate::ports::Connection;
-use crate::sim::disk::Kind;
-use crate::sim::{DeathOfApp, LastRequest, NodeNr, Whose, Woe, WrongAnswer};
+use crate::sim::disk::{Kind, Trouble};
+use crate::sim::{DeathOfApp, LastRequest, NodeNr, SlowPart, Whose, Woe, WrongAnswer};
 use std::time::Duration;
 
 /// What is wrong with a node's application.
@@ -16,6 +17,8 @@ pub(super) struct AppTrouble {
     pub(super) refuses: bool,
     /// How it answers FinalizeBlock, and how long mending it takes.
     pub(super) errs: Option<(WrongAnswer, Duration)>,
+    /// What some of its calls take longer.
+    pub(super) slow: Duration,
 }
 
 /// A death of an application that is due.
@@ -54,6 +57,11 @@ impl World {
                 }
             }
             Woe::AppDiverges => self.diverge(node),
+            Woe::Slow { what, takes, lasting } => {
+                self.slow_down(node, what, takes);
+                self.queue.after(lasting, Event::SpeedUp(node, what));
+            }
+            Woe::Upheaval(upheaval) => self.send_tx(Load::Upheaval(upheaval)),
             Woe::Rot { place, away } => self.rot(node, place, away),
             Woe::Wiped { keeps, away } => self.wipe(node, keeps, away),
             Woe::AppDies { asked, last, forgets, away, when } => {
@@ -67,11 +75,47 @@ impl World {
         }
     }
 
+    fn slow_down(&mut self, node: NodeNr, what: SlowPart, takes: Duration) {
+        let site = self.site(node);
+        match what {
+            SlowPart::App => site.app_trouble.slow = takes,
+            SlowPart::Disk => {
+                site.home.disk.add_trouble(Trouble::Slow { kind: Kind::Sync, each: takes });
+                self.watch.count("disk was slow");
+            }
+            SlowPart::Signer => {
+                site.home.mood.take_time(takes);
+                self.watch.count("signer was slow");
+            }
+        }
+    }
+
+    pub(super) fn speed_up(&mut self, node: NodeNr, what: SlowPart) {
+        let site = self.site(node);
+        match what {
+            SlowPart::App => site.app_trouble.slow = Duration::ZERO,
+            SlowPart::Disk => site.home.disk.speed_up(),
+            SlowPart::Signer => site.home.mood.take_time(Duration::ZERO),
+        }
+    }
+
+    /// The node waits for its disk or its signer, with all it does. What it wants next, and what it is told meanwhile, comes
+    /// after that.
+    pub(super) fn stall(&mut self, node: NodeNr, lasting: Duration, wants: Vec<Out>) {
+        let until = self.queue.now().plus(lasting);
+        let site = self.site(node);
+        if site.process.is_some() {
+            site.paused = Some(Pause { until, wants, facts: Vec::new() });
+            self.queue.at(until, Event::Resume(node));
+        }
+    }
+
     /// Healing: nothing is wrong any more but what nodes remember.
     pub(super) fn end_woes(&mut self, node: NodeNr) {
         let site = self.site(node);
         site.home.disk.mend();
         site.app_trouble = AppTrouble::default();
+        site.home.mood.take_time(Duration::ZERO);
         self.signer_returns(node);
     }
 

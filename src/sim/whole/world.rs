@@ -50,8 +50,8 @@ pub(super) struct Site {
     pub(super) liar: Option<Liar>,
     /// The wake planned, in virtual time.
     pub(super) wakes: Option<Tick>,
-    /// Until when it stands still, and what it is told then.
-    pub(super) paused: Option<(Tick, Vec<Fact>)>,
+    /// It stands still.
+    pub(super) paused: Option<Pause>,
     /// What becomes of it when its fuse burns down.
     pub(super) doom: Option<(Unsynced, Duration)>,
     /// A start is planned.
@@ -77,6 +77,16 @@ pub(super) struct Site {
     pub(super) applied: Height,
     /// The last block in which clients find their transactions.
     pub(super) published: Height,
+}
+
+/// A node stands still.
+#[derive(Debug)]
+pub(super) struct Pause {
+    pub(super) until: Tick,
+    /// What it wants of the world then, first.
+    pub(super) wants: Vec<Out>,
+    /// What it is told then.
+    pub(super) facts: Vec<Fact>,
 }
 
 pub(super) struct World {
@@ -255,6 +265,7 @@ impl World {
             }
             Event::SignerBack(node) => self.signer_returns(node),
             Event::AppConsents(node) => self.site(node).app_trouble.refuses = false,
+            Event::SpeedUp(node, what) => self.speed_up(node, what),
             Event::Clients => self.clients_act(),
             Event::Lie(node) => self.lie(node),
         }
@@ -396,8 +407,10 @@ impl World {
 
     pub(super) fn resume(&mut self, node: NodeNr) {
         let now = self.queue.now();
-        let Some((_, facts)) = self.site(node).paused.take_if(|(until, _)| *until <= now) else { return };
-        for fact in facts {
+        let Some(pause) = self.site(node).paused.take_if(|pause| pause.until <= now) else { return };
+        self.out = pause.wants;
+        self.do_what_it_wants(node);
+        for fact in pause.facts {
             self.tell(node, fact);
         }
     }
@@ -408,8 +421,8 @@ impl World {
     pub(super) fn tell(&mut self, node: NodeNr, fact: Fact) {
         let at = self.queue.now();
         let site = &mut self.sites[node.index()];
-        if let Some((_, facts)) = &mut site.paused {
-            return facts.push(fact);
+        if let Some(pause) = &mut site.paused {
+            return pause.facts.push(fact);
         }
         match &fact {
             Fact::Wake => site.wakes = None,
@@ -452,8 +465,10 @@ impl World {
     }
 
     pub(super) fn do_what_it_wants(&mut self, node: NodeNr) {
-        for out in std::mem::take(&mut self.out) {
+        let mut wants = std::mem::take(&mut self.out).into_iter();
+        while let Some(out) = wants.next() {
             match out {
+                Out::Stall(lasting) => return self.stall(node, lasting, wants.collect()),
                 Out::Send { to, link, channel, bytes, counted } => {
                     self.post(node, to, Parcel { link, channel, bytes, counted });
                 }
@@ -476,7 +491,7 @@ impl World {
                     self.look_at_hash(node, height);
                 }
                 Out::Published(height) => self.sites[node.index()].published = height,
-                Out::Halted => self.halted(node),
+                Out::Halted(why) => self.halted(node, &why),
                 Out::Refused => self.watch.count("transaction refused"),
                 Out::ReadAnswer { ticket, outcome } => {
                     if let Some(height) = self.clients.read_answered(ticket, outcome) {
