@@ -105,17 +105,13 @@ fn tell_woe(woe: &Woe) -> String {
                 Whose::One => "the application answers",
                 Whose::All => "and all others: the application answers",
             };
-            let answer = match answer {
-                WrongAnswer::TooManyResults => "with a result too much",
-                WrongAnswer::NoValidators => "that no validator is left",
-                WrongAnswer::TooMuchPower => "with too much power",
-                WrongAnswer::NotReadable => "what nobody can read",
-                WrongAnswer::TwiceTheSame => "with a validator twice in one change",
-                WrongAnswer::RemovesAStranger => "that somebody is removed who is no validator",
-            };
-            format!("{whose} {answer}; mending it takes {}", span(*away))
+            format!("{whose} {}; mending it takes {}", tell_answer(*answer), span(*away))
         }
         Woe::AppDiverges => "the application computes another hash from here on".to_owned(),
+        Woe::ProgramsDiffer { with } => {
+            let others: String = with.iter().map(|node| format!(", that of node {}", node.0)).collect();
+            format!("the application{others} compute another hash from here on")
+        }
         Woe::Slow { what, takes, lasting } => {
             let what = match what {
                 SlowPart::App => "one call in four of the application takes",
@@ -124,17 +120,7 @@ fn tell_woe(woe: &Woe) -> String {
             };
             format!("{what} {} longer for {}", span(*takes), span(*lasting))
         }
-        Woe::Upheaval(upheaval) => {
-            let asks = match upheaval {
-                Upheaval::OnlyOne => "one validator to be left",
-                Upheaval::Half => "every second validator to go",
-                Upheaval::Exchange => "others to take the place of all validators",
-                Upheaval::NearlyTooMuch => "as much power as there may be",
-                Upheaval::Proposer => "the proposer of the block to go",
-                Upheaval::Everybody => "everybody to be a validator",
-            };
-            format!("a client asks for {asks}")
-        }
+        Woe::Upheaval(upheaval) => format!("a client asks for {}", tell_upheaval(*upheaval)),
         Woe::Rot { place, away } => {
             let place = match place {
                 RotPlace::Journal => "journal",
@@ -166,6 +152,28 @@ fn tell_woe(woe: &Woe) -> String {
                 span(*away)
             )
         }
+    }
+}
+
+fn tell_answer(answer: WrongAnswer) -> &'static str {
+    match answer {
+        WrongAnswer::TooManyResults => "with a result too much",
+        WrongAnswer::NoValidators => "that no validator is left",
+        WrongAnswer::TooMuchPower => "with too much power",
+        WrongAnswer::NotReadable => "what nobody can read",
+        WrongAnswer::TwiceTheSame => "with a validator twice in one change",
+        WrongAnswer::RemovesAStranger => "that somebody is removed who is no validator",
+    }
+}
+
+fn tell_upheaval(upheaval: Upheaval) -> &'static str {
+    match upheaval {
+        Upheaval::OnlyOne => "one validator to be left",
+        Upheaval::Half => "every second validator to go",
+        Upheaval::Exchange => "others to take the place of all validators",
+        Upheaval::NearlyTooMuch => "as much power as there may be",
+        Upheaval::Proposer => "the proposer of the block to go",
+        Upheaval::Everybody => "everybody to be a validator",
     }
 }
 

@@ -57,6 +57,12 @@ pub enum Woe {
     },
     /// From the next block on its application computes another hash than those of the others.
     AppDiverges,
+    /// From the next block on its application and these compute another hash than those of the others, and neither side can
+    /// decide alone. Nobody mends that: the network may stand still, but it must say why, and nobody may decide otherwise.
+    ProgramsDiffer {
+        /// Beside its own.
+        with: Vec<NodeNr>,
+    },
     /// Something works, and takes its time.
     Slow {
         /// What.
@@ -238,14 +244,14 @@ impl Plan {
         for _ in 0..*dice.pick(&[0, 0, 0, 1, 2, 4]).unwrap_or(&0) {
             let at = Tick(0).plus(dice.time(Duration::ZERO, span));
             if let Some(node) = dice.pick(&all).copied() {
-                let what = Misfortune::Woe { node, woe: self.draw_strain(dice, unit) };
+                let what = Misfortune::Woe { node, woe: self.draw_strain(dice, node, unit) };
                 self.faults.push(Fault { at, what });
             }
         }
         self.faults.sort_by_key(|fault| fault.at);
     }
 
-    fn draw_strain(&self, dice: &mut Dice, unit: Duration) -> Woe {
+    fn draw_strain(&self, dice: &mut Dice, node: NodeNr, unit: Duration) -> Woe {
         let lasting = dice.time(unit / 10, unit * 6);
         match dice.below(10) {
             0..=4 => {
@@ -257,11 +263,16 @@ impl Plan {
                     lasting,
                 }
             }
-            5 => Woe::AppRefuses { lasting },
+            // Elsewhere it is a woe. (A Tendermint validator that dies between its vote and its journal, and whose application has
+            // changed its mind since, cannot vote in that round any more.)
+            5 if self.algorithm == Algorithm::Pbft => Woe::AppRefuses { lasting },
             6 => {
                 let answers = [WrongAnswer::TwiceTheSame, WrongAnswer::RemovesAStranger];
                 let whose = if dice.chance(30) { Whose::All } else { Whose::One };
                 Woe::AppErrs { answer: *dice.pick(&answers).unwrap_or(&answers[0]), whose, away: lasting }
+            }
+            7 if self.all().all(|node| self.is_honest(node)) && !self.may_cost_a_home() => {
+                self.draw_programs(dice, node)
             }
             // Liars must stay few, and who loses its key must not have come to a third of the power.
             _ if self.all().all(|node| self.is_honest(node)) && !self.may_cost_a_home() => {
@@ -269,6 +280,29 @@ impl Plan {
             }
             _ => Woe::Slow { what: SlowPart::App, takes: unit / 4, lasting },
         }
+    }
+
+    /// So many that none of the two sides has what it takes to decide, or as near to it as powers allow.
+    fn draw_programs(&self, dice: &mut Dice, node: NodeNr) -> Woe {
+        let mut others: Vec<NodeNr> = self.all().filter(|other| *other != node).collect();
+        dice.shuffle(&mut others);
+        let mut power = self.nodes[node.index()].power;
+        let is_spared = |power: u64| match self.algorithm {
+            Algorithm::Raft => power * 2 < self.total_power(),
+            Algorithm::Pbft | Algorithm::Tendermint => power * 3 <= self.total_power(),
+        };
+        let joins = |other: &NodeNr| {
+            let joins = is_spared(power);
+            power += self.nodes[other.index()].power;
+            joins
+        };
+        Woe::ProgramsDiffer { with: others.into_iter().take_while(joins).collect() }
+    }
+
+    /// True when applications of too many compute another hash.
+    pub fn has_programs_that_differ(&self) -> bool {
+        let does = |fault: &Fault| matches!(&fault.what, Misfortune::Woe { woe: Woe::ProgramsDiffer { .. }, .. });
+        self.faults.iter().any(does)
     }
 
     /// True when a node may have to fetch the whole chain anew.
@@ -279,6 +313,15 @@ impl Plan {
 }
 
 impl Woe {
+    /// True when it makes the application of a node compute another hash; `whose` it is.
+    pub fn makes_diverge(&self, whose: NodeNr, node: NodeNr) -> bool {
+        match self {
+            Woe::AppDiverges => whose == node,
+            Woe::ProgramsDiffer { with } => whose == node || with.contains(&node),
+            _ => false,
+        }
+    }
+
     /// True when a node may have to fetch the whole chain anew, perhaps without its key.
     pub fn may_cost_the_home(&self) -> bool {
         matches!(self, Woe::AppDiverges | Woe::Rot { .. } | Woe::Wiped { .. })

@@ -2,7 +2,7 @@
 //! same state after it. Nobody decides twice, and heights come one after the other.
 
 use super::book::{PerHeight, PerNode};
-use crate::sim::{Checker, Misfortune, NodeNr, Scene, Seen, What, Woe};
+use crate::sim::{Checker, Misfortune, NodeNr, Scene, Seen, What};
 use crate::types::{BlockId, CandidateBlock, Height, ValidatorSet};
 use bytes::Bytes;
 use std::fmt;
@@ -109,10 +109,13 @@ impl Agreement {
     }
 }
 
-/// True when the plan has the application of this node compute what it likes: the node must stop, which the world sees to.
+/// True when the plan has the application of this node compute what it likes: the node must stop, or stand still where too
+/// many do so, which the world sees to. Blocks must be the same all the same.
 fn diverges(scene: &Scene, node: NodeNr) -> bool {
-    let does =
-        |what: &Misfortune| matches!(what, Misfortune::Woe { node: whose, woe: Woe::AppDiverges } if *whose == node);
+    let does = |what: &Misfortune| match what {
+        Misfortune::Woe { node: whose, woe } => woe.makes_diverge(*whose, node),
+        _ => false,
+    };
     scene.plan.faults.iter().any(|fault| does(&fault.what))
 }
 

@@ -99,7 +99,8 @@ impl Liveness {
     /// A height was decided for the first time.
     fn count(&self, scene: &Scene, (height, round): (Height, Round), before: Option<Round>) -> Result<(), String> {
         let (Some(healed), Some((at, since))) = (self.healed, self.begun) else { return Ok(()) };
-        if at != height || since < healed.plus(QUIET_AFTER) {
+        // Where programs differ nobody mends them: every block of the other side is a round lost.
+        if at != height || since < healed.plus(QUIET_AFTER) || scene.plan.has_programs_that_differ() {
             return Ok(());
         }
         let liars = scene.plan.all().filter(|node| !scene.is_honest(*node)).count() as u32;

@@ -106,9 +106,9 @@ impl ModelApp {
         self.program == Program::Another
     }
 
-    /// The last height it committed.
-    pub(super) fn height(&self) -> u64 {
-        self.committed.height
+    /// The last height it executed, committed or not.
+    pub(super) fn executed(&self) -> u64 {
+        self.working.as_ref().map_or(self.committed.height, |book| book.height)
     }
 
     /// How far it is.
@@ -192,7 +192,7 @@ impl ModelApp {
                 answer.validator_updates = members.iter().map(|key| update(key, 0)).collect();
             }
             WrongAnswer::TooMuchPower => {
-                answer.validator_updates = self.law.keys.iter().map(|key| update(key, i64::MAX as u64)).collect();
+                answer.validator_updates = members.iter().map(|key| update(key, i64::MAX as u64)).collect();
             }
             WrongAnswer::TwiceTheSame => {
                 answer

@@ -112,7 +112,11 @@ impl World {
                     true => Ok(Response::ProcessProposal(Verdict::Reject)),
                     false => site.app.answer(request),
                 };
-                let errs = site.app_trouble.errs.filter(|_| matches!(named, AppCall::FinalizeBlock(_)));
+                let executes = matches!(named, AppCall::FinalizeBlock(_));
+                let errs = site.app_trouble.errs.filter(|_| executes);
+                if executes {
+                    site.app_trouble.erred = errs;
+                }
                 let answer = answer.map(|response| match errs {
                     Some((WrongAnswer::NotReadable, away)) => {
                         unreadable = Some(away);

@@ -161,6 +161,8 @@ pub(super) enum Out {
     Published(Height),
     /// It waited so long for its disk or its signer. What it wants next comes after that.
     Stall(Duration),
+    /// It says that a block, or its own application, has another hash than it should.
+    HashesDiffer,
     /// A client's transaction was not taken.
     Refused,
     ReadAnswer {

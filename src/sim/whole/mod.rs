@@ -7,7 +7,7 @@
 //! keeps what it committed.
 //!
 //! Reading order: this file → `habits` → `people`, `clock`, `electorate`, `app`, `signer`, `home` → `events`, `words`, `blocks` → `process` (one life), `orders`, `lie` → `links` →
-//! `clients` → `world` → `faults`, `woes`, `operator`, `wires`, `apps`, `trade` (what happens in it).
+//! `clients` → `world` → `faults`, `woes`, `operator`, `split`, `wires`, `apps`, `trade` (what happens in it).
 
 mod app;
 mod apps;
@@ -26,6 +26,7 @@ mod orders;
 mod people;
 mod process;
 mod signer;
+mod split;
 mod trade;
 mod wires;
 mod woes;
@@ -49,6 +50,7 @@ pub fn expected(algorithm: Algorithm) -> Vec<&'static str> {
         "application answered late",
         "application hangs",
         "application refused a block",
+        "applications of many diverged",
         "blackout",
         "clock jumped ahead",
         "clock jumped back",
@@ -76,6 +78,7 @@ pub fn expected(algorithm: Algorithm) -> Vec<&'static str> {
         "operator mended a disk",
         "pause",
         "power cut",
+        "said that hashes differ, where nobody could decide",
         "process killed",
         "signature refused",
         "sign state rotted",

@@ -110,7 +110,7 @@ impl World {
             let before_first = self.habits.genesis.initial_height.get() - 1;
             let site = self.site(node);
             site.voice = Voice::Harmed;
-            site.diverged_after = Some(site.app.height().max(before_first));
+            site.diverged_after = Some(site.app.executed().max(before_first));
             site.app.diverge();
             self.watch.count("application diverged");
         }
@@ -118,16 +118,19 @@ impl World {
 
     /// The node says that it cannot go on with its application.
     pub(super) fn halted(&mut self, node: NodeNr, why: &str) {
+        // Whose program is right, where so many differ, people have not found out by the end of the run.
+        let split = self.split.is_under_way();
         let site = self.site(node);
-        if let Some((answer, away)) = site.app_trouble.errs.take() {
+        let trouble = &mut site.app_trouble;
+        if let Some((answer, away)) = trouble.errs.take().or(trouble.erred.take()) {
             let (counted, says) = halt_for(answer);
-            if !site.app.diverges() && !why.contains(says) {
+            if !split && !site.app.diverges() && !why.contains(says) {
                 let why = format!("{counted}, and does not say so (\"{says}\"): {why}");
                 self.watch.complain("stops", self.queue.now(), node, why);
             }
             self.watch.count(counted);
             self.crash_app(node, away);
-        } else if site.app.diverges() {
+        } else if site.app.diverges() && !split {
             self.watch.count("halted because its application diverged");
             let keeps = match self.plan.algorithm {
                 Algorithm::Tendermint => Keeps::SignState,

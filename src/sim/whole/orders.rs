@@ -3,6 +3,7 @@
 
 use super::events::{AppWork, Out};
 use super::process::{AppLink, Death, Handshake, Process, Scope};
+use super::split::tells_hashes_apart;
 use super::words;
 use crate::executor::{ExecuteError, Executed, check_commit};
 use crate::mempool::MempoolEffect;
@@ -144,14 +145,21 @@ impl Process {
             // A liar hears its own lies, and twins go on.
             Effect::Key(KeyNews::Elsewhere(_)) if !scope.watch.scene().is_honest(scope.node) => {}
             Effect::Key(KeyNews::Elsewhere(elsewhere)) => return Err(Death::Stopped(elsewhere.to_string())),
-            Effect::Note(PipelineNote::Refused { block_id, .. }) => {
+            Effect::Note(PipelineNote::Refused { block_id, why, .. }) => {
+                if tells_hashes_apart(&why) {
+                    scope.out.push(Out::HashesDiffer);
+                }
                 if let Some(block) = scope.blocks.named(&block_id).cloned() {
                     scope.see(What::Checked { block: &block, accepted: false });
                 }
             }
             Effect::Halt(error) => {
-                scope.see(What::Halted { why: &error.to_string() });
-                scope.out.push(Out::Halted(error.to_string()));
+                let why = error.to_string();
+                scope.see(What::Halted { why: &why });
+                if tells_hashes_apart(&why) {
+                    scope.out.push(Out::HashesDiffer);
+                }
+                scope.out.push(Out::Halted(why));
             }
             Effect::ReadAnswer { ticket, outcome } => scope.out.push(Out::ReadAnswer { ticket, outcome }),
             _ => {}

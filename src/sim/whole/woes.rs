@@ -17,6 +17,8 @@ pub(super) struct AppTrouble {
     pub(super) refuses: bool,
     /// How it answers FinalizeBlock, and how long mending it takes.
     pub(super) errs: Option<(WrongAnswer, Duration)>,
+    /// How it answered last, while the node may still read that.
+    pub(super) erred: Option<(WrongAnswer, Duration)>,
     /// What some of its calls take longer.
     pub(super) slow: Duration,
 }
@@ -57,6 +59,7 @@ impl World {
                 }
             }
             Woe::AppDiverges => self.diverge(node),
+            Woe::ProgramsDiffer { with } => self.split(node, &with),
             Woe::Slow { what, takes, lasting } => {
                 self.slow_down(node, what, takes);
                 self.queue.after(lasting, Event::SpeedUp(node, what));
@@ -114,7 +117,8 @@ impl World {
     pub(super) fn end_woes(&mut self, node: NodeNr) {
         let site = self.site(node);
         site.home.disk.mend();
-        site.app_trouble = AppTrouble::default();
+        // An answer may be on its way to a node that stands still.
+        site.app_trouble = AppTrouble { erred: site.app_trouble.erred, ..AppTrouble::default() };
         site.home.mood.take_time(Duration::ZERO);
         self.signer_returns(node);
     }

@@ -14,6 +14,7 @@ use super::operator::Voice;
 use super::orders::applied;
 use super::people::{People, key_of};
 use super::process::{Death, Process, Scope};
+use super::split::Split;
 use super::woes::AppTrouble;
 use crate::consensus::Tick;
 use crate::gossip::Decided;
@@ -103,6 +104,7 @@ pub(super) struct World {
     pub(super) dice: Dice,
     pub(super) out: Vec<Out>,
     pub(super) healed: bool,
+    pub(super) split: Split,
     /// What applications were asked so far.
     pub(super) asked: u64,
 }
@@ -165,6 +167,7 @@ impl World {
             dice,
             out: Vec::new(),
             healed: false,
+            split: Split::default(),
             asked: 0,
             plan,
         }
@@ -201,6 +204,7 @@ impl World {
         {
             self.watch.complain("liveness", at, NodeNr(0), self.describe());
         }
+        self.judge_split();
         for liar in self.sites.iter().filter_map(|site| site.liar.as_ref()) {
             self.watch.add(&liar.told);
         }
@@ -208,7 +212,8 @@ impl World {
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.healed && self.clients.are_content() && self.lowest() >= self.target()
+        let is_well = self.clients.are_content() && self.lowest() >= self.target();
+        self.healed && (is_well || self.has_stood_long_enough())
     }
 
     /// The height every honest node is to reach.
@@ -492,6 +497,7 @@ impl World {
                 }
                 Out::Published(height) => self.sites[node.index()].published = height,
                 Out::Halted(why) => self.halted(node, &why),
+                Out::HashesDiffer => self.hashes_differ(node),
                 Out::Refused => self.watch.count("transaction refused"),
                 Out::ReadAnswer { ticket, outcome } => {
                     if let Some(height) = self.clients.read_answered(ticket, outcome) {
