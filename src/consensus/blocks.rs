@@ -4,7 +4,8 @@
 //! Sets are opened only for a header that a proposer signed or more than two thirds voted for, and forgotten as soon
 //! as no rule can need them.
 
-use crate::types::{BlockId, CandidateBlock, ConsensusParams, Part, PartSet, PartSetHeader};
+use super::BlockVerdict;
+use crate::types::{BlockId, CandidateBlock, ConsensusParams, Part, PartSet, PartSetHeader, Round};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -156,7 +157,24 @@ impl Blocks {
         }
     }
 
-    /// Forgets every no, so that the block is asked about again if it is proposed again.
+    /// The application's answer to the question of round `asked_in`; false when nobody waits for it. A no counts in its own
+    /// round only: one that was on its way when the next round began is asked for again there.
+    pub(crate) fn answered(&mut self, id: &BlockId, verdict: &BlockVerdict, asked_in: Round, round: Round) -> bool {
+        if self.with_verdict(id, Verdict::Asked).is_none() {
+            return false;
+        }
+        let verdict = match verdict {
+            BlockVerdict::Accept => Verdict::Accepted,
+            BlockVerdict::Reject(_) if asked_in < round => Verdict::Unasked,
+            BlockVerdict::Reject(_) => Verdict::Rejected,
+        };
+        self.judge(id, verdict);
+        true
+    }
+
+    /// Forgets every no when a round begins, so that the block is asked about again if it is proposed again. A no binds
+    /// nobody, and what one node refused, for a clock that was slow, say, others may have locked or prepared: every later
+    /// round must propose it, and without us it might never be decided.
     pub(crate) fn forget_refusals(&mut self) {
         for entry in self.entries.values_mut() {
             if let Entry::Complete(_, verdict @ Verdict::Rejected) = entry {

@@ -141,6 +141,8 @@ pub enum Input<M> {
     BlockChecked {
         /// Height of the order.
         height: Height,
+        /// Round of the order.
+        round: Round,
         /// The block.
         block_id: BlockId,
         /// What was found.
@@ -205,7 +207,9 @@ impl Input<Infallible> {
             Input::Received { message, .. } => match message {},
             Input::TimerFired(timer) => Input::TimerFired(timer),
             Input::BlockBuilt { height, round, block } => Input::BlockBuilt { height, round, block },
-            Input::BlockChecked { height, block_id, verdict } => Input::BlockChecked { height, block_id, verdict },
+            Input::BlockChecked { height, round, block_id, verdict } => {
+                Input::BlockChecked { height, round, block_id, verdict }
+            }
             Input::VoteExtended { height, round, extension } => Input::VoteExtended { height, round, extension },
             Input::ExtensionVerified { vote, source, accepted } => Input::ExtensionVerified { vote, source, accepted },
             Input::BlockApplied(start) => Input::BlockApplied(start),

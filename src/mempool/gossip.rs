@@ -1,8 +1,8 @@
-//! Which peer is offered which transactions, when (reference §7.1): each transaction once, in batches, never to who
-//! sent it, to no peer that still fetches blocks. What was given to a peer and is not written yet is bounded; the rest
+//! Which peer is offered which transactions, when (reference §7.1): each transaction once, in batches, not to who
+//! sent it on this connection, to no peer that still fetches blocks. What was given to a peer and is not written yet is bounded; the rest
 //! waits in the pool, not in a queue.
 //!
-//! Each transaction is offered a second time only when it starves (PBFT). A peer has a cursor into the pool's order and
+//! Each transaction is offered a second time only when it starves (PBFT), and then also to who sent it. A peer has a cursor into the pool's order and
 //! little else: a transaction that was committed or dropped meanwhile
 //! is simply not found behind it any more. While a connection is busy its cursor stands still, so under load a batch
 //! carries all that came in meanwhile, and on an idle connection a transaction leaves at once.
@@ -155,9 +155,10 @@ impl Peer {
                 break;
             }
             let len = entry.tx.bytes().len() as u64;
+            // Who sent it may have lost it since, and what starves may starve for that: it goes back then (bug class 149).
+            let has_it = entry.senders.contains(&id) && position >= self.starving;
             // A peer drops whoever sends an empty transaction, though applications may accept one from a client.
-            let wanted =
-                (len > 0 || mutant!("M29")) && len <= max_tx_bytes && (!entry.senders.contains(&id) || mutant!("M27"));
+            let wanted = (len > 0 || mutant!("M29")) && len <= max_tx_bytes && (!has_it || mutant!("M27"));
             if wanted {
                 let (plain_then, encoded_then) = (plain + len, encoded + entry.tx.encoded_len());
                 if plain_then > max_tx_bytes || framed(encoded_then) > message_bytes_max(max_tx_bytes) {

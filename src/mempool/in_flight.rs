@@ -40,6 +40,11 @@ impl InFlight {
         }
     }
 
+    /// Forgets what a peer sent.
+    pub(super) fn forget_sender(&mut self, sender: NodeId) {
+        self.senders.values_mut().for_each(|senders| senders.retain(|known| *known != sender));
+    }
+
     /// It is not on its way any more. Gives who is known to have it.
     pub(super) fn remove(&mut self, tx: &Tx) -> Vec<NodeId> {
         self.txs -= 1;

@@ -146,6 +146,12 @@ impl Mempool {
         self.pool.senders(hash)
     }
 
+    /// A peer is gone. If it comes back it may have lost what it sent, with its memory: it is offered that too.
+    pub fn forget_sender(&mut self, peer: NodeId) {
+        self.pool.forget_sender(peer);
+        self.in_flight.forget_sender(peer);
+    }
+
     /// Grows with every transaction taken, and only then: when it is higher than it was, there is something to gossip.
     pub fn taken(&self) -> u64 {
         self.pool.next_position()

@@ -92,6 +92,11 @@ impl Pool {
         }
     }
 
+    /// Forgets what a peer sent.
+    pub(super) fn forget_sender(&mut self, sender: NodeId) {
+        self.by_position.values_mut().for_each(|entry| entry.senders.retain(|known| *known != sender));
+    }
+
     /// The peers known to have this transaction.
     pub(super) fn senders(&self, hash: &Hash) -> &[NodeId] {
         let entry = self.by_hash.get(hash).and_then(|position| self.by_position.get(position));

@@ -105,7 +105,8 @@ fn limits(channel: Channel, max_tx_bytes: u64) -> ChannelLimits {
         // A NEW-VIEW carries a quorum of VIEW-CHANGEs, each with two certificates of a quorum.
         Channel::PbftControl => (8, 16 * MIB, 8192, 16 * MIB),
         Channel::RaftControl => (8, CONSENSUS_MESSAGE_MAX, 8192, 4 * MIB),
-        // The largest block, once: a peer is sent the next one when it has said that it has decided this one.
+        // The largest block, once: under PBFT a peer is sent the next one when it has said that it has decided this one. Under
+        // Raft two decided ones go together, but what is kept for that has 32 MiB, or is one block.
         Channel::PbftData | Channel::RaftData => (10, CONSENSUS_MESSAGE_MAX, 8192, 128 * MIB),
     };
     ChannelLimits { channel, priority, message_bytes_max, queue_messages_max, queue_bytes_max }

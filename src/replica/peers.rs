@@ -57,6 +57,7 @@ impl Replica {
                 self.peers.remove(&peer);
                 self.work.push_back(Work::Consensus(consensus::Input::PeerDown(peer)));
                 self.gossip(now, GossipInput::PeerDown(peer), out);
+                self.mempool.forget_sender(peer);
                 self.offer_txs(TxGossipInput::PeerDown(peer), out);
                 self.tell_evidence(EvidenceGossipInput::PeerDown(peer), out);
                 self.sync(now, crate::sync::SyncInput::PeerDown(peer), out);

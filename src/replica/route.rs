@@ -150,12 +150,12 @@ impl Replica {
             PipelineEffect::BlockBuilt { height, round, block } => {
                 self.tell_consensus(consensus::Input::BlockBuilt { height, round, block });
             }
-            PipelineEffect::BlockChecked { height, block_id, verdict, .. } => {
+            PipelineEffect::BlockChecked { height, round, block_id, verdict } => {
                 let verdict = match verdict {
                     Outcome::Accept => BlockVerdict::Accept,
                     Outcome::Reject(why) => BlockVerdict::Reject(why),
                 };
-                self.tell_consensus(consensus::Input::BlockChecked { height, block_id, verdict });
+                self.tell_consensus(consensus::Input::BlockChecked { height, round, block_id, verdict });
             }
             PipelineEffect::VoteExtended { height, round, extension } => {
                 self.tell_consensus(consensus::Input::VoteExtended { height, round, extension });

@@ -4,10 +4,9 @@ use super::{Address, Algorithm, Commit, CommitSig, Power, Time, ValidatorSet};
 
 /// Which precommits count, and where the middle is. Replicas that disagree about this disagree about block times: all of a
 /// chain use one rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MedianRule {
     /// CometBFT v0.38: precommits for the block and for nil.
-    #[default]
     CommitAndNil,
     /// CometBFT v0.40: precommits for the block only.
     CommitOnly,

@@ -148,7 +148,9 @@ impl Pbft {
         match input {
             Input::Received { source, message } => self.on_message(now, source, message, out),
             Input::BlockBuilt { height, round, block } => self.on_block_built(now, (height, round), block, out),
-            Input::BlockChecked { height, block_id, verdict } => self.on_block_checked(height, block_id, verdict),
+            Input::BlockChecked { height, round, block_id, verdict } => {
+                self.on_block_checked((height, round), block_id, &verdict)
+            }
             Input::VoteExtended { height, round, extension } => {
                 self.on_vote_extended(now, (height, round), extension, out)
             }

@@ -2,7 +2,7 @@
 
 use super::Pbft;
 use super::height::{Outcome, OwnVote};
-use crate::consensus::blocks::{PartTaken, Verdict};
+use crate::consensus::blocks::PartTaken;
 use crate::consensus::tally::Counted;
 use crate::consensus::{Accusation, BlockVerdict, Effect, Effects, Reaction, RoundNote};
 use crate::types::{
@@ -286,15 +286,16 @@ impl Pbft {
     }
 
     /// The application's word on a block.
-    pub(super) fn on_block_checked(&mut self, height: Height, block_id: BlockId, verdict: BlockVerdict) -> Reaction {
-        if height != self.height() || self.current.blocks.with_verdict(&block_id, Verdict::Asked).is_none() {
+    pub(super) fn on_block_checked(
+        &mut self,
+        (height, asked_in): (Height, Round),
+        block_id: BlockId,
+        verdict: &BlockVerdict,
+    ) -> Reaction {
+        let round = self.view;
+        if height != self.height() || !self.current.blocks.answered(&block_id, verdict, asked_in, round) {
             return Reaction::Ignored("an answer nobody waits for");
         }
-        let verdict = match verdict {
-            BlockVerdict::Accept => Verdict::Accepted,
-            BlockVerdict::Reject(_) => Verdict::Rejected,
-        };
-        self.current.blocks.judge(&block_id, verdict);
         Reaction::Accepted
     }
 

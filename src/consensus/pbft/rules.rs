@@ -87,7 +87,8 @@ impl Pbft {
         chosen.is_none_or(|id| id == proposal.block_id || mutant!("P18")).then_some(proposal)
     }
 
-    /// Has the application check the block of this view; once, if it says yes, else once in each view. Validity is ours to guard: §4.2 leaves it to the service.
+    /// Has the application check the block of this view; once, if it says yes, else once in each view. Validity is ours to
+    /// guard: §4.2 leaves it to the service.
     fn ask_application(&mut self, out: &mut Effects<Pbft>) -> bool {
         let Some(id) = self.pre_prepare().map(|proposal| proposal.block_id) else { return false };
         let Some(block) = self.current.blocks.with_verdict(&id, Verdict::Unasked) else { return false };

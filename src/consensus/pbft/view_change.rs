@@ -132,8 +132,7 @@ impl Pbft {
         let state = &mut self.current;
         state.proposing = Proposing::No;
         state.tally.enter(view);
-        // A quorum with f liars may have prepared what we refused, because our clock was slow, say, and every later view
-        // must propose it again (§4.4): without us it would never be decided. A no binds nobody, so each view asks anew.
+        // A quorum with f liars may have prepared what we refused, and every later view must propose it again (§4.4).
         state.blocks.forget_refusals();
         // The view before stays: one who left it alone still sees what is decided there.
         let kept = |round: &Round| round.get().saturating_add(1) >= view.get();

@@ -3,7 +3,7 @@
 
 use super::height::{Outcome, OwnAck};
 use super::{Leader, Raft};
-use crate::consensus::blocks::{Progress, Verdict};
+use crate::consensus::blocks::Progress;
 use crate::consensus::tally::Counted;
 use crate::consensus::{Accusation, BlockVerdict, Direct, Effect, Effects, Now, Reaction, RoundNote};
 use crate::crypto::Verified;
@@ -247,15 +247,16 @@ impl Raft {
     }
 
     /// The application's word on a block.
-    pub(super) fn on_block_checked(&mut self, height: Height, block_id: BlockId, verdict: BlockVerdict) -> Reaction {
-        if height != self.height() || self.current.blocks.with_verdict(&block_id, Verdict::Asked).is_none() {
+    pub(super) fn on_block_checked(
+        &mut self,
+        (height, asked_in): (Height, Round),
+        block_id: BlockId,
+        verdict: &BlockVerdict,
+    ) -> Reaction {
+        let round = self.term;
+        if height != self.height() || !self.current.blocks.answered(&block_id, verdict, asked_in, round) {
             return Reaction::Ignored("an answer nobody waits for");
         }
-        let verdict = match verdict {
-            BlockVerdict::Accept => Verdict::Accepted,
-            BlockVerdict::Reject(_) => Verdict::Rejected,
-        };
-        self.current.blocks.judge(&block_id, verdict);
         Reaction::Accepted
     }
 

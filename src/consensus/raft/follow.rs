@@ -6,12 +6,15 @@ use super::{Leader, Line, Raft, Role, election};
 use crate::consensus::blocks::PartTaken;
 use crate::consensus::{Effect, Effects, Now, RECENT_BLOCKS_MAX, Reaction, RoundNote};
 use crate::types::{
-    Address, ExtendedCommit, Height, JournalMessage, JournalRecord, Misconduct, NodeId, Part, PartSet, Proposal,
-    RaftStatement, Round, Source, Step,
+    Address, CommitSig, ExtendedCommit, Height, JournalMessage, JournalRecord, Misconduct, NodeId, Part, PartSet,
+    Proposal, RaftStatement, Round, Source, Step,
 };
 
 /// A peer this many heights ahead is not just quicker: if nobody hands us its blocks soon, they must be fetched.
 const HEIGHTS_AHEAD_TO_SYNC: u64 = 2;
+
+/// In a Following: it answers no heartbeat. A leader counts its heartbeats from 1.
+const NO_BEAT: u64 = 0;
 
 impl Raft {
     /// What a member of the current, the last or the next set states.
@@ -157,7 +160,7 @@ impl Raft {
     /// Tells the leader where we are without being asked: at a new height it has something to send.
     pub(super) fn report(&mut self, out: &mut Effects<Raft>) {
         if let Some(Leader { peer: Some(peer), .. }) = self.leader {
-            self.say_following(peer, self.beat_heard.unwrap_or_default(), out);
+            self.say_following(peer, self.beat_heard.unwrap_or(NO_BEAT), out);
         }
     }
 
@@ -167,7 +170,7 @@ impl Raft {
         self.leader = None;
         self.reset_election(now);
         let peers: Vec<NodeId> = self.peers.keys().copied().collect();
-        peers.into_iter().for_each(|peer| self.say_following(peer, 0, out));
+        peers.into_iter().for_each(|peer| self.say_following(peer, NO_BEAT, out));
     }
 
     /// The leader's entry for this height (§5.3). Only one a term: it is signed once.
@@ -282,6 +285,10 @@ impl Raft {
             }
             return Reaction::Ignored("commit of another height");
         }
+        // Whoever checked it may have done so a height below, where nobody knows yet whether this one has extensions.
+        if self.current.extensions_enabled() && !has_extensions(&commit) {
+            return Reaction::PeerFault("commit without the extensions this height requires");
+        }
         let total = u64::from(commit.block_id.parts.total);
         if !self.is_open() || total == 0 || total > self.current.blocks.parts_max() {
             return Reaction::Ignored("commit of a height that is decided, or of no block");
@@ -294,8 +301,12 @@ impl Raft {
 
     fn keep_early(&mut self, commit: ExtendedCommit) {
         let (block_id, parts_max) = (commit.block_id, self.current.blocks.parts_max());
-        if self.current.early.as_ref().is_some_and(|early| early.commit.block_id == block_id) {
-            return; // its parts stay
+        if let Some(early) = self.current.early.as_mut().filter(|early| early.commit.block_id == block_id) {
+            // Its parts stay. The block before it may yet require extensions.
+            if !has_extensions(&early.commit) {
+                early.commit = commit;
+            }
+            return;
         }
         let total = u64::from(block_id.parts.total);
         let parts = if total <= parts_max { PartSet::gather(block_id.parts) } else { None };
@@ -328,4 +339,10 @@ impl Raft {
             out.push(Effect::RequestSync(height.previous().unwrap_or(ours)));
         }
     }
+}
+
+/// True when every precommit for the block has its extension.
+fn has_extensions(commit: &ExtendedCommit) -> bool {
+    let mut precommits = commit.signatures.iter().filter(|entry| matches!(entry.sig, CommitSig::Commit(_)));
+    precommits.all(|entry| entry.extension_signature.is_some())
 }

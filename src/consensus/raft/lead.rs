@@ -151,6 +151,8 @@ pub(super) struct Peer {
     pub(super) height: Option<Height>,
     /// The newest term in which it has that height's entry.
     entry: Option<Round>,
+    /// The highest height it said. On one connection nobody goes back, and words cost nothing: it is handed no block below.
+    reached: Option<Height>,
     proposed: Option<Sent>,
     /// Decided blocks it was handed, of at most [`HANDED_AT_ONCE`] heights.
     handed: BTreeMap<Height, Sent>,
@@ -159,7 +161,7 @@ pub(super) struct Peer {
 impl Peer {
     /// A new leader does not know where its peers are until they say so to it.
     pub(super) fn forget_progress(&mut self) {
-        *self = Peer { address: self.address, ..Peer::default() };
+        *self = Peer { address: self.address, reached: self.reached, ..Peer::default() };
     }
 }
 
@@ -333,6 +335,10 @@ impl Raft {
     pub(super) fn help_if_behind(&mut self, now: Now, peer: NodeId, height: Height, out: &mut Effects<Raft>) {
         let reach = height.get()..height.get().saturating_add(HANDED_AT_ONCE).min(self.height().get());
         if let Some(known) = self.peers.get_mut(&peer) {
+            if known.reached > Some(height) {
+                return;
+            }
+            known.reached = Some(height);
             known.handed.retain(|at, _| reach.contains(&at.get()));
         }
         reach.for_each(|height| self.hand(now, peer, Height::new(height), out));

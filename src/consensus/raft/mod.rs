@@ -180,7 +180,9 @@ impl Raft {
             Input::Received { source: Source::Peer(peer), message } => self.on_message(now, peer, message, out),
             Input::Received { source: Source::Own, .. } => Reaction::Ignored("our own message comes from the signer"),
             Input::BlockBuilt { height, round, block } => self.on_block_built(now, height, round, block, out),
-            Input::BlockChecked { height, block_id, verdict } => self.on_block_checked(height, block_id, verdict),
+            Input::BlockChecked { height, round, block_id, verdict } => {
+                self.on_block_checked((height, round), block_id, &verdict)
+            }
             Input::VoteExtended { height, round, extension } => {
                 self.on_vote_extended(now, height, round, extension, out)
             }

@@ -88,8 +88,8 @@ impl Protocol for Tendermint {
             }
             Input::TimerFired(timer) => self.on_timer(now, timer, out),
             Input::BlockBuilt { height, round, block } => self.on_block_built(now, height, round, block, out),
-            Input::BlockChecked { height, block_id, verdict } => {
-                self.on_block_checked(now, height, block_id, verdict, out)
+            Input::BlockChecked { height, round, block_id, verdict } => {
+                self.on_block_checked(now, (height, round), block_id, &verdict, out)
             }
             Input::VoteExtended { height, round, extension } => {
                 self.on_vote_extended(now, height, round, extension, out)
@@ -163,6 +163,8 @@ impl Tendermint {
         state.held = None;
         state.proposing = height::Proposing::No;
         state.prune_blocks();
+        // Line 22-28, valid(v): the application is asked anew in every round, as CometBFT asks it.
+        state.blocks.forget_refusals();
         let proposer = state.rotation.proposer().address;
         let index = state.rotation.by_address(&proposer).map_or(0, |(index, _)| index);
         let height = state.start.height;

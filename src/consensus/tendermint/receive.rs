@@ -3,7 +3,7 @@
 
 use super::height::{Outcome, OwnVote};
 use super::{Message, Tendermint};
-use crate::consensus::blocks::{PartTaken, Verdict};
+use crate::consensus::blocks::PartTaken;
 use crate::consensus::tally::Counted;
 use crate::consensus::{Accusation, BlockVerdict, Effect, Effects, Now, Reaction, RoundNote, Start};
 use crate::types::{
@@ -345,20 +345,16 @@ impl Tendermint {
     pub(super) fn on_block_checked(
         &mut self,
         now: Now,
-        height: Height,
+        (height, asked_in): (Height, Round),
         block_id: BlockId,
-        verdict: BlockVerdict,
+        verdict: &BlockVerdict,
         out: &mut Effects<Tendermint>,
     ) -> Reaction {
-        if height != self.height() || self.current.blocks.with_verdict(&block_id, Verdict::Asked).is_none() {
+        let verdict = if mutant!("T21") { &BlockVerdict::Accept } else { verdict };
+        let round = self.round();
+        if height != self.height() || !self.current.blocks.answered(&block_id, verdict, asked_in, round) {
             return Reaction::Ignored("an answer nobody waits for");
         }
-        let verdict = match verdict {
-            BlockVerdict::Accept => Verdict::Accepted,
-            BlockVerdict::Reject(_) if mutant!("T21") => Verdict::Accepted,
-            BlockVerdict::Reject(_) => Verdict::Rejected,
-        };
-        self.current.blocks.judge(&block_id, verdict);
         self.settle(now, out);
         Reaction::Accepted
     }

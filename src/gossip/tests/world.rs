@@ -27,7 +27,7 @@ enum Event {
     Wake(usize, Tick),
     Signed(usize, Signed),
     Built(usize, Height, Round, Arc<CandidateBlock>),
-    Checked(usize, Height, BlockId),
+    Checked(usize, Height, Round, BlockId),
     Applied(usize),
     Loaded(usize, Height),
 }
@@ -252,9 +252,9 @@ impl World {
             Event::Built(who, height, round, block) => {
                 self.consensus(who, Input::BlockBuilt { height, round, block }).map_or((), drop)
             }
-            Event::Checked(who, height, block_id) => {
+            Event::Checked(who, height, round, block_id) => {
                 let verdict = BlockVerdict::Accept;
-                self.consensus(who, Input::BlockChecked { height, block_id, verdict }).map_or((), drop)
+                self.consensus(who, Input::BlockChecked { height, round, block_id, verdict }).map_or((), drop)
             }
             Event::Applied(who) => self.applied(who),
             Event::Loaded(who, height) => {
@@ -317,7 +317,9 @@ impl World {
                     let built = block(order.height, &format!("block {}", self.blocks), self.plan.block_bytes);
                     self.soon(Event::Built(who, order.height, order.round, built));
                 }
-                Effect::CheckBlock { height, block, .. } => self.soon(Event::Checked(who, height, block.id())),
+                Effect::CheckBlock { height, round, block } => {
+                    self.soon(Event::Checked(who, height, round, block.id()))
+                }
                 Effect::Decide(decision) => {
                     let decided = Decided { block: decision.block, commit: Arc::new(decision.commit) };
                     self.nodes[who].store.insert(decided.commit.height, decided);

@@ -182,7 +182,7 @@ fn without_broadcast_nothing_is_offered() {
 }
 
 #[test]
-fn transactions_that_starve_are_offered_once_more_to_everybody_but_those_who_sent_them() {
+fn transactions_that_starve_are_offered_once_more_to_everybody_even_to_those_who_sent_them() {
     for broadcast in [Broadcast::On, Broadcast::Off] {
         let mut world = World::with(MempoolConfig { broadcast, ..*World::new().mempool.config() });
         world.join(1);
@@ -193,13 +193,27 @@ fn transactions_that_starve_are_offered_once_more_to_everybody_but_those_who_sen
             world.tell(TxGossipInput::Written(*peer, u64::MAX));
         }
         let again = world.tell(TxGossipInput::Starving);
-        assert_eq!(texts(&again), [offer(1, &["a", "b"]), offer(2, &["b"])], "{broadcast:?}");
+        assert_eq!(texts(&again), [offer(1, &["a", "b"]), offer(2, &["a", "b"])], "{broadcast:?}");
         for number in [1, 2] {
             assert_eq!(world.tell(TxGossipInput::Written(peer(number), u64::MAX)), [], "once");
         }
         let later = world.client(&["c"]);
         assert_eq!(later.is_empty(), broadcast == Broadcast::Off, "what came later does not starve");
     }
+}
+
+/// A primary that restarts has lost its mempool: without this it would never be offered what it sent before (bug class 149).
+#[test]
+fn a_peer_that_comes_back_is_offered_what_it_sent_before_it_went() {
+    let mut world = World::new();
+    world.join(1);
+    world.put(Origin::Peer(peer(1)), &[tx("a")]);
+    // One the application still looks at.
+    let asked = step(&mut world.mempool, MempoolInput::Submit { origin: Origin::Peer(peer(1)), txs: vec![tx("b")] });
+    world.mempool.forget_sender(peer(1));
+    world.tell(TxGossipInput::PeerDown(peer(1)));
+    world.answer(&asked);
+    assert_eq!(texts(&world.join(1)), [offer(1, &["a", "b"])]);
 }
 
 #[test]

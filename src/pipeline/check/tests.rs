@@ -39,7 +39,7 @@ impl Fixture {
 
     fn of(signers: Signers, state: ChainState, last_commit: Option<Commit>) -> Fixture {
         let time = match (&state.last_validators, &last_commit) {
-            (Some(set), Some(commit)) => commit.median_time(set, MedianRule::default()).unwrap(),
+            (Some(set), Some(commit)) => commit.median_time(set, MedianRule::CommitAndNil).unwrap(),
             _ => state.last_block_time,
         };
         let nothing = crate::crypto::Hash::EMPTY;
@@ -84,7 +84,7 @@ impl Fixture {
         let mut check = BlockCheck {
             clock: ClockRule::Ignored,
             last_commit: LastCommitRule::Verify,
-            median: MedianRule::default(),
+            median: MedianRule::CommitAndNil,
             evidence: &|_| Ok(()),
         };
         adjust(&mut check);

@@ -177,7 +177,7 @@ impl Chain {
         let evidence_bytes = evidence_bytes(&evidence);
         let last_commit = self.last_commit.clone();
         let job = BuildJob { height: state.next_height(), round, last_commit, txs, evidence, evidence_bytes };
-        Draft::new(state, &job, self.proposer(round), MedianRule::default())
+        Draft::new(state, &job, self.proposer(round), MedianRule::of(state.algorithm))
     }
 
     /// A draft with its transactions, and the node's remark when they are too many.

@@ -69,9 +69,9 @@ impl<P: Watched> World<P> {
                 self.queue.at(due, Event::Wake { node: who, life, at });
             }
             Effect::BuildBlock(order) => self.build(who, &order),
-            Effect::CheckBlock { height, block, .. } => {
+            Effect::CheckBlock { height, round, block } => {
                 let verdict = self.judge(who, &block);
-                self.answer(who, Answer::Checked(height, block, verdict));
+                self.answer(who, Answer::Checked((height, round), block, verdict));
             }
             Effect::ExtendVote { height, round, .. } => {
                 self.answer(who, Answer::Extended(height, round, app::extension(height)));

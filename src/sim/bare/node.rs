@@ -86,7 +86,7 @@ pub(super) enum Arrival<M> {
 #[derive(Debug)]
 pub(super) enum Answer {
     Built(Height, Round, Arc<CandidateBlock>),
-    Checked(Height, Arc<CandidateBlock>, BlockVerdict),
+    Checked((Height, Round), Arc<CandidateBlock>, BlockVerdict),
     Extended(Height, Round, Bytes),
     Verified(Vote, Source, bool),
     /// The stored block of this height was executed.
@@ -258,9 +258,9 @@ impl Answer {
     pub(super) fn into_input<M>(self) -> Option<Input<M>> {
         Some(match self {
             Answer::Built(height, round, block) => Input::BlockBuilt { height, round, block },
-            Answer::Checked(height, block, verdict) => {
+            Answer::Checked((height, round), block, verdict) => {
                 let block_id: BlockId = block.id();
-                Input::BlockChecked { height, block_id, verdict }
+                Input::BlockChecked { height, round, block_id, verdict }
             }
             Answer::Extended(height, round, extension) => Input::VoteExtended { height, round, extension },
             Answer::Verified(vote, source, accepted) => Input::ExtensionVerified { vote, source, accepted },

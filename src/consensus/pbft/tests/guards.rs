@@ -162,3 +162,21 @@ fn s4_4_a_block_refused_in_one_view_is_looked_at_again_in_the_next_that_must_pro
     story.checked(&a, BlockVerdict::Accept);
     story.expect(&["sign prepare 1 A"]);
 }
+
+#[test]
+fn s4_4_a_no_that_was_on_its_way_when_the_view_changed_does_not_count_in_the_new_one() {
+    let mut story = Story::of_four(2);
+    let a = block(1, "A");
+    story.pre_prepare(0, &a);
+    story.parts(0, &a);
+    let (leader, others) = (primary(&story.set, 1), story.others());
+    let certificate = certificate_of(&story.set, &others, (1, 0), a.id());
+    let changes = others.iter().map(|who| view_change_of(*who, (1, 1), None, Some(certificate.clone()))).collect();
+    assert_eq!(story.state(new_view_of(leader, (1, 1), changes, Some(a.id()))), Reaction::Accepted);
+    story.pre_prepare(1, &a);
+    story.quietly();
+    story.checked_in(Round::ZERO, &a, BlockVerdict::Reject("of a time our clock has not reached".to_owned()));
+    story.expect(&["check A"]);
+    story.checked(&a, BlockVerdict::Accept);
+    story.expect(&["sign prepare 1 A"]);
+}

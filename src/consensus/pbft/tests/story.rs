@@ -161,7 +161,12 @@ impl Story {
     }
 
     pub(super) fn checked(&mut self, block: &CandidateBlock, verdict: BlockVerdict) -> Reaction {
-        self.step(Input::BlockChecked { height: self.machine.height(), block_id: block.id(), verdict })
+        self.checked_in(self.machine.round(), block, verdict)
+    }
+
+    /// The answer to a question of that view.
+    pub(super) fn checked_in(&mut self, round: Round, block: &CandidateBlock, verdict: BlockVerdict) -> Reaction {
+        self.step(Input::BlockChecked { height: self.machine.height(), round, block_id: block.id(), verdict })
     }
 
     pub(super) fn votes(&mut self, kind: VoteKind, from: &[usize], view: u32, id: BlockId) {

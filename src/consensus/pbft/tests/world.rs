@@ -45,7 +45,7 @@ impl Dice {
 enum Answer {
     Signed(Signed),
     Built(Height, Round, Arc<CandidateBlock>),
-    Checked(Height, BlockId),
+    Checked(Height, Round, BlockId),
     Applied,
     /// Blocks up to here, fetched from others.
     Fetched(Height),
@@ -284,10 +284,10 @@ impl World {
         match answer {
             Answer::Signed(signed) => Input::Signed(signed),
             Answer::Built(height, round, block) => Input::BlockBuilt { height, round, block },
-            Answer::Checked(height, block_id) => {
+            Answer::Checked(height, round, block_id) => {
                 let bad = self.bad.contains(&block_id);
                 let verdict = if bad { BlockVerdict::Reject("bad".to_owned()) } else { BlockVerdict::Accept };
-                Input::BlockChecked { height, block_id, verdict }
+                Input::BlockChecked { height, round, block_id, verdict }
             }
             Answer::Applied | Answer::Fetched(_) => {
                 let applied =
@@ -351,7 +351,9 @@ impl World {
                 self.blocks.push(Arc::clone(&built));
                 self.nodes[who].from_app.push_back(Answer::Built(order.height, order.round, built));
             }
-            Effect::CheckBlock { height, block, .. } => node.from_app.push_back(Answer::Checked(height, block.id())),
+            Effect::CheckBlock { height, round, block } => {
+                node.from_app.push_back(Answer::Checked(height, round, block.id()));
+            }
             Effect::Decide(decision) => self.decide(who, decision.block, decision.commit),
             Effect::RequestSync(height) => {
                 self.syncs += 1;

@@ -246,10 +246,10 @@ impl Scene {
                     let block = block(order.height.get(), &format!("built {}", self.built));
                     Some(Input::BlockBuilt { height: order.height, round: order.round, block })
                 }
-                Effect::CheckBlock { height, block, .. } => {
+                Effect::CheckBlock { height, round, block } => {
                     let bad = self.rejects.contains(&block.id());
                     let verdict = if bad { BlockVerdict::Reject("bad".into()) } else { BlockVerdict::Accept };
-                    Some(Input::BlockChecked { height, block_id: block.id(), verdict })
+                    Some(Input::BlockChecked { height, round, block_id: block.id(), verdict })
                 }
                 Effect::Decide(decision) => {
                     self.decided = Some(decision.block.id());

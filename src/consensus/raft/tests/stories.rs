@@ -1,10 +1,16 @@
 //! Pre-vote, check-quorum, stickiness, transfer (thesis §3.10, §4.2.3, §6.2, §9.6); blocks that are rejected; catching up.
 
-use super::scene::{ELECTION, HEARTBEAT, Scene, ack, address, block, commit_of, position, set_of, start};
+use super::scene::{
+    ELECTION, HEARTBEAT, Scene, ack, address, block, commit_of, peer, position, set_of, signature_over, start,
+};
 use super::world::World;
 use crate::consensus::{Direct, EmptyBlocks, Input, RECENT_BLOCKS_MAX, RaftRole, Reaction, Recent, Signed};
-use crate::crypto::Verified;
-use crate::types::{Election, ExtendedCommit, Height, RaftStatement, Round};
+use crate::crypto::{Signature, Verified};
+use crate::types::{
+    CommitSig, ConsensusParams, Election, ExtendedCommit, ExtendedCommitSig, Height, RaftStatement, Round, SignedPart,
+    Time,
+};
+use std::sync::Arc;
 use std::time::Duration;
 
 #[test]
@@ -280,6 +286,58 @@ fn who_is_behind_is_handed_the_block_it_is_at_and_the_next_one_each_once() {
     for (height, expected) in [(2, vec![2, 3]), (2, vec![]), (3, vec![4]), (4, vec![])] {
         scene.state(7, at(height));
         assert_eq!(handed(&mut scene), expected, "at {height}");
+    }
+    // What it says costs it nothing: that it went back on the same connection brings it no block again.
+    for height in [2, 4, 2, 4, 3] {
+        scene.state(7, at(height));
+        assert!(handed(&mut scene).is_empty(), "back at {height}");
+    }
+    scene.step(Input::PeerDown(peer(7)));
+    scene.step(Input::PeerUp(peer(7)));
+    scene.state(7, at(2));
+    assert_eq!(handed(&mut scene), [2, 3], "on a new one it begins anew");
+}
+
+/// The block before may turn extensions on, so who checks signatures a height below lets a commit without them pass.
+#[test]
+fn an_early_commit_without_the_extensions_its_height_requires_decides_nothing_and_a_whole_one_takes_its_place() {
+    let set = set_of(&[0, 1, 2]);
+    let [one, two] = [block(1, "one"), block(2, "two")];
+    let commit = |extension: Option<Signature>| {
+        let part = |node: usize| SignedPart {
+            validator_address: address(node),
+            timestamp: Time::UNIX_EPOCH,
+            signature: signature_over("precommit"),
+        };
+        let entry = |node: usize| ExtendedCommitSig {
+            sig: CommitSig::Commit(part(node)),
+            extension: bytes::Bytes::new(),
+            extension_signature: extension,
+        };
+        let mut commit = commit_of(&two);
+        commit.signatures = (0..2).map(entry).collect();
+        Direct::Commit(Verified::trusted(commit))
+    };
+    let (bare, whole) = (commit(None), commit(Some(signature_over("extension"))));
+    let begin = || {
+        let (mut begin, mut params) = (start(&set, 0, 2), ConsensusParams::default());
+        params.abci.vote_extensions_enable_height = Some(Height::new(2));
+        begin.params = Arc::new(params);
+        Input::BlockApplied(Box::new(begin))
+    };
+    for (early, decided) in [(vec![&bare], false), (vec![&bare, &whole], true), (vec![&whole, &bare], true)] {
+        let mut scene = Scene::of(&set, 0, 1);
+        scene.told_decided(1, &one);
+        early.into_iter().for_each(|commit| drop(scene.hear(1, commit.clone())));
+        for part in two.parts().parts() {
+            scene.hear(1, Direct::Part { height: Height::new(2), round: Round::ZERO, part: part.clone() });
+        }
+        scene.decided = None;
+        scene.step(begin());
+        assert_eq!(scene.decided == Some(two.id()), decided);
+        if !decided {
+            assert!(matches!(scene.hear(1, bare.clone()), Reaction::PeerFault(_)));
+        }
     }
 }
 

@@ -69,7 +69,7 @@ enum Event {
 enum Answer {
     Signed(Signed),
     Built(Height, Round, Arc<CandidateBlock>),
-    Checked(Height, BlockId, BlockVerdict),
+    Checked((Height, Round), BlockId, BlockVerdict),
     Extended(Height, Round),
     Verified(Vote, Source),
     Applied(Height),
@@ -370,7 +370,9 @@ impl World {
         Some(match answer {
             Answer::Signed(signed) => Input::Signed(signed),
             Answer::Built(height, round, block) => Input::BlockBuilt { height, round, block },
-            Answer::Checked(height, block_id, verdict) => Input::BlockChecked { height, block_id, verdict },
+            Answer::Checked((height, round), block_id, verdict) => {
+                Input::BlockChecked { height, round, block_id, verdict }
+            }
             Answer::Extended(height, round) => {
                 Input::VoteExtended { height, round, extension: Bytes::from(format!("{who} {height}")) }
             }
@@ -457,12 +459,12 @@ impl World {
                 let at = self.after(1);
                 self.answer(who, at, Answer::Built(order.height, order.round, built));
             }
-            Effect::CheckBlock { height, block, .. } => {
+            Effect::CheckBlock { height, round, block } => {
                 let builder = self.builders.get(&block.id()).copied();
                 let bad = builder.is_some_and(|builder| self.rejects.contains(&(who, builder)));
                 let verdict = if bad { BlockVerdict::Reject("not ours".into()) } else { BlockVerdict::Accept };
                 let at = self.after(1);
-                self.answer(who, at, Answer::Checked(height, block.id(), verdict));
+                self.answer(who, at, Answer::Checked((height, round), block.id(), verdict));
             }
             Effect::ExtendVote { height, round, .. } => {
                 let at = self.after(1);

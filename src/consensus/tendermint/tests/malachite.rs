@@ -177,11 +177,11 @@ impl Replica {
                     self.decided = true;
                     self.said.insert(format!("Decided {height} {}", self.name(Some(decision.block.id()))));
                 }
-                Effect::CheckBlock { height, block, .. } => {
+                Effect::CheckBlock { height, round, block } => {
                     let invalid = self.name(Some(block.id())) == "invalid";
                     let no = BlockVerdict::Reject("invalid".to_owned());
                     let verdict = if invalid { no } else { BlockVerdict::Accept };
-                    self.step(Input::BlockChecked { height, block_id: block.id(), verdict });
+                    self.step(Input::BlockChecked { height, round, block_id: block.id(), verdict });
                 }
                 _ => {}
             }

@@ -98,6 +98,45 @@ fn a_rejected_block_gets_a_nil_prevote_at_once() {
     story.expect(&["check A", "sign prevote 0 nil"]);
 }
 
+/// What this node refused, for a clock that was slow, say, the others may have locked: every later round proposes it.
+#[test]
+fn a_block_refused_in_one_round_is_looked_at_again_in_the_next() {
+    let mut story = bystander();
+    let (a, others) = (block(1, "A"), others(&story));
+    story.proposal(0, None, &a);
+    story.parts(0, &a);
+    story.checked(&a, false);
+    story.signed();
+    // The three others lock it; one of them dies before it precommits.
+    story.prevotes(&others, 0, Some(&a));
+    story.timer(Step::PrevoteWait, 0);
+    story.signed();
+    story.precommits(&others[..2], 0, Some(&a));
+    story.quietly();
+    story.timer(Step::PrecommitWait, 0);
+    story.expect(&["timer Propose 1 3500ms", "check A"]);
+    story.proposal(1, Some(0), &a);
+    story.checked(&a, true);
+    story.expect(&["sign prevote 1 A"]);
+}
+
+#[test]
+fn a_no_that_was_on_its_way_when_the_round_ended_does_not_count_in_the_next() {
+    let mut story = bystander();
+    let (a, others) = (block(1, "A"), others(&story));
+    story.proposal(0, None, &a);
+    story.parts(0, &a);
+    story.prevotes(&others, 0, Some(&a));
+    story.prevotes(&others[..2], 1, None);
+    assert_eq!(story.machine.round(), Round::new(1), "a third of the power is there");
+    story.proposal(1, Some(0), &a);
+    story.quietly();
+    assert_eq!(story.checked_in(Round::ZERO, &a, false), Reaction::Accepted);
+    story.expect(&["check A"]);
+    story.checked(&a, true);
+    story.expect(&["sign prevote 1 A"]);
+}
+
 #[test]
 fn a_timeout_waits_for_an_application_that_is_looking_at_the_block() {
     let mut story = bystander();

@@ -276,8 +276,13 @@ impl Story {
     }
 
     pub(super) fn checked(&mut self, block: &CandidateBlock, accept: bool) -> Reaction {
+        self.checked_in(self.machine.round(), block, accept)
+    }
+
+    /// The answer to a question of that round.
+    pub(super) fn checked_in(&mut self, round: Round, block: &CandidateBlock, accept: bool) -> Reaction {
         let verdict = if accept { BlockVerdict::Accept } else { BlockVerdict::Reject("no".to_owned()) };
-        self.step(Input::BlockChecked { height: Height::new(self.height), block_id: block.id(), verdict })
+        self.step(Input::BlockChecked { height: Height::new(self.height), round, block_id: block.id(), verdict })
     }
 
     pub(super) fn vote(&mut self, kind: VoteKind, from: usize, round: u32, block: Option<&CandidateBlock>) -> Reaction {

@@ -43,7 +43,7 @@ impl Dice {
 enum Answer {
     Signed(Signed),
     Built(Height, Round, Arc<CandidateBlock>),
-    Checked(Height, BlockId),
+    Checked(Height, Round, BlockId),
     Applied,
 }
 
@@ -186,8 +186,8 @@ impl World {
         match answer {
             Answer::Signed(signed) => Input::Signed(signed),
             Answer::Built(height, round, block) => Input::BlockBuilt { height, round, block },
-            Answer::Checked(height, block_id) => {
-                Input::BlockChecked { height, block_id, verdict: BlockVerdict::Accept }
+            Answer::Checked(height, round, block_id) => {
+                Input::BlockChecked { height, round, block_id, verdict: BlockVerdict::Accept }
             }
             Answer::Applied => {
                 let height = self.nodes[who].machine.height();
@@ -243,8 +243,8 @@ impl World {
                 self.blocks.push(Arc::clone(&built));
                 self.nodes[who].from_app.push_back(Answer::Built(order.height, order.round, built));
             }
-            Effect::CheckBlock { height, block, .. } => {
-                node.from_app.push_back(Answer::Checked(height, block.id()));
+            Effect::CheckBlock { height, round, block } => {
+                node.from_app.push_back(Answer::Checked(height, round, block.id()));
             }
             Effect::Decide(decision) => {
                 let height = decision.commit.height;
