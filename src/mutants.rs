@@ -5,7 +5,7 @@
 //! A hook stands where its rule stands: `last >= self.position() || mutant!("R1")`. Each hook has a row in a table, each
 //! row one hook; a test holds them in step. Letters: T Tendermint, P PBFT, R Raft, V vote tally, Q quorum arithmetic,
 //! H handshake and apply, W journal, K key guard, E evidence, N network and sync, M mempool, L light client, C codec,
-//! D validator sets, G gossip, Z clients and searches.
+//! D validator sets, G gossip, Z clients and searches, B blocks being gathered, A how a replica puts its parts together.
 
 mod chain;
 mod consensus;
@@ -36,6 +36,14 @@ pub struct Mutant {
 pub enum Killer {
     /// This checker of the simulator should; where no seed shows it, the unit tests of the module have to.
     Sim(&'static str),
+    /// This checker of the simulator, and a unit test whose name begins so: each rule of the protocol should be looked at
+    /// from both sides.
+    Both {
+        /// Of the simulator.
+        checker: &'static str,
+        /// The unit test.
+        test: &'static str,
+    },
     /// A unit test whose name begins with this.
     Test(&'static str),
     /// Nobody can: why.
@@ -132,6 +140,17 @@ const fn noticed_in_simulation(
     checker: &'static str,
 ) -> Mutant {
     Mutant { name, place, bug, killer: Killer::Sim(checker) }
+}
+
+/// A row of a bug that this checker of the simulator notices, and this unit test.
+const fn noticed_by_both(
+    name: &'static str,
+    place: &'static str,
+    bug: &'static str,
+    checker: &'static str,
+    test: &'static str,
+) -> Mutant {
+    Mutant { name, place, bug, killer: Killer::Both { checker, test } }
 }
 
 /// A row of a bug that this unit test notices, or one whose name begins so.

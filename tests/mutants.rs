@@ -1,7 +1,7 @@
 //! Runs every mutant of `quorate::mutants` until somebody notices it, and prints who. `scripts/mutants` builds and starts it.
 //!
 //! A mutant runs in processes of its own: a campaign of the simulator in each of three ranges of seeds, until a checker
-//! complains, at level 1 and, where that notices nothing, at level 2; and where neither does, the unit tests of its module.
+//! complains, at level 1 where that runs its code and, where that notices nothing, at level 2; and where neither does, the unit tests of its module.
 //! A panic does not count: a bug must be called by its name. As many mutants run at once as there are processors.
 
 use quorate::mutants::{self, Killer, Mutant, all};
@@ -226,6 +226,12 @@ impl Orders {
             Fate { mutant, by: Vec::new(), seeds: Vec::new(), level: None, noticed: false, remark: String::new() };
         match mutant.killer {
             Killer::Sim(_) => self.simulate(mutant, &mut fate)?,
+            Killer::Both { test, .. } => {
+                self.simulate(mutant, &mut fate)?;
+                if !fate.noticed {
+                    self.test(test, &mut fate)?;
+                }
+            }
             Killer::Test(filter) => self.test(filter, &mut fate)?,
             Killer::Equivalent(why) => fate.remark = format!("equivalent: {why}"),
         }
@@ -240,7 +246,7 @@ impl Orders {
     fn simulate(&self, mutant: &'static Mutant, fate: &mut Fate) -> Result<(), String> {
         let protocols = protocols_of(mutant.place);
         let at = |level: Level| protocols.iter().map(move |protocol| (level, *protocol));
-        let mut scenes: Vec<Scene> = at(Level::Bare).chain(at(Level::Whole)).collect();
+        let mut scenes: Vec<Scene> = levels_of(mutant.place).iter().flat_map(|level| at(*level)).collect();
         for from in RANGES {
             let (mut all_seeds, mut all_reached, mut noticed) = (0, 0, None);
             for scene in &scenes {
@@ -343,6 +349,12 @@ fn protocols_of(place: &str) -> Vec<Algorithm> {
     let named = Algorithm::ALL.into_iter().filter(|algorithm| place.contains(&format!("/{}/", algorithm.name())));
     let named: Vec<Algorithm> = named.collect();
     if named.is_empty() { Algorithm::ALL.to_vec() } else { named }
+}
+
+/// The levels of the simulator that run a file: machines alone have no journal, application, gossip or mempool.
+fn levels_of(place: &str) -> &'static [Level] {
+    let alone = ["src/consensus/", "src/types/"].iter().any(|folder| place.starts_with(folder));
+    if alone { &[Level::Bare, Level::Whole] } else { &[Level::Whole] }
 }
 
 /// The path of a file's module, as names of tests begin.

@@ -110,7 +110,7 @@ impl Evidence {
     /// Bytes this evidence takes in a block's evidence list: tag, length, message.
     pub fn encoded_len(&self) -> u64 {
         let len = self.encode().len() as u64;
-        1 + varint_len(len) as u64 + len
+        (if mutant!("C24") { 0 } else { 1 + varint_len(len) as u64 }) + len
     }
 }
 
@@ -122,7 +122,7 @@ impl LightClientAttackEvidence {
         let header_hash = self.conflicting_block.signed_header.header.hash();
         let mut buffer = Vec::from(*header_hash.as_bytes());
         if let Some(last) = buffer.last_mut() {
-            *last = 0;
+            *last = if mutant!("C23") { *last } else { 0 };
         }
         let mut zigzag = self.common_height.get() << 1; // heights are not negative and fit 63 bits
         while zigzag >= 0x80 {

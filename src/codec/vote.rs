@@ -202,7 +202,7 @@ impl Message for Proposal {
 
     fn read(m: &Fields<'_>) -> Result<Proposal, DecodeError> {
         let kind = m.uint(1, "type")?;
-        if kind != PROPOSAL_TYPE {
+        if kind != PROPOSAL_TYPE && !mutant!("C22") {
             return Err(DecodeError::at("type", format_args!("is {kind}, must be {PROPOSAL_TYPE} (proposal)")));
         }
         let unsigned = read_unsigned_proposal(m)?;

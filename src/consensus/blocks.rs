@@ -74,7 +74,7 @@ impl Blocks {
 
     /// Most parts a block of this height may have (reference §4.10, proposal checks).
     pub(crate) fn parts_max(&self) -> u64 {
-        self.bytes_max.saturating_sub(1) / PartSet::PART_BYTES as u64 + 1
+        self.bytes_max.saturating_sub(1) / PartSet::PART_BYTES as u64 + 1 + u64::from(mutant!("B5"))
     }
 
     /// Opens a set for these parts, if none is open. The number of parts must have been checked.
@@ -118,7 +118,7 @@ impl Blocks {
     }
 
     fn finish(&self, set: PartSet) -> Entry {
-        if set.byte_size() > self.bytes_max {
+        if set.byte_size() > self.bytes_max && !mutant!("B1") {
             return Entry::Unusable;
         }
         match CandidateBlock::from_parts(set) {
@@ -141,7 +141,7 @@ impl Blocks {
             None | Some(Entry::Gathering(_)) => Progress::Incomplete,
             Some(Entry::Unusable) => Progress::Rejected,
             // The parts are a block, but not the one the proposer named.
-            Some(Entry::Complete(block, _)) if block.id() != *id => Progress::Rejected,
+            Some(Entry::Complete(block, _)) if block.id() != *id && !mutant!("B2") => Progress::Rejected,
             Some(Entry::Complete(_, Verdict::Accepted)) => Progress::Accepted,
             Some(Entry::Complete(_, Verdict::Rejected)) => Progress::Rejected,
             Some(Entry::Complete(_, Verdict::Unasked | Verdict::Asked)) => Progress::Unknown,
@@ -177,7 +177,7 @@ impl Blocks {
     /// round must propose it, and without us it might never be decided.
     pub(crate) fn forget_refusals(&mut self) {
         for entry in self.entries.values_mut() {
-            if let Entry::Complete(_, verdict @ Verdict::Rejected) = entry {
+            if let (Entry::Complete(_, verdict @ Verdict::Rejected), false) = (entry, mutant!("B4")) {
                 *verdict = Verdict::Unasked;
             }
         }
@@ -219,6 +219,99 @@ impl Blocks {
 
     /// Forgets every block but these.
     pub(crate) fn retain(&mut self, needed: &[PartSetHeader]) {
-        self.entries.retain(|header, _| needed.contains(header));
+        self.entries.retain(|header, _| needed.contains(header) || mutant!("B3"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Hash;
+    use crate::types::{Address, Block, ChainId, Header, Height, Time, Tx, Version};
+    use bytes::Bytes;
+
+    /// A block with one transaction of so many bytes.
+    fn block(tx_bytes: usize) -> CandidateBlock {
+        let hash = crate::crypto::sha256(b"whatever");
+        let header = Header {
+            version: Version { block: Version::BLOCK, app: 0 },
+            chain_id: ChainId::try_from("blocks").expect("short"),
+            height: Height::FIRST,
+            time: Time::UNIX_EPOCH,
+            last_block_id: None,
+            last_commit_hash: hash,
+            data_hash: hash,
+            validators_hash: hash,
+            next_validators_hash: hash,
+            consensus_hash: hash,
+            app_hash: Bytes::new(),
+            last_results_hash: hash,
+            evidence_hash: hash,
+            proposer_address: Address::new([1; 20]),
+        };
+        let txs = vec![Tx::new(Bytes::from(vec![7; tx_bytes]))];
+        CandidateBlock::new(Block { header, txs, evidence: Vec::new(), last_commit: None })
+    }
+
+    fn limited_to(bytes: u64) -> Blocks {
+        let mut params = ConsensusParams::default();
+        params.block.max_bytes = Some(bytes);
+        Blocks::new(&params)
+    }
+
+    /// Its parts come one after the other.
+    fn gathered(mut blocks: Blocks, block: &CandidateBlock) -> Blocks {
+        blocks.want(block.id().parts);
+        block.parts().parts().for_each(|part| drop(blocks.add(part.clone())));
+        blocks
+    }
+
+    #[test]
+    fn a_block_larger_than_the_chain_allows_is_as_good_as_refused() {
+        let block = block(1000);
+        let size = block.parts().byte_size();
+        for (most, progress) in [(size, Progress::Unknown), (size - 1, Progress::Rejected)] {
+            assert_eq!(gathered(limited_to(most), &block).progress(&block.id()), progress);
+        }
+    }
+
+    #[test]
+    fn a_block_has_as_many_parts_as_its_bytes_need() {
+        let part = PartSet::PART_BYTES as u64;
+        for (bytes, parts) in [(1, 1), (part, 1), (part + 1, 2), (3 * part, 3)] {
+            assert_eq!(limited_to(bytes).parts_max(), parts, "{bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn parts_that_are_another_block_than_the_one_named_are_refused() {
+        let block = block(10);
+        let named = BlockId { hash: Hash::new([9; 32]), parts: block.id().parts };
+        let blocks = gathered(limited_to(10_000), &block);
+        assert_eq!(blocks.progress(&named), Progress::Rejected);
+        assert_eq!(blocks.block(&named), None);
+    }
+
+    #[test]
+    fn a_no_may_be_taken_back_and_a_yes_stays() {
+        for (verdict, before, after) in [
+            (Verdict::Rejected, Progress::Rejected, Progress::Unknown),
+            (Verdict::Accepted, Progress::Accepted, Progress::Accepted),
+        ] {
+            let block = block(10);
+            let mut blocks = gathered(limited_to(10_000), &block);
+            blocks.judge(&block.id(), verdict);
+            assert_eq!(blocks.progress(&block.id()), before);
+            blocks.forget_refusals();
+            assert_eq!(blocks.progress(&block.id()), after);
+        }
+    }
+
+    #[test]
+    fn only_blocks_that_are_needed_stay() {
+        let (one, other) = (block(10), block(20));
+        let mut blocks = gathered(gathered(limited_to(10_000), &one), &other);
+        blocks.retain(&[other.id().parts]);
+        assert_eq!((blocks.block(&one.id()), blocks.block(&other.id()).is_some()), (None, true));
     }
 }

@@ -106,6 +106,21 @@ fn a_signature_waits_until_what_was_journaled_before_is_durable() {
     assert_eq!(*seen.lock().unwrap(), [true]);
 }
 
+#[test]
+fn the_store_of_another_chain_is_not_taken_up() {
+    let (executor, ..) = executor();
+    let member = &Signers::new(1, &[10]).set.members()[0].clone();
+    let validators = vec![ValidatorUpdate { public_key: member.public_key, power: member.power }];
+    let answer = InitChainResponse { validators, ..InitChainResponse::default() };
+    let mut state = recover::first_state(executor.genesis(), &answer, 0).unwrap();
+    executor.store.save_state(&state).unwrap();
+    assert!(executor.standing().is_ok());
+    state.chain_id = ChainId::try_from("another").unwrap();
+    executor.store.save_state(&state).unwrap();
+    let why = executor.standing().err().expect("refused").to_string();
+    assert!(why.contains("holds chain another") && why.contains("--home"), "{why}");
+}
+
 fn block(signers: &Signers, height: Height) -> (Arc<CandidateBlock>, ExtendedCommit) {
     let header = Header {
         version: Version { block: Version::BLOCK, app: 0 },

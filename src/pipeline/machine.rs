@@ -103,7 +103,7 @@ struct Checked {
 
 impl Checked {
     fn put(&mut self, round: Round, block: BlockId, verdict: Option<Outcome>) {
-        if self.verdicts.len() >= VERDICTS_MAX {
+        if self.verdicts.len() >= VERDICTS_MAX && !mutant!("H42") {
             self.verdicts.pop_first(); // the oldest round: nobody votes there any more
         }
         self.verdicts.insert((round, block), verdict);
@@ -220,7 +220,9 @@ impl Pipeline {
     fn on_answer(&mut self, call: CallId, response: Response, out: &mut Effects) -> Result<(), PipelineError> {
         if let Some(order) = self.asked.remove(&call) {
             if let Err(error) = usable(&order, &response) {
-                self.waiting.push_front(order); // consensus still waits: a mended application is asked again
+                if !mutant!("H46") {
+                    self.waiting.push_front(order); // consensus still waits: a mended application is asked again
+                }
                 return Err(error);
             }
             self.on_order_answer(order, response, out);
@@ -232,7 +234,7 @@ impl Pipeline {
                 self.phase = Phase::Recovering(recovery);
                 self.on_turn(turn, out)
             }
-            Phase::Applying(applying) if applying.waits_for() == call => {
+            Phase::Applying(applying) if applying.waits_for() == call || mutant!("H43") => {
                 match applying.answered(response, &mut self.calls, out)? {
                     Progress::Waiting(applying) => self.phase = Phase::Applying(applying),
                     Progress::Done(state) => {
@@ -416,7 +418,7 @@ impl Pipeline {
     fn on_decision(&mut self, decision: Decision, out: &mut Effects) -> Result<(), PipelineError> {
         let Some(state) = self.state.clone() else { return Ok(()) };
         let height = decision.block.block().header.height;
-        if height != state.next_height() || self.decision.is_some() {
+        if height != state.next_height() || (self.decision.is_some() && !mutant!("H44")) {
             return Ok(());
         }
         // Bug class 043: an invalid block must never reach the store, however many voted for it.
@@ -454,7 +456,7 @@ impl Pipeline {
     /// The state moved on, by a decision or by recovery, or was found to stand where it stood.
     fn enter(&mut self, state: &Arc<ChainState>, out: &mut Effects) {
         if self.state.as_ref().map(|old| old.last_block_height) != Some(state.last_block_height) {
-            self.checked = Checked::default();
+            self.checked = if mutant!("H45") { std::mem::take(&mut self.checked) } else { Checked::default() };
         }
         self.state = Some(Arc::clone(state));
         let applied = |it: &mut Decision| it.block.block().header.height == state.last_block_height;

@@ -22,7 +22,8 @@ const PROPOSAL_TIME: u64 = 6;
 impl Stamped {
     /// Takes sign bytes apart; none when they are not a message with exactly one timestamp.
     pub(super) fn parse(step: SignStep, sign_bytes: &[u8]) -> Option<Stamped> {
-        let time_field = if step == SignStep::Propose { PROPOSAL_TIME } else { VOTE_TIME };
+        let proposal = step == SignStep::Propose && !mutant!("K25");
+        let time_field = if proposal { PROPOSAL_TIME } else { VOTE_TIME };
         let (length, mut rest) = varint(sign_bytes)?;
         if length != rest.len() as u64 {
             return None;
@@ -33,7 +34,7 @@ impl Stamped {
             let (field, after) = Field::parse(rest)?;
             match field.payload {
                 Payload::Bytes(payload) if field.number == time_field => {
-                    if time.replace(parse_time(payload)?).is_some() {
+                    if time.replace(parse_time(payload)?).is_some() && !mutant!("K24") {
                         return None;
                     }
                 }
@@ -120,7 +121,7 @@ fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut value = 0u64;
     for (index, byte) in bytes.iter().enumerate().take(10) {
         let bits = u64::from(byte & 0x7f);
-        if index == 9 && bits > 1 {
+        if index == 9 && bits > 1 && !mutant!("K26") {
             return None;
         }
         value |= bits << (7 * index);

@@ -100,7 +100,9 @@ impl Replica {
     /// here that more than two thirds signed.
     fn compare_heights(&mut self, now: Now, theirs: Height, out: &mut Vec<Effect>) {
         let ours = self.state.next_height();
-        if self.consensus.is_some() && theirs.get() >= ours.get().saturating_add(HEIGHTS_AHEAD_TO_FETCH) {
+        if self.consensus.is_some()
+            && theirs.get() >= ours.get().saturating_add(if mutant!("A4") { 1 } else { HEIGHTS_AHEAD_TO_FETCH })
+        {
             self.sync(now, crate::sync::SyncInput::Behind(theirs), out);
         }
     }
@@ -216,7 +218,9 @@ impl Replica {
                 Receipt::Excused(_) => {}
                 Receipt::PeerFault(error) => {
                     out.push(Effect::Drop { peer, why: format!("sent invalid evidence: {error}") });
-                    break;
+                    if !mutant!("A8") {
+                        break;
+                    }
                 }
             }
         }

@@ -33,7 +33,8 @@ impl Reads {
     /// Takes those that have waited too long.
     fn take_late(&mut self, now: Tick) -> Vec<ReadTicket> {
         let mut late = Vec::new();
-        while let Some(first) = self.asked.first_entry().filter(|first| now.since(*first.get()) >= READ_PATIENCE) {
+        let late_at = |asked: Tick| now.since(asked) >= READ_PATIENCE && !mutant!("A5");
+        while let Some(first) = self.asked.first_entry().filter(|first| late_at(*first.get())) {
             late.push(first.remove_entry().0);
         }
         if !late.is_empty() {
@@ -45,7 +46,8 @@ impl Reads {
     /// Takes those that waited for this height or a lower one.
     fn take_up_to(&mut self, height: Height) -> Vec<(Height, ReadTicket)> {
         let mut due = Vec::new();
-        while let Some(first) = self.wait_for.first().copied().filter(|(needed, _)| *needed <= height) {
+        while let Some(first) = self.wait_for.first().copied().filter(|(needed, _)| *needed <= height || mutant!("A2"))
+        {
             self.wait_for.remove(&first);
             self.asked.remove(&first.1);
             due.push(first);
@@ -60,11 +62,11 @@ impl Replica {
         let late = self.reads.take_late(now.tick);
         let why = || Err(format!("no quorum confirmed the read within {} s", READ_PATIENCE.as_secs()));
         out.extend(late.into_iter().map(|ticket| Effect::ReadAnswer { ticket, outcome: why() }));
-        let refusal = if !self.pipeline.is_in_sync() {
+        let refusal = if !self.pipeline.is_in_sync() && !mutant!("A3") {
             Some("the application is away, or is being caught up".to_owned())
         } else if self.consensus.is_none() {
             Some("this node fetches blocks and does not know what was decided last".to_owned())
-        } else if self.reads.asked.len() >= READS_WAITING_MAX {
+        } else if self.reads.asked.len() >= READS_WAITING_MAX && !mutant!("A1") {
             Some(format!("{READS_WAITING_MAX} reads wait already"))
         } else {
             None

@@ -105,6 +105,7 @@ impl Replica {
         let judged = self.evidence.check_block_evidence(list, &self.state, |_| facts.next().flatten());
         let evidence = match judged {
             Ok(()) => Outcome::Accept,
+            Err(_) if mutant!("A7") => Outcome::Accept,
             Err(error) => Outcome::Reject(error.to_string()),
         };
         let clock = self.settings.clock(now);
@@ -262,7 +263,8 @@ impl Replica {
         out: &mut Vec<Effect>,
     ) {
         // From the decision, not from here: executing the block is part of the wait (reference §6.2).
-        let begin_at = self.decided_at.take().unwrap_or(now.tick).plus(self.settings.timeouts.commit);
+        let begin_at =
+            self.decided_at.take().filter(|_| !mutant!("A6")).unwrap_or(now.tick).plus(self.settings.timeouts.commit);
         let recorded = block.block().header.app_hash.clone();
         let start = self.start(&state, Some(block), Some(commit), Some(&recorded), begin_at);
         self.state = Arc::clone(&state);

@@ -21,7 +21,7 @@ const CHANGES_PER_BATCH: usize = 2_000;
 impl KvStore {
     pub(super) fn prune_below(&self, retain: Height, state: &ChainState) -> Result<u64, StoreError> {
         let before = self.heights();
-        if retain > before.tip {
+        if retain > before.tip && !mutant!("W26") {
             return Err(StoreError(format!(
                 "cannot remove the blocks below {retain}: the newest block is {}",
                 before.tip
@@ -60,7 +60,7 @@ impl KvStore {
     fn remove_block(&self, batch: &mut Changes, height: Height) -> Result<(), StoreError> {
         match self.indexing {
             Indexing::On => {
-                if let Some(block) = self.load_block(height)? {
+                if let Some(block) = self.load_block(height)?.filter(|_| !mutant!("W30")) {
                     batch.put(Key::at(Kind::PrunedTxs, height), &join_txs(&block.txs));
                 }
             }
@@ -82,7 +82,7 @@ impl KvStore {
         while height < retain {
             let meta = self.load_meta(height)?;
             let young = |time: Time| !expired(limits, state, height, time);
-            if meta.is_some_and(|meta| young(meta.header.time)) {
+            if meta.is_some_and(|meta| young(meta.header.time)) && !mutant!("W27") {
                 break;
             }
             height = height.next();
@@ -117,7 +117,7 @@ impl KvStore {
         loop {
             let mut batch = Changes::default();
             let mut collect = |key: &[u8], _: &[u8]| {
-                if keys::height_in(key) != Some(kept) {
+                if keys::height_in(key) != Some(kept) || mutant!("W28") {
                     batch.delete_bytes(key.to_vec());
                 }
                 if batch.len() < CHANGES_PER_BATCH { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -138,5 +138,6 @@ impl KvStore {
 /// Evidence expires when it is too old by blocks **and** by time (reference §4.12).
 fn expired(limits: &EvidenceParams, state: &ChainState, height: Height, time: Time) -> bool {
     let blocks = state.last_block_height.get().saturating_sub(height.get());
-    blocks > limits.max_age_num_blocks && state.last_block_time.since(time) > limits.max_age_duration
+    (blocks > limits.max_age_num_blocks || mutant!("W29"))
+        && state.last_block_time.since(time) > limits.max_age_duration
 }

@@ -28,7 +28,8 @@ impl Sync {
         let reach = match self.mode {
             Mode::Fetching { .. } => WINDOW_BLOCKS,
             // The pair that proves the next block. No more is fetched on a mere claim.
-            Mode::Deciding(Doubt::Probing { .. }) => 2,
+            Mode::Deciding(Doubt::Probing { .. }) if !mutant!("N51") => 2,
+            Mode::Deciding(Doubt::Probing { .. }) => WINDOW_BLOCKS,
             Mode::Deciding(_) | Mode::Paused => 0,
         };
         let edge = Height::new(self.window.next().get().saturating_add(reach).min(Height::MAX.get()));
@@ -59,6 +60,7 @@ impl Sync {
         for height in self.urgent() {
             if let [(_, since)] = self.window.asked(height)
                 && now >= *since + SECOND_ASK_AFTER
+                && !mutant!("N50")
             {
                 self.ask_for(now, height, out);
             }
@@ -75,7 +77,10 @@ impl Sync {
         if !self.window.has_room_for(height) {
             return false;
         }
-        let able = self.peers.iter().filter(|(id, peer)| peer.can_give(height) && self.is_usable(now, **id));
+        let able = self
+            .peers
+            .iter()
+            .filter(|(id, peer)| peer.can_give(height) && (self.is_usable(now, **id) || mutant!("N49")));
         let best: Option<NodeId> = able.min_by_key(|(id, peer)| (peer.expected_wait(), **id)).map(|(id, _)| *id);
         let Some((id, peer)) = best.and_then(|id| self.peers.get_mut(&id).map(|peer| (id, peer))) else {
             return false;
@@ -89,7 +94,7 @@ impl Sync {
     // ------------------------------------------------------------------------------------------------------ status
 
     pub(super) fn ask_everybody(&mut self, now: Elapsed, purpose: Purpose, out: &mut Vec<SyncEffect>) {
-        self.barred.retain(|_, until| *until > now);
+        self.barred.retain(|_, until| *until > now || mutant!("N52"));
         self.round = StatusRound { asked_at: now, first_answer: None, purpose, from: self.window.next() };
         let usable = self.peers.keys().filter(|peer| !self.barred.contains_key(peer));
         out.extend(usable.map(|peer| SyncEffect::AskStatus(*peer)));

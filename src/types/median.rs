@@ -55,11 +55,15 @@ impl Commit {
             let power = power_of(validators, position, &part.validator_address)
                 .ok_or(MedianError::UnknownValidator(part.validator_address))?
                 .get();
+            let power = if mutant!("L22") { 1 } else { power };
             total += u128::from(power);
             times.push((part.timestamp, power));
         }
-        times.sort_unstable();
+        if !mutant!("L23") {
+            times.sort_unstable();
+        }
         let mut left = match rule {
+            MedianRule::LowerMedian if mutant!("L21") => total / 2,
             MedianRule::CommitAndNil | MedianRule::CommitOnly => total / 2,
             MedianRule::LowerMedian => total.div_ceil(2),
         };

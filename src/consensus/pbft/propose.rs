@@ -18,7 +18,7 @@ impl Pbft {
         if !self.is_active() || !self.leads() || !idle || state.begun.is_none() {
             return false;
         }
-        if let Some(chosen) = self.chosen() {
+        if let Some(chosen) = self.chosen().filter(|_| !mutant!("P46")) {
             return self.propose_chosen(now, chosen, out);
         }
         if !self.block_wanted(now) {
@@ -39,7 +39,7 @@ impl Pbft {
             (EmptyBlocks::After(interval), Some(begun)) => begun.plus(interval) <= now.tick,
             (EmptyBlocks::After(_), None) | (EmptyBlocks::Never, _) => false,
         };
-        due || state.txs_available || state.start.proof_block_needed || self.failures > 0
+        due || state.txs_available || state.start.proof_block_needed || (self.failures > 0 && !mutant!("P50"))
     }
 
     /// The same block under a new number. Who prepared it has it; until it is here, status messages ask for it.
@@ -103,7 +103,9 @@ impl Pbft {
         self.current.blocks.insert(Arc::clone(&block));
         self.current.proposals.insert(proposal.round, proposal.clone());
         let message = JournalMessage::Proposal(proposal.clone());
-        out.push(Effect::Persist(JournalRecord::Message { source: Source::Own, message }));
+        if !mutant!("P47") {
+            out.push(Effect::Persist(JournalRecord::Message { source: Source::Own, message }));
+        }
         self.tell_proposal(None, &proposal, &block, out);
         self.note_if_complete(&proposal, out);
         Reaction::Accepted

@@ -38,7 +38,7 @@ impl PeerState {
             _ => 1,
         };
         self.decided = Some((height, times));
-        matches!(times, 1 | 4 | 16) || times.is_multiple_of(64)
+        matches!(times, 1 | 4 | 16) || times.is_multiple_of(64) || mutant!("P51")
     }
 }
 
@@ -103,7 +103,7 @@ impl Pbft {
         };
         let Source::Peer(peer) = source else { return Reaction::Ignored("our own status") };
         let place = Place { view: *view, height: *height, active: *active, proposal: proposal.as_deref() };
-        if !self.peers.contains_key(&peer) && self.peers.len() >= PEERS_MAX {
+        if !self.peers.contains_key(&peer) && self.peers.len() >= PEERS_MAX && !mutant!("P44") {
             return Reaction::Ignored("status of one peer too many");
         }
         if place.height > self.height() {
@@ -113,7 +113,8 @@ impl Pbft {
         let heartbeat = timers::heartbeat(&self.current.start.timeouts);
         let pause = if place.height == self.height() && self.current.is_open() { heartbeat / 2 } else { heartbeat };
         let state = self.peers.entry(peer).or_default();
-        if state.helped.is_some_and(|(known, at)| place.height <= known && now.tick.since(at) < pause) {
+        let soon = |(known, at): (Height, Tick)| place.height <= known && now.tick.since(at) < pause;
+        if state.helped.is_some_and(soon) && !mutant!("P43") {
             return Reaction::Ignored("status so soon after another");
         }
         state.helped = Some((place.height, now.tick));
@@ -161,7 +162,7 @@ impl Pbft {
         if let Some(left) = own_change.filter(|_| !self.is_active()) {
             say(Some(peer), Direct::Statement(Verified::trusted(left.statement.clone())), out);
         }
-        if let Some((_, new_view)) = self.new_view.as_ref().filter(|_| self.is_active()) {
+        if let Some((_, new_view)) = self.new_view.as_ref().filter(|_| self.is_active() && !mutant!("P49")) {
             say(Some(peer), Direct::Statement(Verified::trusted(new_view.clone())), out);
         }
         let mandate = self.current.start.last_commit.clone().filter(|commit| commit.round == self.view);

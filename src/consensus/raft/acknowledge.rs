@@ -42,7 +42,9 @@ impl Raft {
         let Some((validator_index, validator_address)) = self.own_seat() else { return };
         let (height, round) = (self.height(), self.term);
         if let Some(id) = block_id {
-            self.current.entry = Some((round, id));
+            if !mutant!("R48") {
+                self.current.entry = Some((round, id));
+            }
             out.push(Effect::Persist(JournalRecord::RoundStep { height, round, step: Step::Precommit }));
         }
         self.enter_step(Step::Precommit, out);
@@ -64,7 +66,9 @@ impl Raft {
     fn ack_time(&self, now: Now) -> Time {
         let proposal = self.current.proposal.as_ref();
         let block = proposal.and_then(|proposal| self.current.blocks.block(&proposal.block_id));
-        block.map_or(now.wall, |block| now.wall.max(block.block().header.time.plus(Duration::from_millis(1))))
+        block
+            .filter(|_| !mutant!("R50"))
+            .map_or(now.wall, |block| now.wall.max(block.block().header.time.plus(Duration::from_millis(1))))
     }
 
     /// The application's extension for our acknowledgement is here.
@@ -100,7 +104,9 @@ impl Raft {
         }
         self.current.own_ack = OwnAck::Cast(vote.clone());
         let message = JournalMessage::Vote(vote.clone());
-        out.push(Effect::Persist(JournalRecord::Message { source: Source::Own, message }));
+        if !mutant!("R49") {
+            out.push(Effect::Persist(JournalRecord::Message { source: Source::Own, message }));
+        }
         self.send_ack(vote.clone(), out);
         self.count(vote, out);
         Reaction::Accepted
@@ -167,7 +173,7 @@ impl Raft {
 
     /// Reports an equivocator; a second key of ours somewhere is nothing to report against ourselves.
     fn accuse(&self, accusation: Accusation, out: &mut Effects<Raft>) {
-        if Some(accusation.first.validator_address) != self.current.start.own {
+        if Some(accusation.first.validator_address) != self.current.start.own || mutant!("R57") {
             out.push(Effect::Accuse(accusation));
         }
     }
@@ -178,7 +184,8 @@ impl Raft {
             return Err("acknowledgement with an extension longer than a message can carry");
         }
         let belongs = vote.block_id.is_some() && self.current.extensions_enabled();
-        match (belongs, vote.extension_signature.is_some(), vote.extension.is_empty()) {
+        let signed = vote.extension_signature.is_some() || (belongs && mutant!("R51"));
+        match (belongs, signed, vote.extension.is_empty()) {
             (true, false, _) => Err("acknowledgement without the extension this height requires"),
             (false, true, _) | (false, _, false) => Err("acknowledgement with an extension that does not belong there"),
             (true, true, _) | (false, false, true) => Ok(()),
@@ -210,7 +217,9 @@ impl Raft {
         if !self.end_verifying(vote) {
             return Reaction::Ignored("an extension nobody asks about");
         }
-        self.current.refusals.insert(vote.validator_index);
+        if !mutant!("R52") {
+            self.current.refusals.insert(vote.validator_index);
+        }
         Reaction::Ignored("the application rejects the vote's extension")
     }
 
@@ -230,7 +239,7 @@ impl Raft {
             return Reaction::Ignored("acknowledgement of a height that is closed");
         };
         let extended = state.start.height.previous().is_some_and(|h| state.start.params.abci.extensions_enabled(h));
-        if (extended && vote.block_id.is_some()) != vote.extension_signature.is_some() {
+        if (extended && vote.block_id.is_some()) != vote.extension_signature.is_some() && !mutant!("R56") {
             return Reaction::Ignored("late acknowledgement whose extension does not belong there or is missing");
         }
         match last_commit.add(vote.clone()) {

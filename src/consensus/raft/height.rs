@@ -116,7 +116,7 @@ impl HeightState {
     pub(super) fn carry_over(&mut self, before: &mut HeightState) {
         let follows = self.start.height.previous() == Some(before.start.height);
         self.early = before.early.take().filter(|early| early.commit.height == self.start.height);
-        if let (true, Some(last_commit)) = (follows, &mut self.last_commit) {
+        if let (true, Some(last_commit)) = (follows && !mutant!("R55"), &mut self.last_commit) {
             before.acks.votes().iter().flatten().for_each(|vote| drop(last_commit.add(vote.clone())));
         }
     }
@@ -125,8 +125,12 @@ impl HeightState {
     pub(super) fn enter_term(&mut self, term: Round) {
         self.acks = acks_of(&self.start, term);
         self.proposal = None;
-        self.refusals.clear();
-        self.own_ack = OwnAck::No;
+        if !mutant!("R53") {
+            self.refusals.clear();
+        }
+        if !mutant!("R54") {
+            self.own_ack = OwnAck::No;
+        }
         self.proposing = Proposing::No;
         self.begun_at = None;
         self.verifying.clear();

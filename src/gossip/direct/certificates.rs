@@ -70,7 +70,7 @@ pub(super) fn check_counts(signers: &DirectSigners, statement: &PbftStatement) -
         PbftStatement::ViewChange { .. } => ViewChange::of(statement).map_or(Ok(()), |said| said.check_counts(signers)),
         PbftStatement::NewView { height, view_changes, .. } => {
             let Set::Known(set) = signers.set(*height) else { return Ok(()) };
-            if view_changes.len() > set.len() {
+            if view_changes.len() > set.len() && !mutant!("G29") {
                 return Err("NEW-VIEW with more VIEW-CHANGEs than there are validators");
             }
             let bodies = view_changes.iter().filter_map(|nested| match &nested.body {
@@ -106,7 +106,7 @@ pub(super) fn check(
                 Set::Below => return Ok(Some(HeardDirect::Useless)),
                 Set::Beyond => return Ok(Some(HeardDirect::Beyond(*height))),
             };
-            if primary(set, *view).address != by {
+            if primary(set, *view).address != by && !mutant!("G20") {
                 return Err("NEW-VIEW of a replica that is not the primary of its view");
             }
             let said = certificates.view_changes(set, (*view, *height), view_changes)?;
@@ -137,7 +137,8 @@ impl ViewChange<'_> {
         if !self.checkpoint.is_none_or(|commit| fits(commit.height, commit.signatures.len())) {
             return Err("VIEW-CHANGE with a commit of more entries than there are validators");
         }
-        if !self.prepared.is_none_or(|certificate| fits(self.height, certificate.prepares.len())) {
+        let fits = |certificate: &PreparedCertificate| fits(self.height, certificate.prepares.len());
+        if !self.prepared.is_none_or(fits) && !mutant!("G30") {
             return Err("certificate with more PREPAREs than there are validators");
         }
         Ok(())
@@ -148,7 +149,7 @@ impl Certificates<'_> {
     /// Proves what was collected so far, and begins anew.
     fn prove(&mut self, known: &KnownSignatures, otherwise: &'static str) -> Result<(), &'static str> {
         let claims = std::mem::take(&mut self.claims);
-        if claims.0.is_empty() {
+        if claims.0.is_empty() || mutant!("G21") {
             return Ok(());
         }
         claims.prove_once((), known).map(drop).ok_or(otherwise)
@@ -158,14 +159,16 @@ impl Certificates<'_> {
     fn view_change(&mut self, said: &ViewChange<'_>) -> Result<(), &'static str> {
         match said.checkpoint {
             Some(commit) => self.checkpoint(said.height, commit)?,
-            None if said.height > self.signers.height => return Err("VIEW-CHANGE without its checkpoint"),
+            None if said.height > self.signers.height && !mutant!("G31") => {
+                return Err("VIEW-CHANGE without its checkpoint");
+            }
             None if said.height == self.signers.height && self.signers.last_validators.is_some() => {
                 return Err("VIEW-CHANGE without its checkpoint");
             }
             None => {}
         }
         let Some(certificate) = said.prepared else { return Ok(()) };
-        if certificate.height != said.height || certificate.view >= said.view {
+        if certificate.height != said.height || (certificate.view >= said.view && !mutant!("G24")) {
             return Err("VIEW-CHANGE with a certificate of another height, or of a view that is not earlier");
         }
         match self.signers.set(said.height) {
@@ -175,7 +178,7 @@ impl Certificates<'_> {
     }
 
     fn checkpoint(&mut self, height: Height, commit: &ExtendedCommit) -> Result<(), &'static str> {
-        if Some(commit.height) != height.previous() {
+        if Some(commit.height) != height.previous() && !mutant!("G27") {
             return Err("VIEW-CHANGE with the commit of another height than the one before");
         }
         match self.signers.set(commit.height) {
@@ -193,14 +196,14 @@ impl Certificates<'_> {
             if about != (VoteKind::Prevote, certificate.height, certificate.view, Some(certificate.block_id)) {
                 return Err("certificate with a vote for something else");
             }
-            if !voters.insert(vote.validator_index) {
+            if !voters.insert(vote.validator_index) && !mutant!("G22") {
                 return Err("certificate with two PREPAREs of one validator");
             }
             self.signers.vote_claims(&mut self.claims, set, vote)?;
             power = power + set.by_index(vote.validator_index).map_or(Power::ZERO, |member| member.power);
         }
         let enough = self.signers.algorithm.quorum().is_reached(power, set.total_power());
-        if enough { Ok(()) } else { Err("certificate without a quorum of PREPAREs") }
+        if enough || mutant!("G23") { Ok(()) } else { Err("certificate without a quorum of PREPAREs") }
     }
 
     /// §4.4: a NEW-VIEW rests on VIEW-CHANGEs for its view, each of another replica, of more than two thirds together. So
@@ -219,7 +222,7 @@ impl Certificates<'_> {
             if said.view != view || said.height > height {
                 return Err("NEW-VIEW with a VIEW-CHANGE for another view, or of a height above its own");
             }
-            if !replicas.insert(statement.by) {
+            if !replicas.insert(statement.by) && !mutant!("G25") {
                 return Err("NEW-VIEW with two VIEW-CHANGEs of one replica");
             }
             let Some((_, member)) = set.by_address(&statement.by) else {
@@ -232,7 +235,7 @@ impl Certificates<'_> {
         if !all.iter().any(|said| said.height == height) {
             return Err("NEW-VIEW of a height that none of its VIEW-CHANGEs is at");
         }
-        if !self.signers.algorithm.quorum().is_reached(power, set.total_power()) {
+        if !self.signers.algorithm.quorum().is_reached(power, set.total_power()) && !mutant!("G26") {
             return Err("NEW-VIEW on VIEW-CHANGEs of too little power");
         }
         Ok(all)
@@ -241,7 +244,7 @@ impl Certificates<'_> {
     /// The proposal of a view is its primary's (§4.1). One of a height that is not known here is of no use to anybody
     /// here: the machine takes none.
     fn status_proposal(&mut self, view: Round, height: Height, proposal: &Proposal) -> Result<(), &'static str> {
-        if (proposal.height, proposal.round) != (height, view) {
+        if (proposal.height, proposal.round) != (height, view) && !mutant!("G28") {
             return Err("status with a proposal of another height or view");
         }
         let Set::Known(set) = self.signers.set(height) else { return Ok(()) };

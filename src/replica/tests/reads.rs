@@ -3,6 +3,7 @@
 use super::world::{Fact, World};
 use crate::consensus::{Now, ReadMode, ReadTicket, Tick};
 use crate::replica::Input;
+use crate::replica::reads::{READ_PATIENCE, READS_WAITING_MAX};
 use crate::types::{Height, Time};
 
 fn read(world: &mut World, ticket: u64) {
@@ -50,4 +51,21 @@ fn while_the_application_is_away_nobody_reads() {
     let away = |(_, outcome): &(ReadTicket, Result<Height, String>)| outcome.as_ref().is_err_and(|why| !why.is_empty());
     world.settle();
     assert!(world.reads.iter().any(|(ticket, _)| *ticket == ReadTicket(2)) && world.reads.iter().all(away));
+}
+
+#[test]
+fn a_read_nobody_confirms_is_given_up_and_no_more_wait_than_may() {
+    let mut world = World::new();
+    assert!(world.run_to(2));
+    (0..READS_WAITING_MAX as u64).for_each(|ticket| world.replica.reads.ask(ReadTicket(ticket), Tick(1)));
+    let mut read = |tick: Tick, ticket| {
+        let mut out = Vec::new();
+        let now = Now { tick, wall: Time::UNIX_EPOCH };
+        world.replica.read(now, ReadTicket(ticket), ReadMode::Confirmed, &mut out);
+        out
+    };
+    let refused = read(Tick(2), 1_000_000);
+    assert!(format!("{refused:?}").contains("reads wait already"), "one too many");
+    let late = read(Tick(1).plus(READ_PATIENCE), 1_000_001);
+    assert_eq!(late.len(), READS_WAITING_MAX, "all are told, and there is room again");
 }

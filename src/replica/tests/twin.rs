@@ -3,7 +3,7 @@
 
 use super::world::{Care, Death, World};
 use crate::replica::{Elsewhere, KeyNews};
-use crate::types::{Algorithm, Height, Round, SignPosition};
+use crate::types::{Address, Algorithm, Height, Round, SignPosition, SignRequest, Time, UnsignedVote, VoteKind};
 
 /// Heights of a run before the second node starts.
 const HEIGHTS: u64 = 3;
@@ -94,6 +94,27 @@ fn when_listening_ends_in_the_middle_of_a_height_it_is_said_anew_whose_signature
     let height = Height::new(HEIGHTS + 1);
     let said: Vec<_> = again.signers.iter().take_while(|(at, _)| *at == height).collect();
     assert_eq!(said, [&(height, Round::ZERO), &(height, Round::ZERO)]);
+}
+
+/// Consensus asks for none then, but for what was begun before the node stopped.
+#[test]
+fn nothing_is_signed_while_the_node_listens() {
+    let (first, _) = first();
+    let request = SignRequest::Vote(UnsignedVote {
+        kind: VoteKind::Prevote,
+        height: Height::new(HEIGHTS + 1),
+        round: Round::ZERO,
+        block_id: None,
+        timestamp: Time::UNIX_EPOCH,
+        validator_address: Address::new([1; 20]),
+        validator_index: 0,
+        extension: None,
+    });
+    for (world, signed) in [(first.restart(Death::Kill), 0), (World::with(Care::Skipped), 1)] {
+        let mut out = Vec::new();
+        world.replica.have_signed(request.clone(), &mut out);
+        assert_eq!(out.len(), signed);
+    }
 }
 
 #[test]

@@ -601,6 +601,23 @@ fn a_block_that_takes_the_place_of_one_being_checked_is_checked_itself() {
     assert_eq!(hand.orders.last().unwrap().1[0], 2);
 }
 
+#[test]
+fn what_a_peer_no_longer_claims_is_asked_of_another() {
+    let (mut hand, one, two) = (ByHand::new(3, 0), by_hand_peer(1), by_hand_peer(2));
+    hand.step(SyncInput::PeerUp(one));
+    hand.step(SyncInput::PeerUp(two));
+    hand.step(SyncInput::Begin(hand.chain.state(0)));
+    hand.effects.clear();
+    let status = |peer, height| SyncInput::Status { peer, base: Height::FIRST, height: Height::new(height) };
+    for (peer, height, asked) in [(one, 3, [one; 3]), (two, 3, [one; 3]), (one, 1, [one, two, two])] {
+        hand.step(status(peer, height));
+        while let Some(effect) = hand.effects.pop_front() {
+            hand.execute(effect);
+        }
+        assert_eq!(hand.asked.values().copied().collect::<Vec<_>>(), asked, "{peer} claims {height} blocks");
+    }
+}
+
 /// Whoever lies in a way that needs no check is dropped at once, and what it was asked for is asked of the next.
 #[test]
 fn two_peers_with_a_block_of_another_chain_do_not_keep_the_third_from_being_asked() {

@@ -22,6 +22,22 @@ fn s4_4_a_prepared_certificate_is_of_a_view_below_the_one_asked_for() {
 }
 
 #[test]
+fn a_vote_of_a_view_more_than_eight_back_is_not_kept() {
+    let mut story = Story::of_four(1);
+    let (others, set, id) = (story.others(), Arc::clone(&story.set), block(1, "A").id());
+    for who in &others {
+        story.state(view_change_of(*who, (1, 9), None, None));
+    }
+    assert_eq!(story.machine.round(), Round::new(9));
+    let mut hear = |view| {
+        let vote = vote_of(&set, others[0], VoteKind::Prevote, (1, view), id);
+        story.hear(others[0], Direct::Vote(Verified::trusted(vote)))
+    };
+    assert!(matches!(hear(0), Reaction::Ignored(_)));
+    assert_eq!(hear(1), Reaction::Accepted);
+}
+
+#[test]
 fn s4_4_a_prepare_in_a_certificate_names_the_member_at_its_seat() {
     let mut story = Story::of_four(1);
     let others = story.others();

@@ -1,11 +1,11 @@
 //! The guards of the machine one by one: what is of another term, of another election or of nobody changes nothing.
 
-use super::scene::{ELECTION, Scene, ack, address, block, position, set_of, start};
-use crate::consensus::raft::height::Outcome;
+use super::scene::{ELECTION, Scene, ack, address, block, now_at, position, set_of, start};
+use crate::consensus::raft::height::{HeightState, Outcome, OwnAck};
 use crate::consensus::tally::VoteSet;
 use crate::consensus::{Direct, Input, RaftRole, ReadMode, ReadTicket};
 use crate::crypto::Verified;
-use crate::types::{Election, Height, Quorum, RaftStatement, Round, VoteKind};
+use crate::types::{CommitSig, Election, Height, Quorum, RaftStatement, Round, VoteKind};
 use std::sync::Arc;
 
 fn five() -> Scene {
@@ -93,4 +93,42 @@ fn thesis_6_4_1_a_lease_serves_no_read_before_a_block_of_its_term_is_decided() {
     scene.follow(1, None, 1);
     scene.step(Input::Read { ticket: ReadTicket(1), mode: ReadMode::Leased });
     assert!(!scene.effects.iter().any(|effect| effect.starts_with("ReadAt")));
+}
+
+#[test]
+fn refusals_and_our_own_answer_are_of_one_term() {
+    let mut scene = five();
+    scene.machine.current.refusals.insert(1);
+    scene.machine.current.own_ack = OwnAck::Extending(block(1, "a").id());
+    scene.machine.current.enter_term(Round::new(7));
+    assert!(scene.machine.current.refusals.is_empty());
+    assert!(matches!(scene.machine.current.own_ack, OwnAck::No));
+}
+
+#[test]
+fn an_acknowledgement_that_came_late_joins_the_last_commit() {
+    let mut scene = five();
+    let (set, id) = (Arc::clone(&scene.set), block(1, "a").id());
+    for (height, signers) in [(1, 4), (5, 3)] {
+        let before = &mut scene.machine.current;
+        before.enter_term(Round::new(1));
+        let acks: Vec<_> = (0..4).map(|node| ack(&set, node, (1, 1), Some(id))).collect();
+        acks.iter().for_each(|ack| drop(before.acks.add(ack.clone())));
+        let mut last = VoteSet::of_quorum(
+            Quorum::MoreThanHalf,
+            Height::FIRST,
+            Round::new(1),
+            VoteKind::Precommit,
+            Arc::clone(&set),
+        );
+        acks.iter().take(3).for_each(|ack| drop(last.add(ack.clone())));
+        let mut next = start(&set, 0, height + 1);
+        (next.last_commit, next.last_validators) = (last.to_commit(), Some(Arc::clone(&set)));
+        let now = now_at(before.began_at);
+        let mut next = HeightState::new(now, next, Round::new(1));
+        next.carry_over(before);
+        let grown = next.grown_last_commit().expect("three of five");
+        let there = grown.signatures.iter().filter(|entry| matches!(entry.sig, CommitSig::Commit(_))).count();
+        assert_eq!(there, signers, "followed by height {}", height + 1);
+    }
 }
