@@ -3,6 +3,9 @@
 //! The modules stand in reading order; each may name only those above it, by the table in `tests/tidy.rs`.
 //! `docs/ARCHITECTURE.md` tells the story.
 
+// Whoever read the output may have gone, and these panic then.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
 #[macro_use]
 pub mod crash_points;
 #[macro_use]

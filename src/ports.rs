@@ -123,6 +123,9 @@ pub struct Page<T> {
     pub total: u64,
 }
 
+/// Whether somebody still waits for the answer of a search, which may walk the whole chain.
+pub type Waits<'a> = &'a dyn Fn() -> bool;
+
 /// Blocks, states, results and the index. Reads may run beside writes and never block them; writers are serialised by
 /// the replica. Everything is read back as it was written or not at all.
 pub trait Store: Send + Sync {
@@ -161,21 +164,23 @@ pub trait Store: Send + Sync {
 
     /// A transaction by hash. Errors when the index is off.
     fn tx(&self, hash: &Hash) -> Result<Option<TxResult>, StoreError>;
-    /// Transactions matching a query; `page` counts from 0.
+    /// Transactions matching a query; `page` counts from 0. Ends with an error once nobody waits for the answer.
     fn search_txs(
         &self,
         query: &Query,
         order: SearchOrder,
         page: u64,
         per_page: u64,
+        waits: Waits<'_>,
     ) -> Result<Page<TxResult>, StoreError>;
-    /// Heights of blocks matching a query; `page` counts from 0.
+    /// Heights of blocks matching a query, likewise.
     fn search_blocks(
         &self,
         query: &Query,
         order: SearchOrder,
         page: u64,
         per_page: u64,
+        waits: Waits<'_>,
     ) -> Result<Page<Height>, StoreError>;
     /// True when transactions and blocks are indexed.
     fn indexes(&self) -> bool;

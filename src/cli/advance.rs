@@ -12,7 +12,7 @@ use super::args::{AdvanceArgs, Common};
 use super::output::Output;
 use crate::config::{Config, HomeLock};
 use crate::disk::OsDisk;
-use crate::node::{self, HomeShows};
+use crate::node::{self, HomeShows, Weight};
 use crate::privval::FileSigner;
 use crate::types::{Address, Height, SignPosition};
 use serde_json::{Value, json};
@@ -57,13 +57,10 @@ fn target(args: &AdvanceArgs, shows: &HomeShows) -> Result<SignPosition, CliErro
     }
 }
 
-/// Giving up the next height is no remedy where the others cannot decide it: more than two thirds must vote.
+/// Giving up the next height is no remedy where the others cannot decide it.
 fn refuse_to_stop_the_chain(shows: &HomeShows) -> Result<(), CliError> {
-    let Some((own, total)) = shows.power else { return Ok(()) };
-    let others = u128::from(total.get() - own.get());
-    if others * 3 > u128::from(total.get()) * 2 {
-        return Ok(());
-    }
+    let Some(weight) = shows.weight.filter(|weight| !weight.others_decide()) else { return Ok(()) };
+    let Weight { own, total, .. } = weight;
     let next = shows.tip.next();
     let what = format!(
         "refused: this validator has {own} of {total} power, and the others cannot decide height {next} without it: \

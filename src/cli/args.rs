@@ -272,13 +272,13 @@ pub(super) struct SimulateArgs {
     #[arg(long, value_name = "SEED", conflicts_with_all = ["seeds", "from", "minutes"])]
     pub(super) seed: Option<u64>,
     /// How many seeds [default: 1000]
-    #[arg(long, value_name = "COUNT", conflicts_with = "minutes")]
+    #[arg(long, value_name = "COUNT", conflicts_with = "minutes", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) seeds: Option<u64>,
     /// The first seed
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub(super) from: u64,
     /// Run seeds for this long instead
-    #[arg(long, value_name = "MINUTES")]
+    #[arg(long, value_name = "MINUTES", value_parser = minutes)]
     pub(super) minutes: Option<f64>,
     /// How many nodes
     #[arg(long, value_name = "COUNT")]
@@ -299,6 +299,9 @@ pub(super) struct SimulateArgs {
     pub(super) app: AppArgs,
 }
 
+/// Longest time an answer of somebody's application may take, in seconds, unless said.
+pub(super) const CALL_TIMEOUT_DEFAULT: f64 = 10.0;
+
 /// Somebody's own application instead of a network.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Your own application, led through the faults of a node over its ABCI socket")]
@@ -311,20 +314,30 @@ pub(super) struct AppArgs {
     #[arg(long, value_name = "ADDRESS")]
     pub(super) app: Vec<String>,
     /// Transactions, one a line: text, or 0x and hexadecimal digits [default: key=value and the like, drawn]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "algorithm")]
     pub(super) txs: Option<PathBuf>,
     /// A genesis file for InitChain: validators, parameters, app_state [default: drawn]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "algorithm")]
     pub(super) genesis: Option<PathBuf>,
     /// Ask for vote extensions from the first height on
-    #[arg(long = "vote-extensions", alias = "vote_extensions")]
+    #[arg(long = "vote-extensions", alias = "vote_extensions", conflicts_with = "algorithm")]
     pub(super) vote_extensions: bool,
     /// Longest time an answer may take, in seconds
-    #[arg(long = "call-timeout", alias = "call_timeout", value_name = "SECONDS", default_value_t = 10.0)]
+    #[arg(long = "call-timeout", alias = "call_timeout", value_name = "SECONDS", default_value_t = CALL_TIMEOUT_DEFAULT)]
     pub(super) call_timeout: f64,
     /// Only these faults of the seed, by their numbers in the report
-    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', requires = "seed", conflicts_with = "calm")]
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', requires = "seed", conflicts_with_all = ["calm", "algorithm"])]
     pub(super) only: Option<Vec<u32>>,
+}
+
+/// Longest run of the simulator, in minutes: a year.
+const MINUTES_MAX: f64 = 525_600.0;
+
+/// A span of time as people type it.
+fn minutes(text: &str) -> Result<f64, String> {
+    let minutes: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    let sensible = (0.0..=MINUTES_MAX).contains(&minutes);
+    sensible.then_some(minutes).ok_or_else(|| format!("it is a number of minutes from 0 to {MINUTES_MAX}"))
 }
 
 impl AppArgs {

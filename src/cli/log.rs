@@ -30,6 +30,8 @@ pub(super) fn install(settings: &LogSettings, precedence: Precedence) -> Result<
         _ => EnvFilter::builder().parse_lossy(directives(&settings.levels)),
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stdout);
+    // A line that nobody takes is lost; complaining on stderr, as is usual, panics when that is closed, too.
+    let builder = builder.log_internal_errors(false);
     // Fails only when there is a log already; then that one is used.
     let _ = match settings.format {
         LogFormat::Plain => builder.with_ansi(wants_colour()).try_init(),

@@ -29,7 +29,7 @@ pub(super) fn all(common: &Common, args: &ResetArgs, out: &Output) -> Result<(),
     config.home.create()?;
     let signer = reset_signer(&config)?;
     let mut text: String = removed.iter().map(|path| format!("removed {}\n", path.display())).collect();
-    text += &format!("{signer} {}\n", config.files.priv_validator_state.display());
+    text += &format!("{signer:<7} {}\n", config.files.priv_validator_state.display());
     text += &format!("next    quorate start --home {}", config.home.path().display());
     out.give(&text, &json!({ "removed": removed, "validator": signer }));
     Ok(())
@@ -56,7 +56,7 @@ pub(super) fn priv_validator(common: &Common, out: &Output) -> Result<(), CliErr
     let (config, _lock) = take(common)?;
     let signer = reset_signer(&config)?;
     let state = &config.files.priv_validator_state;
-    out.give(&format!("{signer} {}", state.display()), &json!({ "file": state, "validator": signer }));
+    out.give(&format!("{signer:<7} {}", state.display()), &json!({ "file": state, "validator": signer }));
     Ok(())
 }
 
@@ -75,13 +75,13 @@ fn reset_signer(config: &Config) -> Result<&'static str, CliError> {
         if FileSigner::reset(&OsDisk, state)? == Promises::Given {
             Output::note(FORGOTTEN_PROMISES);
         }
-        return Ok("reset  ");
+        return Ok("reset");
     }
     if state.exists() {
         fs::remove_file(state).map_err(|why| ConfigError::io("remove", state, why))?;
     }
     FileSigner::generate(&OsDisk, key, state)?;
-    Ok("made   ")
+    Ok("made")
 }
 
 /// A `db_dir` that holds the home itself would take keys and configuration along.

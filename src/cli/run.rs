@@ -6,15 +6,23 @@ use super::output::Output;
 use super::start::StartPlan;
 use super::{CliError, Exit};
 use crate::config::{Home, RunFile};
-use crate::node::{self, NodeError};
+use crate::node::{self, NodeError, Telling};
 use crate::privval::FileSigner;
 use crate::types::Time;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+/// How long reads that nobody waits for any more may hold up the end of the process.
+pub(super) const READS_END_WITHIN: Duration = Duration::from_secs(1);
+
 /// Runs until SIGINT or SIGTERM, or until going on could do harm.
 pub(super) fn run(plan: StartPlan, out: &Output) -> Result<(), CliError> {
-    runtime()?.block_on(run_here(plan, None, out))
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(run_here(plan, None, out));
+    // A client's read of the store that still runs harms nobody and is not waited for.
+    runtime.shutdown_timeout(READS_END_WITHIN);
+    outcome
 }
 
 /// Threads for everything a node does at once.
@@ -37,7 +45,7 @@ async fn run_node(plan: StartPlan, remark: Option<&str>, out: &Output) -> Result
     // Held until the node has stopped: no other process uses this home meanwhile.
     let StartPlan { config, warnings, node_key, genesis, signer, validator, lock: _lock } = plan;
     let stop = CancellationToken::new();
-    tokio::spawn(stop_on_signal(stop.clone()));
+    tokio::spawn(stop_on_signal(stop.clone(), Telling::beside(config.log.format)));
     #[cfg(feature = "misbehave")]
     let signer = two_faced(signer)?;
     let options = node::assemble(&config, genesis, node_key, Box::new(signer)).await?;
@@ -92,7 +100,7 @@ fn write_run_file(home: &Home, rpc: String, metrics: Option<String>) {
 }
 
 /// The first signal stops in order, the second at once; both are safe, what was promised is on disk.
-async fn stop_on_signal(stop: CancellationToken) {
+async fn stop_on_signal(stop: CancellationToken, telling: Telling) {
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         tracing::warn!("cannot listen for signals: stop this node with SIGKILL, which is safe");
@@ -106,7 +114,8 @@ async fn stop_on_signal(stop: CancellationToken) {
         if turn > 0 {
             std::process::exit(130);
         }
-        println!("stopping    once more stops at once; both are safe");
+        // First: whoever read the output may be gone, or may not read on.
         stop.cancel();
+        telling.tell("stopping    once more stops at once; both are safe");
     }
 }

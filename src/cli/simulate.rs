@@ -23,6 +23,8 @@ const SHRINK_TRIES: u32 = 400;
 const LINES_SHOWN: usize = 40;
 /// Most nodes: they are counted in a byte, and words grow with their square.
 const NODES_MAX: u8 = 32;
+/// Most heights; more would take days.
+const HEIGHTS_MAX: u64 = 100_000;
 
 /// Whether every event of a seed is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +78,8 @@ fn wishes(args: &SimulateArgs) -> Result<Wishes, CliError> {
     if args.nodes.is_some_and(|nodes| !(1..=NODES_MAX).contains(&nodes)) {
         return Err(usage(format!("--nodes is 1 to {NODES_MAX}"), "quorate simulate --help"));
     }
-    if args.heights == Some(0) {
-        return Err(usage("--heights is at least 1", "quorate simulate --help"));
+    if args.heights.is_some_and(|heights| !(1..=HEIGHTS_MAX).contains(&heights)) {
+        return Err(usage(format!("--heights is 1 to {HEIGHTS_MAX}"), "quorate simulate --help"));
     }
     let level = match args.level {
         1 => Level::Bare,
@@ -164,7 +166,7 @@ fn last_lines(lines: &[String]) -> String {
 /// Many seeds: progress while they run, then what they found.
 fn many(wishes: &Wishes, args: &SimulateArgs, out: &Output) -> Result<(), CliError> {
     let until = match (args.seeds, args.minutes) {
-        (_, Some(minutes)) => Until::Time(Duration::from_secs_f64(minutes.clamp(0.0, 1e6) * 60.0)),
+        (_, Some(minutes)) => Until::Time(Duration::from_secs_f64(minutes * 60.0)),
         (seeds, None) => Until::Seeds(seeds.unwrap_or(SEEDS_DEFAULT).max(1)),
     };
     let (began, mut told, mut complaints) = (Instant::now(), Duration::ZERO, 0);

@@ -129,7 +129,8 @@ fn a_reset_removes_the_data_and_keeps_keys_configuration_and_genesis() {
     fs::write(path("config/addrbook.json"), "{}").unwrap();
     quorate(home.path(), &["unsafe-reset-all", "--keep-addr-book"]).unwrap();
     assert!(path("config/addrbook.json").exists() && !path("data/blockstore.db").exists());
-    quorate(home.path(), &["unsafe_reset_all"]).unwrap();
+    let told = quorate(home.path(), &["--json", "unsafe_reset_all"]).unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&told).unwrap()["validator"], "reset");
     assert!(!path("config/addrbook.json").exists());
     assert!(path("data/priv_validator_state.json").exists());
     assert_eq!(contents(), before);
@@ -218,6 +219,13 @@ fn without_a_node_status_says_so_why_it_thinks_so_and_what_to_do() {
 
 /// Words on the command line that are refused before anything is done. 14 cases.
 const WRONG_USAGE: &[&[&str]] = &[
+    &["simulate", "--algorithm", "raft", "--minutes", "nan"],
+    &["simulate", "--algorithm", "raft", "--minutes", "inf"],
+    &["simulate", "--algorithm", "raft", "--minutes=-1"],
+    &["simulate", "--algorithm", "raft", "--seeds", "0"],
+    &["simulate", "--algorithm", "raft", "--shrink"],
+    &["simulate", "--algorithm", "raft", "--txs", "file"],
+    &["simulate", "--algorithm", "raft", "--seed", "1", "--only", "1"],
     &[],
     &["begin"],
     &["start", "--no-such-flag"],
@@ -242,6 +250,23 @@ fn wrong_words_are_refused_with_code_2() {
     }
     let not_utf8 = std::ffi::OsString::from_vec(vec![b'-', b'-', 0xff]);
     assert!(Arguments::try_parse_from([std::ffi::OsString::from("quorate"), "start".into(), not_utf8]).is_err());
+}
+
+/// What `simulate` would have to ignore, or could not count up to, is refused. 4 cases after what clap refuses.
+#[test]
+fn a_simulation_that_cannot_be_meant_is_refused_with_code_2() {
+    let heights = u64::MAX.to_string();
+    let app = ["--app-command", "app {socket}", "--seed", "1"];
+    let cases: [(&[&str], &str); 4] = [
+        (&["--algorithm", "raft", "--heights", &heights], "--heights is 1 to"),
+        (&["--algorithm", "raft", "--heights", "0"], "--heights is 1 to"),
+        (&[&app[..], &["--heights", &heights]].concat(), "--heights is 1 to"),
+        (&[&app[..], &["--only", "99"]].concat(), "has no fault 99"),
+    ];
+    for (flags, why) in cases {
+        let error = quorate(Path::new("/nowhere"), &[&["simulate"], flags].concat()).unwrap_err();
+        assert!(error.exit == Exit::Usage && error.to_string().contains(why), "{flags:?}: {error}");
+    }
 }
 
 /// Flags of `start` with values out of range, and what the message must contain. 16 cases.

@@ -46,7 +46,7 @@ pub(super) fn run(common: &Common, args: &StatusArgs, out: &Output) -> Result<()
     for candidate in candidates(common, args, &home, run_file.as_ref())? {
         match look(&candidate.address) {
             Ok(mut answer) => {
-                answer.diagnosis.point_to(&candidate.address, &which_node(common, args));
+                answer.diagnosis.point_to(&candidate.address, &which_node(common, args), &which_home(common, args));
                 return conclude(&answer, out);
             }
             Err(AskError::Refused(why)) => {
@@ -63,6 +63,15 @@ fn which_node(common: &Common, args: &StatusArgs) -> String {
     match (&args.node, common.home()) {
         (Some(node), _) => format!(" --node {node}"),
         (None, Ok(home)) if common.names_home() => format!(" --home {}", home.path().display()),
+        (None, _) => String::new(),
+    }
+}
+
+/// The flags that lead to the home of the node that was asked; a node of another machine has one there.
+fn which_home(common: &Common, args: &StatusArgs) -> String {
+    match (&args.node, common.home()) {
+        (None, Ok(home)) if common.names_home() => format!(" --home {}", home.path().display()),
+        (Some(_), _) => " --home HOME (the one of that node)".to_owned(),
         (None, _) => String::new(),
     }
 }

@@ -183,7 +183,7 @@ pub const KEYS: &[Key] = &[
     key("consensus.peer_query_maj23_sleep_duration", TIMEOUT, "2s", EVENT_DRIVEN),
     key("consensus.block_time_tolerance", Duration(1, CENTURY), "60s", Used),
     // [storage], [tx_index], [instrumentation]
-    key("storage.discard_abci_responses", Bool, "false", Used),
+    key("storage.discard_abci_responses", Bool, "false", NOT_YET),
     key("tx_index.indexer", OneOf(&["kv", "null"]), "kv", Used),
     key("tx_index.psql-conn", Text(4096), "", NoEffect("blocks are indexed in the node's own store")),
     key("instrumentation.prometheus", Bool, "false", Used),

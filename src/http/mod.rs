@@ -18,7 +18,7 @@ use std::future::Future as _;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -34,14 +34,29 @@ pub(crate) const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// A client that takes nothing of its answer for so long does not read.
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
 
-/// Serves `router` to at most `connections` at once until `stop`, then lets running requests end. Handlers find the other
-/// end's address as [`ConnectInfo`].
-pub(crate) async fn serve<L>(mut listener: L, connections: usize, router: Router, stop: CancellationToken)
+/// Bytes a second a client must take of what waits for it, after the first [`WRITE_WITHIN`]. Who takes a byte now and then
+/// would keep the answer in memory and the connection from others for hours; CometBFT ends an answer after 10 s.
+const RATE_MIN: u64 = 16 << 10;
+/// The least hyper takes for the bound on a request's head.
+const HEAD_BYTES_LEAST: usize = 8 << 10;
+
+/// What clients may take of a server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Connections at once.
+    pub(crate) connections: usize,
+    /// Bytes of a request's head; a longer one is answered 431.
+    pub(crate) head_bytes: usize,
+}
+
+/// Serves `router` within `bounds` until `stop`, then lets running requests end. Handlers find the other end's address as
+/// [`ConnectInfo`].
+pub(crate) async fn serve<L>(mut listener: L, bounds: Bounds, router: Router, stop: CancellationToken)
 where
     L: Listener,
     L::Addr: Clone + Sync + 'static,
 {
-    let permits = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
+    let permits = Arc::new(Semaphore::new(bounds.connections.min(Semaphore::MAX_PERMITS)));
     let open = TaskTracker::new();
     let mut accept = async || {
         let permit = permits.clone().acquire_owned().await.expect("nobody closes this semaphore");
@@ -49,14 +64,14 @@ where
         (Bounded::new(io, permit), from)
     };
     while let Some((io, from)) = stop.run_until_cancelled(accept()).await {
-        open.spawn(watched("a client", converse(io, from, router.clone(), stop.clone())));
+        open.spawn(watched("a client", converse(io, from, bounds, router.clone(), stop.clone())));
     }
     open.close();
     open.wait().await;
 }
 
 /// One connection. Whatever goes wrong with it, a panic of a handler included, ends it alone.
-async fn converse<I, A>(io: Bounded<I>, from: A, router: Router, stop: CancellationToken)
+async fn converse<I, A>(io: Bounded<I>, from: A, bounds: Bounds, router: Router, stop: CancellationToken)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Clone + Send + Sync + 'static,
@@ -69,6 +84,7 @@ where
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
+    http.max_buf_size(bounds.head_bytes.max(HEAD_BYTES_LEAST));
     let mut connection = pin!(http.serve_connection(TokioIo::new(io), answer).with_upgrades());
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -87,20 +103,30 @@ struct Bounded<I> {
     io: I,
     /// Runs while the system takes nothing more.
     stuck: Option<Pin<Box<Sleep>>>,
+    /// Since when something waits for the client, and how many bytes of it were taken; none when nothing waits.
+    behind: Option<(Instant, u64)>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl<I> Bounded<I> {
     fn new(io: I, permit: OwnedSemaphorePermit) -> Bounded<I> {
-        Bounded { io, stuck: None, _permit: permit }
+        Bounded { io, stuck: None, behind: None, _permit: permit }
     }
 
-    fn in_time<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
+    /// What a write came to. One that has to wait ends with an error when the client takes nothing for [`WRITE_WITHIN`], or
+    /// less than [`RATE_MIN`] over all the time it has been behind.
+    fn in_time(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(outcome) = written {
             self.stuck = None;
-            return written;
+            if let (Some((_, taken)), Ok(bytes)) = (&mut self.behind, &outcome) {
+                *taken = taken.saturating_add(*bytes as u64);
+            }
+            return Poll::Ready(outcome);
         }
-        let deadline = || Box::pin(tokio::time::sleep_until(Instant::now() + WRITE_WITHIN));
+        let now = Instant::now();
+        let (since, taken) = *self.behind.get_or_insert((now, 0));
+        let due = since + WRITE_WITHIN + Duration::from_millis(taken.saturating_mul(1000) / RATE_MIN);
+        let deadline = || Box::pin(tokio::time::sleep_until(due.min(now + WRITE_WITHIN)));
         match self.stuck.get_or_insert_with(deadline).as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read"))),
             Poll::Pending => Poll::Pending,
@@ -121,8 +147,10 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Bounded<I> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let written = Pin::new(&mut self.io).poll_flush(cx);
-        self.in_time(cx, written)
+        let flushed = ready!(Pin::new(&mut self.io).poll_flush(cx));
+        // Whoever writes here flushes when it has handed over all it has: the client is not behind any more.
+        self.behind = None;
+        Poll::Ready(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Connections at once in these stories.
 const OPEN_MAX: usize = 8;
+const BOUNDS: Bounds = Bounds { connections: OPEN_MAX, head_bytes: 16 << 10 };
 /// Longer than an answer takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// More than any system keeps for a socket that is not read.
@@ -22,7 +23,7 @@ async fn server() -> (SocketAddr, CancellationToken) {
         .route("/large", get(async || vec![b'x'; LARGE]))
         .route("/panic", get(async || -> &'static str { panic!("planted") }))
         .route("/from", post(async |ConnectInfo(from): ConnectInfo<SocketAddr>| from.to_string()));
-    tokio::spawn(serve(listener, OPEN_MAX, router, stop.clone()));
+    tokio::spawn(serve(listener, BOUNDS, router, stop.clone()));
     (at, stop)
 }
 
@@ -69,6 +70,51 @@ async fn clients_that_do_not_read_their_answers_make_room() {
     stop.cancel();
 }
 
+/// It takes something each time before the connection would end for want of that.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_a_little_now_and_then_does_not_keep_its_connection() {
+    let (io, mut reader) = tokio::io::duplex(1024);
+    let permits = Arc::new(Semaphore::new(1));
+    let mut io = Bounded::new(io, permits.clone().acquire_owned().await.expect("open"));
+    let begun = Instant::now();
+    let writing = tokio::spawn(async move { io.write_all(&vec![b'x'; LARGE]).await });
+    let reading = tokio::spawn(async move {
+        let (mut some, mut now_and_then) = ([0; 512], tokio::time::interval(WRITE_WITHIN / 2));
+        while reader.read(&mut some).await.is_ok_and(|count| count > 0) {
+            now_and_then.tick().await;
+        }
+    });
+    let ended = writing.await.expect("no panic").expect_err("it would take for ever");
+    assert_eq!(ended.kind(), io::ErrorKind::TimedOut);
+    assert!(begun.elapsed() < 2 * WRITE_WITHIN, "{:?}", begun.elapsed());
+    reading.await.expect("it ends with the connection");
+    assert_eq!(permits.available_permits(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_slowly_but_steadily_gets_all_of_its_answer() {
+    let (io, mut reader) = tokio::io::duplex(64 << 10);
+    let mut io = Bounded::new(io, Arc::new(Semaphore::new(1)).acquire_owned().await.expect("open"));
+    let size = 4 << 20;
+    let writing = tokio::spawn(async move { io.write_all(&vec![b'x'; size]).await });
+    let (mut some, mut got) = (vec![0; 40 << 10], 0);
+    let mut steadily = tokio::time::interval(Duration::from_secs(2));
+    while got < size {
+        got += reader.read(&mut some).await.expect("it goes on");
+        steadily.tick().await;
+    }
+    writing.await.expect("no panic").expect("all is written");
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_is_refused() {
+    let (at, stop) = server().await;
+    let long = "x".repeat(32 << 10);
+    let answer = ask(at, &format!("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\nlong: {long}\r\n\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    stop.cancel();
+}
+
 #[tokio::test]
 async fn a_handler_that_panics_ends_its_connection_alone_and_makes_room() {
     let (at, stop) = server().await;
@@ -95,7 +141,7 @@ async fn a_stop_lets_a_running_request_end_and_closes_the_others() {
         wait.cancelled().await;
         "done"
     });
-    let server = tokio::spawn(serve(listener, OPEN_MAX, Router::new().route("/", slow), stop.clone()));
+    let server = tokio::spawn(serve(listener, BOUNDS, Router::new().route("/", slow), stop.clone()));
     let mut silent = client(at, "").await;
     let running = tokio::spawn(ask(at, ROOT));
     begun.cancelled().await;

@@ -1,6 +1,7 @@
 //! `GET /metrics` for Prometheus.
 
 use super::Metrics;
+use crate::http::Bounds;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -11,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Most connections at once when the configuration sets no limit: enough for any number of scrapers.
 const CONNECTIONS_MAX: usize = 1000;
+/// Bytes of a request's head.
+const HEAD_BYTES_MAX: usize = 16 << 10;
 
 /// Listens on `host:port`; an empty host means every interface, as in Go.
 pub async fn bind(listen: &str) -> io::Result<TcpListener> {
@@ -28,5 +31,6 @@ pub async fn serve(listener: TcpListener, metrics: Metrics, connections: Option<
         async move { ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response() }
     };
     let router = Router::new().route("/metrics", get(answer));
-    crate::http::serve(listener, limit.clamp(1, CONNECTIONS_MAX), router, stop).await;
+    let bounds = Bounds { connections: limit.clamp(1, CONNECTIONS_MAX), head_bytes: HEAD_BYTES_MAX };
+    crate::http::serve(listener, bounds, router, stop).await;
 }

@@ -1,7 +1,7 @@
 //! From a checked configuration to a node that can start: opens the store and the sockets.
 
 use super::app_link::AppSource;
-use super::{DoppelgangerCheck, NodeError, NodeOptions, network, protocol};
+use super::{DoppelgangerCheck, NodeError, NodeOptions, Telling, network, protocol};
 use crate::abci::{self, KvStore, LocalApp, Noop};
 use crate::codec::json::genesis;
 use crate::config::{
@@ -25,11 +25,8 @@ pub async fn assemble(
     node_key: NodeKey,
     signer: Box<dyn Signer>,
 ) -> Result<NodeOptions, NodeError> {
-    let indexing = match config.storage.indexing {
-        config::Indexing::On => Indexing::On,
-        config::Indexing::Off => Indexing::Off,
-    };
-    let store = storage::open(backend(config.storage.backend), &config.storage.dir, indexing)?;
+    let (backend, indexing) = (backend(config.storage.backend), indexing(config.storage.indexing));
+    let store = storage::open(backend, &config.storage.dir, indexing)?;
     let genesis = stored_genesis(&*store, genesis)?;
     // The state goes before the genesis document: it says what holds now.
     let algorithm = store.state()?.map_or(genesis.doc.algorithm, |state| state.algorithm);
@@ -50,8 +47,8 @@ pub async fn assemble(
         }
         None => None,
     };
-    let addresses: Vec<String> = config.rpc.listen.iter().map(ToString::to_string).collect();
-    let listeners = rpc::bind(&addresses.join(",")).await.map_err(|why| NodeError::Listen(why.to_string()))?;
+    let addresses = config.rpc.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let listeners = rpc::bind(&addresses).await.map_err(|why| NodeError::Listen(why.to_string()))?;
     let peers_call = network::listen(&config.p2p).await?;
     let facts = NodeFacts {
         node_id: node_key.id(),
@@ -87,6 +84,7 @@ pub async fn assemble(
         rpc: (!listeners.is_empty()).then(|| (listeners, rpc_config(&config.rpc))),
         metrics_listener,
         metrics,
+        telling: Telling::beside(config.log.format),
     })
 }
 
@@ -123,6 +121,13 @@ pub(super) fn refuse_doubled_validator(store: &dyn Store, depth: u64, own: &Addr
         }
     }
     Ok(())
+}
+
+fn indexing(indexing: config::Indexing) -> Indexing {
+    match indexing {
+        config::Indexing::On => Indexing::On,
+        config::Indexing::Off => Indexing::Off,
+    }
 }
 
 pub(super) fn backend(backend: config::Backend) -> Backend {
@@ -197,5 +202,7 @@ fn rpc_config(settings: &RpcSettings) -> RpcConfig {
         timeout_broadcast_tx_commit: settings.timeout_broadcast_tx_commit,
         max_request_batch_size: count(settings.max_request_batch_size.unwrap_or(0)),
         max_body_bytes: count(settings.max_body_bytes),
+        max_header_bytes: count(settings.max_header_bytes),
+        subscription_buffer_size: count(settings.subscription_buffer),
     }
 }

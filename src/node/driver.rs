@@ -72,13 +72,16 @@ struct Taken {
 
 impl Inlets {
     /// Waits until something is there, and takes it with all else that is there: it belongs into the same batch, and
-    /// an application under load, which always has something to say, must not keep peers from being heard.
+    /// an application under load, which always has something to say, must not keep peers from being heard. An inlet that
+    /// is closed, as that for peers is in a node without a network, would give nothing at once, for ever: it is left out.
     async fn take(&mut self, taken: &mut Taken) {
         tokio::select! {
             biased;
-            _ = self.facts.recv_many(&mut taken.facts, TAKEN_AT_ONCE) => {}
-            _ = self.peers.recv_many(&mut taken.peers, TAKEN_AT_ONCE) => {}
-            _ = self.commands.recv_many(&mut taken.commands, TAKEN_AT_ONCE) => {}
+            1.. = self.facts.recv_many(&mut taken.facts, TAKEN_AT_ONCE) => {}
+            1.. = self.peers.recv_many(&mut taken.peers, TAKEN_AT_ONCE) => {}
+            1.. = self.commands.recv_many(&mut taken.commands, TAKEN_AT_ONCE) => {}
+            // None of them: nobody is left who could say something.
+            else => std::future::pending().await,
         }
         take_more(&mut self.peers, &mut taken.peers);
         take_more(&mut self.commands, &mut taken.commands);
@@ -442,6 +445,21 @@ async fn sleep_until_instant(at: Option<Instant>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt as _;
+
+    #[tokio::test]
+    async fn an_inlet_that_nobody_can_use_any_more_does_not_keep_the_loop_awake() {
+        let (facts, facts_in) = mpsc::channel(1);
+        let (commands, commands_in) = mpsc::channel(1);
+        let (_, peers_in) = mpsc::channel(1);
+        let mut inlets = Inlets { facts: facts_in, commands: commands_in, peers: peers_in };
+        let mut taken = Taken::default();
+        assert!(inlets.take(&mut taken).now_or_never().is_none(), "a node without a network has nothing to do");
+        assert!(facts.try_send(Fact::AppLost { why: String::new() }).is_ok());
+        assert!(inlets.take(&mut taken).now_or_never().is_some(), "the others are still heard");
+        drop((facts, commands));
+        assert!(inlets.take(&mut taken).now_or_never().is_none());
+    }
 
     #[tokio::test]
     async fn an_application_that_always_has_something_to_say_does_not_keep_peers_and_clients_from_being_heard() {

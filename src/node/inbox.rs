@@ -16,6 +16,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{SetOnce, mpsc, watch};
+use tokio::task::spawn_blocking;
 
 /// Facts from peers that may wait for the replica, as many as CometBFT lets wait (reference §5.6).
 pub(super) const PEER_FACTS_MAX: usize = 1000;
@@ -119,11 +120,13 @@ impl Inbox {
     /// together. The replica drops the peer at the first lie, and then the rest is not looked at.
     async fn evidence(&self, peer: NodeId, list: Vec<Evidence>) -> Result<(), Fault> {
         for evidence in list {
-            match judge_evidence(&*self.store, evidence).map_err(Fault)? {
+            // It reads the store, which may have to ask the disk.
+            let store = Arc::clone(&self.store);
+            let judged = spawn_blocking(move || judge_evidence(&*store, evidence)).await;
+            match judged.expect("judging evidence does not panic").map_err(Fault)? {
                 Ok(judged) => self.tell(peer, PeerInput::Evidence(vec![judged])).await,
                 Err(error) => tracing::error!("cannot read the block an offence is about: {error}"),
             }
-            tokio::task::yield_now().await;
         }
         Ok(())
     }
@@ -131,7 +134,9 @@ impl Inbox {
     /// Reads and sends what a peer asks for. It waits while the peer does not take it, and so does whatever else the
     /// peer has to say.
     async fn serve(&self, peer: NodeId, question: BlocksyncMessage) {
-        let answer = match executor::answer(&*self.store, &question) {
+        let store = Arc::clone(&self.store);
+        let answer = spawn_blocking(move || executor::answer(&*store, &question)).await;
+        let answer = match answer.expect("reading what a peer asks for does not panic") {
             Ok(Some(answer)) => answer,
             Ok(None) => return,
             Err(error) => {

@@ -22,6 +22,7 @@ mod report;
 mod sign_state;
 mod status;
 mod talk;
+mod telling;
 mod timers;
 mod traffic;
 mod verify;
@@ -31,7 +32,8 @@ pub use crate::executor::{DoppelgangerCheck, ExecuteError};
 pub use app_link::AppSource;
 pub use assemble::assemble;
 pub use handle::Handle;
-pub use sign_state::{HomeShows, home_shows};
+pub use sign_state::{HomeShows, Weight, home_shows};
+pub use telling::Telling;
 
 use crate::consensus::Timeouts;
 use crate::disk::OsDisk;
@@ -55,6 +57,7 @@ use parts::{Life, Parts};
 use report::Report;
 use status::SharedStatus;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use talk::Talk;
@@ -100,6 +103,8 @@ pub struct NodeOptions {
     pub metrics_listener: Option<(tokio::net::TcpListener, Option<u64>)>,
     /// What is counted.
     pub metrics: Metrics,
+    /// How lines for people are written.
+    pub telling: Telling,
 }
 
 impl std::fmt::Debug for NodeOptions {
@@ -157,6 +162,13 @@ impl std::fmt::Debug for Running {
     }
 }
 
+/// What ended first.
+enum First {
+    Replica(Result<(), NodeError>),
+    /// A part, and how it failed.
+    Part(String),
+}
+
 impl Running {
     /// For asking it things and sending it transactions, from inside this process.
     pub fn handle(&self) -> &Arc<Handle> {
@@ -164,8 +176,7 @@ impl Running {
     }
 
     /// Waits until the node was stopped, or stopped because going on could do harm, or because a part of it failed.
-    pub async fn ended(mut self) -> Result<(), NodeError> {
-        let parts = self.parts.clone();
+    pub async fn ended(self) -> Result<(), NodeError> {
         let network = self.network.clone();
         let network_failed = async {
             match network {
@@ -173,23 +184,26 @@ impl Running {
                 None => std::future::pending().await,
             }
         };
-        let replica = |ended: Result<_, _>| {
-            ended.unwrap_or_else(|_| Err(NodeError::Bug("the replica's thread panicked".to_owned())))
-        };
-        let mut outcome = tokio::select! {
+        let mut replica = pin!(async {
+            // It gives its outcome unless it panics.
+            self.driver.await.unwrap_or_else(|_| Err(NodeError::Bug("the replica's thread panicked".to_owned())))
+        });
+        let first = tokio::select! {
             biased;
-            ended = &mut self.driver => replica(ended),
-            failed = parts.failed() => Err(NodeError::Bug(failed)),
-            failed = network_failed => Err(NodeError::Bug(failed)),
+            ended = replica.as_mut() => First::Replica(ended),
+            failed = self.parts.failed() => First::Part(failed),
+            failed = network_failed => First::Part(failed),
         };
         self.stop.cancel();
-        if matches!(outcome, Err(NodeError::Bug(_))) {
+        let outcome = match first {
+            First::Replica(outcome) => outcome,
             // The replica stops in order if it still can; what it promised is on disk either way. A replica that gives up
             // takes its parts with it, and one of them may be the first to tell: then its reason is the one that counts.
-            if let Ok(Ok(Err(reason))) = tokio::time::timeout(STOP_WITHIN, &mut self.driver).await {
-                outcome = Err(reason);
-            }
-        }
+            First::Part(failed) => match tokio::time::timeout(STOP_WITHIN, replica).await {
+                Ok(Err(reason)) => Err(reason),
+                Ok(Ok(())) | Err(_) => Err(NodeError::Bug(failed)),
+            },
+        };
         self.link.abort();
         let _ = tokio::time::timeout(STOP_WITHIN, self.servers).await;
         if let Some(network) = self.network {
@@ -231,7 +245,8 @@ pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, N
     let (commands, commands_in) = mpsc::channel(handle::COMMANDS_WAITING_MAX);
     let (current_app, app_now) = watch::channel(None);
     let (given_up, watch_given_up) = watch::channel(0);
-    let bus = Bus::new(crate::events::CAPACITY);
+    let bus =
+        Bus::new(options.rpc.as_ref().map_or(crate::events::CAPACITY, |(_, config)| config.subscription_buffer_size));
     let handle = Arc::new(Handle {
         store: Arc::clone(&store),
         facts: options.facts.clone(),
@@ -254,7 +269,7 @@ pub fn start(options: NodeOptions, stop: CancellationToken) -> Result<Running, N
         bus,
         metrics: options.metrics.clone(),
         misbehaviour: Misbehaviour::new(options.misbehaviour_file, state.chain_id.clone(), state.algorithm),
-        report: Report::new(own, state.algorithm, options.facts.rpc_address),
+        report: Report::new(options.telling, own, state.algorithm, options.facts.rpc_address),
         status,
         facts: facts.clone(),
         talk,

@@ -1,5 +1,6 @@
 //! What the operator sees: one line a second while blocks are made, metrics, and round events for subscribers.
 
+use super::Telling;
 use crate::consensus::RoundNote;
 use crate::events::Bus;
 use crate::metrics::{BlockFacts, Metrics, VotersFacts};
@@ -17,6 +18,7 @@ const LINE_EVERY: Duration = Duration::from_secs(1);
 /// Counts blocks and prints lines.
 #[derive(Debug)]
 pub(super) struct Report {
+    telling: Telling,
     own: Option<Address>,
     algorithm: Algorithm,
     /// Who proposes, as far as people were told.
@@ -41,8 +43,9 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(own: Option<Address>, algorithm: Algorithm, rpc: String) -> Report {
+    pub(super) fn new(telling: Telling, own: Option<Address>, algorithm: Algorithm, rpc: String) -> Report {
         Report {
+            telling,
             own,
             algorithm,
             lead: None,
@@ -66,7 +69,8 @@ impl Report {
         self.validators = Some(Arc::clone(&state.validators));
         self.last_validators.clone_from(&state.last_validators);
         let rpc = &self.rpc;
-        println!("ready       at height {}, deciding {}, RPC {rpc}", state.last_block_height, state.next_height());
+        let (last, next) = (state.last_block_height, state.next_height());
+        self.telling.tell(&format!("ready       at height {last}, deciding {next}, RPC {rpc}"));
     }
 
     /// A block was applied: the sets move on.
@@ -187,7 +191,7 @@ impl Report {
             Stage::Fetching => format!("  of {}, from {}", progress.target, count(progress.peers, "peer")),
             _ => String::new(),
         };
-        println!("height {height:<10} {blocks:>5} {what:<6} {txs:>8} txs{source}");
+        self.telling.tell(&format!("height {height:<10} {blocks:>5} {what:<6} {txs:>8} txs{source}"));
         (self.blocks, self.txs, self.printed) = (0, 0, now);
     }
 
@@ -202,8 +206,12 @@ impl Report {
             Stage::Paused | Stage::Deciding => {}
             // Nothing but the block consensus is about to decide.
             Stage::Fetching if progress.target < next => {}
-            Stage::Waiting => println!("waiting     for a peer that says which blocks it has, RPC {}", self.rpc),
-            Stage::Fetching => println!("fetching    blocks {next} to {}, RPC {}", progress.target, self.rpc),
+            Stage::Waiting => {
+                self.telling.tell(&format!("waiting     for a peer that says which blocks it has, RPC {}", self.rpc));
+            }
+            Stage::Fetching => {
+                self.telling.tell(&format!("fetching    blocks {next} to {}, RPC {}", progress.target, self.rpc));
+            }
             Stage::OutOfReach => tracing::warn!(
                 "no peer has block {next} any more: they removed it. Connect to a node with a longer history \
                  (persistent_peers), or restore this home from a backup that is not older"

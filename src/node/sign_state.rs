@@ -6,7 +6,7 @@ use crate::executor::{Hearing, Shown, newest_shown};
 use crate::p2p::NetworkOptions;
 use crate::replica::KeyNews;
 use crate::storage::{self, Indexing};
-use crate::types::{Address, ChainState, Height, Power, SignPosition};
+use crate::types::{Address, ChainState, Height, Power, Quorum, SignPosition};
 use std::path::Path;
 
 /// Whether a validator of this network could hear its own key used elsewhere.
@@ -38,8 +38,27 @@ pub struct HomeShows {
     pub tip: Height,
     /// The newest thing the key is shown to have signed.
     pub signed: Option<Shown>,
-    /// The key's power at the height after `tip`, and that of the whole set.
-    pub power: Option<(Power, Power)>,
+    /// What the key's vote weighs at the height after `tip`.
+    pub weight: Option<Weight>,
+}
+
+/// What a vote weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Weight {
+    /// The key's power.
+    pub own: Power,
+    /// That of the whole set.
+    pub total: Power,
+    /// How much of it decides a height.
+    pub quorum: Quorum,
+}
+
+impl Weight {
+    /// Whether the other validators can decide a height without this key.
+    pub fn others_decide(&self) -> bool {
+        let others = Power::new(self.total.get().saturating_sub(self.own.get()));
+        self.quorum.is_reached(others, self.total)
+    }
 }
 
 /// Reads what blocks and journal of a stopped home show `own` to have signed.
@@ -52,6 +71,33 @@ pub fn home_shows(config: &Config, own: &Address) -> Result<HomeShows, NodeError
     let records = journal.records_since(tip.next())?;
     let signed = newest_shown(&*store, &records, own, SignPosition::START)?;
     let set = store.validators(tip.next())?;
-    let power = set.and_then(|set| Some((set.by_address(own)?.1.power, set.total_power())));
-    Ok(HomeShows { tip, signed, power })
+    let weight = match (set, store.state()?) {
+        (Some(set), Some(state)) => set.by_address(own).map(|(_, member)| Weight {
+            own: member.power,
+            total: set.total_power(),
+            quorum: state.algorithm.quorum(),
+        }),
+        _ => None,
+    };
+    Ok(HomeShows { tip, signed, weight })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Algorithm;
+
+    #[test]
+    fn a_third_of_the_power_stops_liars_protocols_and_half_stops_raft() {
+        for (algorithm, own, total, decide) in [
+            (Algorithm::Tendermint, 10, 30, false),
+            (Algorithm::Tendermint, 10, 31, true),
+            (Algorithm::Pbft, 10, 30, false),
+            (Algorithm::Raft, 10, 30, true),
+            (Algorithm::Raft, 10, 20, false),
+        ] {
+            let weight = Weight { own: Power::new(own), total: Power::new(total), quorum: algorithm.quorum() };
+            assert_eq!(weight.others_decide(), decide, "{algorithm}: {own} of {total}");
+        }
+    }
 }

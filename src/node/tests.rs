@@ -95,6 +95,7 @@ fn options(dir: &Path, store: Arc<dyn Store>, app: LocalApp) -> NodeOptions {
         rpc: None,
         metrics_listener: None,
         metrics,
+        telling: Telling::Log,
     }
 }
 

@@ -123,19 +123,22 @@ impl<'a, H: Host> Stage<'a, H> {
                 Ok(())
             }
             Err(error) if lives == 0 => Err(error.into()),
-            Err(error) => {
-                let before = vec![self.instance(nr).story()];
-                Err(self.found(Finding {
-                    kind: Kind::Crash,
-                    height: Some(self.chain.tip()),
-                    place: Place::Block,
-                    call: "start",
-                    field: None,
-                    what: format!("it does not come back after it was killed: {error}"),
-                    before,
-                }))
-            }
+            Err(error) => Err(self.gone(nr, "start", "it was killed", &error)),
         }
+    }
+
+    /// It ran before and cannot be reached any more.
+    fn gone(&mut self, nr: InstanceNr, call: &'static str, after: &str, error: &HostError) -> Stop {
+        let before = vec![self.instance(nr).story()];
+        self.found(Finding {
+            kind: Kind::Crash,
+            height: Some(self.chain.tip()),
+            place: Place::Block,
+            call,
+            field: None,
+            what: format!("it does not come back after {after}: {error}"),
+            before,
+        })
     }
 
     /// The same process, other connections.
@@ -144,8 +147,10 @@ impl<'a, H: Host> Stage<'a, H> {
             app.close("the connections are broken on purpose");
         }
         let address = self.instance(nr).address.clone().expect("it was connected to before");
-        let app = self.connect(nr, &address).await?;
-        self.instance(nr).app = Some(app);
+        match self.connect(nr, &address).await {
+            Ok(app) => self.instance(nr).app = Some(app),
+            Err(error) => return Err(self.gone(nr, "reconnect", "its connections were broken", &error)),
+        }
         Ok(())
     }
 

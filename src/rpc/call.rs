@@ -58,7 +58,7 @@ impl<N: Node> Shared<N> {
             Route::NumUnconfirmedTxs => self.num_unconfirmed_txs().await,
             Route::UnsafeFlushMempool => self.flush_mempool().await,
             Route::CheckTx => self.check_tx(args.bytes(0)).await,
-            Route::Tx => self.tx(args.bytes(0), args.flag(1)).await,
+            Route::Tx => self.tx(args.bytes(0), txs::Proofs::of(args.flag(1))).await,
             Route::TxSearch => self.tx_search(args).await,
             Route::BroadcastTxAsync | Route::BroadcastTxSync | Route::BroadcastTxCommit => {
                 let mut outcomes = self.broadcast(client, route, vec![args.bytes(0)]).await;

@@ -10,7 +10,6 @@ use crate::ports::{Node, SearchOrder, Store};
 use crate::types::query::Query;
 use crate::types::{Block, BlockId, BlockMeta, Commit, ConsensusParams, Header, Height, Validator};
 use serde::Serialize;
-use std::sync::Arc;
 
 /// Most headers in one answer of `blockchain`.
 const HEADERS_MAX: i64 = 20;
@@ -136,17 +135,6 @@ fn render_block(id: Option<BlockId>, block: Option<&Block>) -> Vec<u8> {
 }
 
 impl<N: Node> Shared<N> {
-    /// Reads the store beside the runtime's threads, so that a slow disk holds up nobody else.
-    pub(super) async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&dyn Store) -> Result<T, String> + Send + 'static,
-    ) -> Result<T, String> {
-        let store: Arc<dyn Store> = self.node.store().clone();
-        tokio::task::spawn_blocking(move || read(store.as_ref()))
-            .await
-            .unwrap_or_else(|_| Err("the node is stopping".to_owned()))
-    }
-
     /// The newest height with validators and parameters: one above the tip, unless the node is catching up.
     pub(super) fn latest_uncommitted(&self) -> Height {
         let tip = self.node.store().tip();
@@ -270,9 +258,9 @@ impl<N: Node> Shared<N> {
         let query = query(args.text(0))?;
         let order = order(args.text(3), SearchOrder::Descending)?;
         let (asked, size) = (args.int(1), per_page(args.int(2)));
-        self.read(move |store| {
+        self.search(move |store, waits| {
             let wanted = asked.and_then(|page| u64::try_from(page).ok()).unwrap_or(1).saturating_sub(1);
-            let found = store.search_blocks(&query, order, wanted, size).map_err(text)?;
+            let found = store.search_blocks(&query, order, wanted, size, waits).map_err(text)?;
             page(asked, size, found.total)?;
             let blocks = found.items.iter().map(|height| whole_block(store, *height)).collect::<Result<Vec<_>, _>>()?;
             let blocks = blocks.iter().filter(|(_, block)| block.is_some());

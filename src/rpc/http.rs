@@ -86,11 +86,14 @@ async fn body<N: Node>(shared: &Shared<N>, body: Body) -> Result<Bytes, Box<Resp
         let why = format!("error reading request body: it did not come within {} s", BODY_WITHIN.as_secs());
         Box::new(refuse(StatusCode::REQUEST_TIMEOUT, RpcError::invalid_request(why)))
     })?;
-    read.map_err(|_| {
-        let why = format!(
-            "error reading request body: http: request body too large (max_body_bytes is {})",
-            shared.config.max_body_bytes
-        );
+    read.map_err(|error| {
+        let why = match error.to_string().as_str() {
+            "length limit exceeded" => format!(
+                "error reading request body: http: request body too large (max_body_bytes is {})",
+                shared.config.max_body_bytes
+            ),
+            broken => format!("error reading request body: {broken}"),
+        };
         Box::new(refuse(StatusCode::BAD_REQUEST, RpcError::invalid_request(why)))
     })
 }

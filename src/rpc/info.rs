@@ -7,10 +7,10 @@ use super::chain::per_page;
 use crate::codec::json::abci::Sparse;
 use crate::codec::json::{Base64, Hex, Int, List, Shown, View, genesis, to_bytes};
 use crate::crypto::PublicKey;
-use crate::ports::{Node, ReadGuarantee};
+use crate::ports::{Node, ReadGuarantee, Store};
 use crate::types::abci::{CheckTxKind, CheckTxRequest, InfoRequest, InfoResponse, QueryRequest, QueryResponse};
 use crate::types::abci::{Request, Response};
-use crate::types::{Address, BlockMeta, Evidence, Power, Time, Tx, Version};
+use crate::types::{Address, BlockMeta, Evidence, GenesisDoc, Power, Time, Tx, Version};
 use serde::Serialize;
 
 /// Bytes of one chunk of `genesis_chunked`.
@@ -123,6 +123,14 @@ struct EvidenceAnswer<'a> {
     hash: Base64<'a>,
 }
 
+/// The genesis document, and the same as compact JSON.
+fn genesis_document(store: &dyn Store) -> Result<(GenesisDoc, Vec<u8>), String> {
+    let json = store.genesis().map_err(|error| error.to_string())?.ok_or("no genesis document is stored yet")?;
+    let document = genesis::parse(&json).map_err(|error| error.to_string())?;
+    let compact = to_bytes(&View(&document));
+    Ok((document, compact))
+}
+
 impl<N: Node> Shared<N> {
     pub(super) async fn status(&self) -> Outcome {
         let (latest_height, facts, catching_up) =
@@ -180,32 +188,27 @@ impl<N: Node> Shared<N> {
         .await
     }
 
-    /// The genesis document as compact JSON.
-    async fn genesis_json(&self) -> Result<Vec<u8>, String> {
+    pub(super) async fn genesis(&self) -> Outcome {
         self.read(|store| {
-            let json =
-                store.genesis().map_err(|error| error.to_string())?.ok_or("no genesis document is stored yet")?;
-            let document = genesis::parse(&json).map_err(|error| error.to_string())?;
-            Ok(to_bytes(&View(&document)))
+            let (document, json) = genesis_document(store)?;
+            if json.len() > GENESIS_CHUNK_BYTES {
+                return Err("genesis response is large, please use the genesis_chunked API instead".to_owned());
+            }
+            Ok(to_bytes(&GenesisAnswer { genesis: View(&document) }))
         })
         .await
     }
 
-    pub(super) async fn genesis(&self) -> Outcome {
-        let json = self.genesis_json().await?;
-        if json.len() > GENESIS_CHUNK_BYTES {
-            return Err("genesis response is large, please use the genesis_chunked API instead".to_owned());
-        }
-        let document = genesis::parse(&json).map_err(|error| error.to_string())?;
-        Ok(to_bytes(&GenesisAnswer { genesis: View(&document) }))
-    }
-
     pub(super) async fn genesis_chunked(&self, chunk: i64) -> Outcome {
-        let json = self.genesis_json().await?;
-        let total = json.len().div_ceil(GENESIS_CHUNK_BYTES);
-        let data = usize::try_from(chunk).ok().and_then(|chunk| json.chunks(GENESIS_CHUNK_BYTES).nth(chunk));
-        let data = data.ok_or_else(|| format!("there are {} chunks, {chunk} is invalid", total.saturating_sub(1)))?;
-        Ok(to_bytes(&ChunkAnswer { chunk: Int(chunk as usize), total: Int(total), data: Base64(data) }))
+        self.read(move |store| {
+            let (_, json) = genesis_document(store)?;
+            let total = json.len().div_ceil(GENESIS_CHUNK_BYTES);
+            let data = usize::try_from(chunk).ok().and_then(|chunk| json.chunks(GENESIS_CHUNK_BYTES).nth(chunk));
+            let data =
+                data.ok_or_else(|| format!("there are {} chunks, {chunk} is invalid", total.saturating_sub(1)))?;
+            Ok(to_bytes(&ChunkAnswer { chunk: Int(chunk as usize), total: Int(total), data: Base64(data) }))
+        })
+        .await
     }
 
     pub(super) async fn unconfirmed_txs(&self, limit: Option<i64>) -> Outcome {

@@ -2,7 +2,7 @@
 //! (reference §8). Parse → ask the [`Node`] → render; no state but the count of subscriptions.
 //!
 //! Reading order: `routes` (what can be called) → `args` (how arguments are read) → `wire` (requests and answers) →
-//! `call` (dispatch) → `chain`, `info`, `network`, `why`, `txs` (the answers) → `http` → `websocket` → `listen`.
+//! `call` (dispatch) → `reads` → `chain`, `info`, `network`, `why`, `txs` (the answers) → `http` → `websocket` → `listen`.
 
 mod args;
 mod call;
@@ -15,6 +15,7 @@ mod limits;
 mod listen;
 mod network;
 mod raw_urls;
+mod reads;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -60,6 +61,10 @@ pub struct RpcConfig {
     pub max_request_batch_size: usize,
     /// Bytes in one request.
     pub max_body_bytes: usize,
+    /// Bytes of a request's head.
+    pub max_header_bytes: usize,
+    /// Published facts kept for a subscriber that is slow.
+    pub subscription_buffer_size: usize,
 }
 
 impl Default for RpcConfig {
@@ -78,6 +83,8 @@ impl Default for RpcConfig {
             timeout_broadcast_tx_commit: Duration::from_secs(10),
             max_request_batch_size: 10,
             max_body_bytes: 1_000_000,
+            max_header_bytes: 1 << 20,
+            subscription_buffer_size: 1_000,
         }
     }
 }
@@ -88,6 +95,7 @@ pub(crate) struct Shared<N> {
     node: Arc<N>,
     config: RpcConfig,
     limits: Limits,
+    reads: reads::Reads,
     shutdown: CancellationToken,
 }
 
@@ -97,15 +105,16 @@ pub(crate) struct Shared<N> {
 /// When a listener's task does, which would be our own mistake.
 pub async fn serve<N: Node>(node: Arc<N>, listeners: Vec<Listener>, config: RpcConfig, shutdown: CancellationToken) {
     let limits = Limits::new(config.max_subscription_clients, config.max_subscriptions_per_client);
-    let shared = Arc::new(Shared { node, config, limits, shutdown: shutdown.clone() });
+    let shared = Arc::new(Shared { node, config, limits, reads: reads::Reads::default(), shutdown: shutdown.clone() });
     let mut tasks = tokio::task::JoinSet::new();
     for listener in listeners {
         let connections = match shared.config.max_open_connections {
             0 => usize::MAX,
             limit => limit,
         };
+        let bounds = crate::http::Bounds { connections, head_bytes: shared.config.max_header_bytes };
         let listener = listen::Open(listener);
-        tasks.spawn(crate::http::serve(listener, connections, http::router(shared.clone()), shutdown.clone()));
+        tasks.spawn(crate::http::serve(listener, bounds, http::router(shared.clone()), shutdown.clone()));
     }
     // One that panics must be heard of: the caller panics with it.
     tasks.join_all().await;

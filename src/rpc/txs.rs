@@ -62,6 +62,20 @@ struct SearchAnswer<'a> {
     total_count: Int<u64>,
 }
 
+/// Whether the client wants to see that a transaction stands in its block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proofs {
+    Asked,
+    LeftOut,
+}
+
+impl Proofs {
+    /// From the argument `prove`.
+    pub(super) fn of(prove: bool) -> Proofs {
+        if prove { Proofs::Asked } else { Proofs::LeftOut }
+    }
+}
+
 /// A found transaction with what its answer borrows.
 struct Found {
     hash: Hash,
@@ -70,8 +84,11 @@ struct Found {
 }
 
 impl Found {
-    fn new(store: &dyn Store, result: TxResult, prove: bool) -> Result<Found, String> {
-        let proof = if prove { proof(store, result.height, result.index)? } else { None };
+    fn new(store: &dyn Store, result: TxResult, proofs: Proofs) -> Result<Found, String> {
+        let proof = match proofs {
+            Proofs::Asked => proof(store, result.height, result.index)?,
+            Proofs::LeftOut => None,
+        };
         Ok(Found { hash: Tx::new(result.tx.clone()).hash(), result, proof })
     }
 
@@ -173,7 +190,7 @@ impl<N: Node> Shared<N> {
         checked.into_iter().zip(hashes).map(render).collect()
     }
 
-    pub(super) async fn tx(&self, hash: Vec<u8>, prove: bool) -> Outcome {
+    pub(super) async fn tx(&self, hash: Vec<u8>, proofs: Proofs) -> Outcome {
         if !self.node.store().indexes() {
             return Err("transaction indexing is disabled".to_owned());
         }
@@ -186,7 +203,7 @@ impl<N: Node> Shared<N> {
                 Err(_) => None,
             };
             let found = found.ok_or_else(|| format!("tx ({}) not found", hex::encode_upper(&hash)))?;
-            Ok(to_bytes(&Found::new(store, found, prove)?.answer()))
+            Ok(to_bytes(&Found::new(store, found, proofs)?.answer()))
         })
         .await
     }
@@ -197,13 +214,13 @@ impl<N: Node> Shared<N> {
         }
         let query = query(args.text(0))?;
         let order = order(args.text(4), SearchOrder::Ascending)?;
-        let (prove, asked, size) = (args.flag(1), args.int(2), per_page(args.int(3)));
-        self.read(move |store| {
+        let (proofs, asked, size) = (Proofs::of(args.flag(1)), args.int(2), per_page(args.int(3)));
+        self.search(move |store, waits| {
             let wanted = asked.and_then(|page| u64::try_from(page).ok()).unwrap_or(1).saturating_sub(1);
-            let found = store.search_txs(&query, order, wanted, size).map_err(|error| error.to_string())?;
+            let found = store.search_txs(&query, order, wanted, size, waits).map_err(|error| error.to_string())?;
             page(asked, size, found.total)?;
             let items =
-                found.items.into_iter().map(|item| Found::new(store, item, prove)).collect::<Result<Vec<_>, _>>()?;
+                found.items.into_iter().map(|item| Found::new(store, item, proofs)).collect::<Result<Vec<_>, _>>()?;
             let txs = items.iter().map(Found::answer).collect();
             Ok(to_bytes(&SearchAnswer { txs, total_count: Int(found.total) }))
         })

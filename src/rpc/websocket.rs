@@ -141,14 +141,16 @@ impl<N: Node> Session<N> {
     async fn call(&mut self, id: &Id, route: Route, args: &Args) -> Result<Vec<u8>, String> {
         match route {
             Route::Subscribe => self.subscribe(id, args.text(0)),
-            Route::Unsubscribe => self.unsubscribe(args.text(0)),
-            Route::UnsubscribeAll => self.unsubscribe_all(),
+            Route::Unsubscribe => self.unsubscribe(args.text(0)).await,
+            Route::UnsubscribeAll => self.unsubscribe_all().await,
             _ => self.shared.call(&self.client.0, route, args).await,
         }
     }
 
     fn subscribe(&mut self, id: &Id, text: &str) -> Result<Vec<u8>, String> {
         self.subscriptions.retain(|_, task| !task.is_finished());
+        // Whoever is done is forgotten, or a client that comes and goes would fill the memory.
+        while self.tasks.try_join_next().is_some() {}
         let slot = self.shared.limits.take(&self.client.0)?;
         if text.len() > QUERY_BYTES_MAX {
             return Err("maximum query length exceeded".to_owned());
@@ -172,19 +174,26 @@ impl<N: Node> Session<N> {
         Ok(b"{}".to_vec())
     }
 
-    fn unsubscribe(&mut self, text: &str) -> Result<Vec<u8>, String> {
+    async fn unsubscribe(&mut self, text: &str) -> Result<Vec<u8>, String> {
         let name = parse(text)?.to_string();
         let task = self.subscriptions.remove(&name).ok_or("subscription not found")?;
-        task.abort();
+        self.end(&[task]).await;
         Ok(b"{}".to_vec())
     }
 
-    fn unsubscribe_all(&mut self) -> Result<Vec<u8>, String> {
+    async fn unsubscribe_all(&mut self) -> Result<Vec<u8>, String> {
         if self.subscriptions.is_empty() {
             return Err("subscription not found".to_owned());
         }
-        std::mem::take(&mut self.subscriptions).into_values().for_each(|task| task.abort());
+        let tasks: Vec<AbortHandle> = std::mem::take(&mut self.subscriptions).into_values().collect();
+        self.end(&tasks).await;
         Ok(b"{}".to_vec())
+    }
+
+    /// Ends subscriptions. Their slots are free again when the client hears of it.
+    async fn end(&mut self, ending: &[AbortHandle]) {
+        ending.iter().for_each(AbortHandle::abort);
+        while ending.iter().any(|task| !task.is_finished()) && self.tasks.join_next().await.is_some() {}
     }
 
     /// The node stops: the followers hear it from their subscriptions and tell their clients.

@@ -6,7 +6,7 @@ use super::kv::Direction;
 use super::store::KvStore;
 use super::values::failed;
 use crate::crypto::Hash;
-use crate::ports::{Page, SearchOrder, StoreError};
+use crate::ports::{Page, SearchOrder, StoreError, Waits};
 use crate::types::Height;
 use crate::types::abci::TxResult;
 use crate::types::query::{Comparison, Condition, Operand, Query, Test};
@@ -65,8 +65,8 @@ impl KvStore {
         &self,
         query: &Query,
         order: SearchOrder,
-        page: u64,
-        per_page: u64,
+        (page, per_page): (u64, u64),
+        waits: Waits<'_>,
     ) -> Result<Page<TxResult>, StoreError> {
         let mut found = Collector::new(page, per_page);
         if let Some(hash) = query.conditions().iter().find_map(asked_hash) {
@@ -78,6 +78,7 @@ impl KvStore {
             return Ok(found.page);
         }
         self.walk(query, TXS, order, &mut |height| {
+            go_on(waits)?;
             let Some(block) = self.indexed_block(height)? else { return Ok(()) };
             let text = height.to_string();
             let matches = |index: &u32| {
@@ -99,11 +100,12 @@ impl KvStore {
         &self,
         query: &Query,
         order: SearchOrder,
-        page: u64,
-        per_page: u64,
+        (page, per_page): (u64, u64),
+        waits: Waits<'_>,
     ) -> Result<Page<Height>, StoreError> {
         let mut found = Collector::new(page, per_page);
         self.walk(query, BLOCKS, order, &mut |height| {
+            go_on(waits)?;
             let Some(results) = self.load_results(height)? else { return Ok(()) };
             if query.matches_in_one_event(&[(BLOCK_HEIGHT, &height.to_string())], &results.events) {
                 found.offer(|| Some(height));
@@ -219,6 +221,11 @@ fn bounds(test: &Test) -> (Height, Height) {
         Comparison::Less | Comparison::LessOrEqual => (Height::ZERO, height),
         Comparison::Greater | Comparison::GreaterOrEqual => (height, Height::MAX),
     }
+}
+
+/// Whoever asked may be gone: then nothing more is read.
+fn go_on(waits: Waits<'_>) -> Result<(), StoreError> {
+    if waits() { Ok(()) } else { Err(StoreError("the search was given up: nobody waits for its answer".to_owned())) }
 }
 
 fn asked_hash(condition: &Condition) -> Option<&str> {

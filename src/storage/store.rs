@@ -5,7 +5,7 @@ use super::keys::{Key, Kind};
 use super::kv::{Durability, Kv};
 use super::values::{Changes, Values, corrupt};
 use crate::crypto::Hash;
-use crate::ports::{Page, SearchOrder, Store, StoreError};
+use crate::ports::{Page, SearchOrder, Store, StoreError, Waits};
 use crate::types::abci::{FinalizeBlockResponse, TxResult};
 use crate::types::query::Query;
 use crate::types::{
@@ -204,9 +204,10 @@ impl Store for KvStore {
         order: SearchOrder,
         page: u64,
         per_page: u64,
+        waits: Waits<'_>,
     ) -> Result<Page<TxResult>, StoreError> {
         self.require_index()?;
-        self.find_txs(query, order, page, per_page)
+        self.find_txs(query, order, (page, per_page), waits)
     }
 
     fn search_blocks(
@@ -215,9 +216,10 @@ impl Store for KvStore {
         order: SearchOrder,
         page: u64,
         per_page: u64,
+        waits: Waits<'_>,
     ) -> Result<Page<Height>, StoreError> {
         self.require_index()?;
-        self.find_blocks(query, order, page, per_page)
+        self.find_blocks(query, order, (page, per_page), waits)
     }
 
     fn indexes(&self) -> bool {

@@ -1,7 +1,8 @@
 //! When consensus goes on, and when to look whether it fell behind.
 
 use super::limits::{
-    BLOCKER_PATIENCE, LEVEL_BLOCKS, PROBE_INTERVAL, PROBE_TIME, STATUS_FRESH, STATUS_GRACE, STATUS_INTERVAL,
+    BLOCKER_PATIENCE, LEVEL_BLOCKS, PROBE_INTERVAL, PROBE_TIME, PROMISE_KEPT_WITHIN, STATUS_FRESH, STATUS_GRACE,
+    STATUS_INTERVAL,
 };
 use super::{Doubt, Elapsed, Mode, Permission, Purpose, StatusRound, Sync, SyncEffect};
 use crate::types::{Height, Power};
@@ -14,7 +15,7 @@ impl Sync {
         if self.permission == Permission::Pending {
             return;
         }
-        let (best, next) = (self.best(), self.window.next());
+        let (best, next) = (self.believable(now), self.window.next());
         // The block at the tip has no successor to prove it, unless its commit came with it.
         let all_applied = (best <= next || mutant!("N7")) && self.applying.is_none() && !self.proof_is_coming();
         if all_applied && self.chain_waits_for_us() && now >= since + BLOCKER_PATIENCE {
@@ -35,6 +36,28 @@ impl Sync {
             let before = if self.round.purpose == Purpose::Learn { None } else { Some(grown) };
             self.ask_everybody(now, Purpose::LastLook { before }, out);
         }
+    }
+
+    /// The highest block that counts for joining: what peers say they have ([`Sync::best`]), but not what is promised and
+    /// not kept. Who claims blocks to come, and hands each over when it is made, would keep a validator from voting for
+    /// as long as it likes; CometBFT believes the highest claim. A claim is left aside where another peer is as far as we
+    /// are and the next block has been owed for too long. Where that was wrong, as when all who are ahead are slow,
+    /// consensus hears of the height it cannot reach and steps aside for the next proven block.
+    pub(super) fn believable(&self, now: Elapsed) -> Height {
+        let (best, next) = (self.best(), self.window.next());
+        let claims = self.peers.values().filter_map(|peer| peer.height_within_reach(next));
+        let level = claims.filter(|claim| next <= claim.next() && *claim <= next.next());
+        let Some(highest) = level.max() else { return best };
+        let Some(missing) = self.missing() else { return best };
+        let asked = self.window.asked(missing);
+        let is_broken = !asked.is_empty() && asked.iter().all(|(_, since)| now >= *since + PROMISE_KEPT_WITHIN);
+        if is_broken { highest } else { best }
+    }
+
+    /// What is lacking of the pair of blocks that brings us one further: the next, or the one that proves it.
+    fn missing(&self) -> Option<Height> {
+        let next = self.window.next();
+        [next, next.next()].into_iter().find(|height| self.window.held(*height).is_none())
     }
 
     /// Whether looking again would bring us no nearer. While blocks are fetched the chain grows; each look fetches what it
@@ -119,10 +142,14 @@ impl Sync {
         let StatusRound { asked_at, first_answer, .. } = self.round;
         let grace = first_answer.map(|first| first + STATUS_GRACE);
         match self.mode {
-            Mode::Fetching { since } => [Some(asked_at + STATUS_INTERVAL), Some(since + BLOCKER_PATIENCE), grace]
-                .into_iter()
-                .flatten()
-                .collect(),
+            Mode::Fetching { since } => {
+                let asked = self.missing().map(|height| self.window.asked(height)).unwrap_or_default();
+                let promised = asked.iter().map(|(_, since)| *since + PROMISE_KEPT_WITHIN).max();
+                [Some(asked_at + STATUS_INTERVAL), Some(since + BLOCKER_PATIENCE), grace, promised]
+                    .into_iter()
+                    .flatten()
+                    .collect()
+            }
             Mode::Deciding(Doubt::Heard) => vec![asked_at + PROBE_INTERVAL],
             Mode::Deciding(Doubt::Probing { since }) => {
                 [Some(since + PROBE_TIME), grace].into_iter().flatten().collect()

@@ -54,6 +54,11 @@ pub const LEVEL_BLOCKS: u64 = 2;
 /// After the first answer, how long we wait for those of the other peers before joining consensus.
 pub const STATUS_GRACE: Elapsed = Duration::from_secs(1);
 
+/// How long the next block may be owed before a claim to have it proves nothing to a node that is level with others. Who
+/// promises blocks that are not made yet owes [`PENDING_PER_PEER_MAX`] of them: it is seen where the chain makes fewer than
+/// ten a second.
+pub const PROMISE_KEPT_WITHIN: Elapsed = Duration::from_secs(2);
+
 /// How long a validator without whom the chain stands still looks for blocks before it joins consensus.
 pub const BLOCKER_PATIENCE: Elapsed = Duration::from_secs(1);
 

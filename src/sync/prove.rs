@@ -45,7 +45,7 @@ impl Sync {
             && let Some(held) = self.window.held(height)
         {
             if !held.is_proven() {
-                let Some((commit, commit_from)) = self.commit_for(height, held) else { break };
+                let Some((commit, commit_from)) = self.commit_for(now, height, held) else { break };
                 suspicions.push(Suspicion {
                     height,
                     id: held.block.id(),
@@ -82,10 +82,10 @@ impl Sync {
     }
 
     /// The commit for a block: in the next block, or with extensions beside it when nobody has a next one.
-    fn commit_for(&self, height: Height, held: &Held) -> Option<(Arc<Commit>, NodeId)> {
+    fn commit_for(&self, now: Elapsed, height: Height, held: &Held) -> Option<(Arc<Commit>, NodeId)> {
         match self.window.held(height.next()) {
             Some(next) => next.block.block().last_commit.clone().map(|commit| (Arc::new(commit), next.from)),
-            None if self.best() <= height => {
+            None if self.believable(now) <= height => {
                 held.extended.as_ref().map(|commit| (Arc::new(commit.to_commit()), held.from))
             }
             None => None,

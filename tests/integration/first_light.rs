@@ -112,6 +112,35 @@ fn status_tells_a_person_and_a_program_about_the_running_node() {
     assert!(text.lines().count() <= 3, "{text}");
 }
 
+#[test]
+fn a_node_whose_output_nobody_reads_any_more_goes_on_until_it_is_told_to_stop() {
+    let home = Home::new();
+    let _app = App::start(&home);
+    let node = Node::start_unread(&home);
+    let client = &mut node.client();
+    for turn in 0..3 {
+        client.commit(format!("unread{turn}=yes"));
+    }
+    assert_eq!(value_of(client, "unread2").unwrap(), "yes");
+    node.stop();
+}
+
+/// Lines for people and those of the log share stdout.
+#[test]
+fn a_log_in_json_is_json_on_every_line() {
+    let home = Home::new();
+    let _app = App::start(&home);
+    let node = Node::start_json(&home);
+    node.client().commit("a=b");
+    let tip = node.process.wait_for(" txs");
+    node.process.signal(rustix::process::Signal::TERM);
+    node.process.wait_for("stopping once more");
+    for line in node.process.stdout().lines() {
+        assert!(serde_json::from_str::<Value>(line).is_ok_and(|value| value.is_object()), "{line}");
+    }
+    assert!(tip.contains("\"level\":\"INFO\""), "{tip}");
+}
+
 /// How often the node is stopped and started again.
 const STOPS: usize = 3;
 

@@ -235,7 +235,7 @@ impl fmt::Display for Waiting<'_> {
         if since.as_secs() > 0 {
             write!(f, " for {} s", since.as_secs())?;
         }
-        write!(f, "; start it there, for example: cargo run -p kvstore -- --address {address}")
+        write!(f, "; start it there, or name its address with --proxy_app; without one: --proxy_app kvstore")
     }
 }
 

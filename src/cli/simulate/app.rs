@@ -1,7 +1,7 @@
 //! `quorate simulate --app`, `--app-command`: somebody's own application, led through faults.
 
 use super::{Events, PROGRESS_EVERY, usage, write_trace};
-use crate::cli::args::{AppArgs, SimulateArgs};
+use crate::cli::args::{AppArgs, CALL_TIMEOUT_DEFAULT, SimulateArgs};
 use crate::cli::output::{Output, human_seconds};
 use crate::cli::{CliError, Exit};
 use crate::config::load_genesis;
@@ -9,7 +9,7 @@ use crate::rehearsal::{CommandHost, Extensions, GivenHost, Host, HostError, Run,
 use crate::sim::app::{Finding, Hosting, Place, Plan, TxSource, Wishes, causes, parse_txs};
 use crate::types::GenesisDoc;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
@@ -68,8 +68,15 @@ pub(super) fn run(args: &SimulateArgs, app: &AppArgs, events: Events, out: &Outp
         .map_err(|why| CliError::failed(format!("the system gave no means to wait for sockets: {why}"), "try again"))?;
     let report = runtime.block_on(async {
         let interrupted = async {
+            // Whatever ends this process, the instances and their homes go first.
             let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            let (mut hangup, mut quit) = (signal(SignalKind::hangup())?, signal(SignalKind::quit())?);
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+                _ = quit.recv() => {}
+            }
             Ok::<(), std::io::Error>(())
         };
         tokio::select! {
@@ -130,7 +137,23 @@ fn task<'a>(args: &'a SimulateArgs, app: &AppArgs) -> Result<Task<'a>, CliError>
         .ok_or_else(|| usage("--call-timeout is a number of seconds above 0", help))?;
     let extensions = if app.vote_extensions { Extensions::FromTheStart } else { Extensions::AsAgreed };
     let script = Script { call_timeout, txs: txs(app)?, genesis, extensions };
-    Ok(Task { args, place, wishes: Wishes { hosting, instances, heights, initial, calm: args.calm, only }, script })
+    let wishes = Wishes { hosting, instances, heights, initial, calm: args.calm, only };
+    refuse_unknown_faults(args, &wishes)?;
+    Ok(Task { args, place, wishes, script })
+}
+
+/// A number that names no fault of the seed would leave out what somebody wants to see.
+fn refuse_unknown_faults(args: &SimulateArgs, wishes: &Wishes) -> Result<(), CliError> {
+    let (Some(only), Some(seed)) = (&wishes.only, args.seed) else { return Ok(()) };
+    let all = Plan::draw(seed, &Wishes { only: None, ..wishes.clone() });
+    let numbers: BTreeSet<u32> = all.faults.iter().map(|fault| fault.number).collect();
+    match only.difference(&numbers).next() {
+        None => Ok(()),
+        Some(unknown) => Err(usage(
+            format!("seed {seed} has no fault {unknown}: its faults have the numbers {numbers:?}"),
+            "the same command without --only, which tells what each number is",
+        )),
+    }
 }
 
 fn genesis(app: &AppArgs) -> Result<Option<GenesisDoc>, CliError> {
@@ -352,6 +375,9 @@ impl Task<'_> {
         }
         if app.vote_extensions {
             command += " --vote-extensions";
+        }
+        if app.call_timeout != CALL_TIMEOUT_DEFAULT {
+            command += &format!(" --call-timeout {}", app.call_timeout);
         }
         command
     }

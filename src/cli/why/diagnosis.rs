@@ -50,14 +50,20 @@ pub(super) struct Diagnosis {
 const CURL: &str = "{curl}";
 /// Commands of remedies that ask this same node.
 const ASKING: [&str; 3] = ["quorate net", "quorate status", "seconds: quorate why"];
+/// Commands of remedies that need the home of this node to themselves.
+const AT_HOME: [&str; 2] = ["quorate start", "quorate advance-sign-state"];
 
 impl Diagnosis {
-    /// Makes the remedies commands for this node: at its address, and with the flags that named it.
-    pub(super) fn point_to(&mut self, address: &Address, which_node: &str) {
+    /// Makes the remedies commands for this node: at its address, with the flags that named it, and for those at its home
+    /// with the flags that name that.
+    pub(super) fn point_to(&mut self, address: &Address, which_node: &str, which_home: &str) {
         for finding in &mut self.findings {
             finding.fix = finding.fix.replace(CURL, &curl(address));
             for command in ASKING {
                 finding.fix = finding.fix.replace(command, &format!("{command}{which_node}"));
+            }
+            for command in AT_HOME {
+                finding.fix = finding.fix.replace(command, &format!("{command}{which_home}"));
             }
         }
     }
@@ -106,7 +112,7 @@ fn application(facts: &Facts) -> Option<Finding> {
         return Some(finding("this node waits for its application", why.as_str(), fix));
     }
     let why = facts.halted.as_deref()?;
-    let fix = "repair the application as its own log says, then: quorate start";
+    let fix = "repair the application as its own log says, stop this node, then: quorate start";
     Some(finding("consensus stopped on this node and stays so until people act", why, fix))
 }
 
@@ -138,12 +144,13 @@ fn own_key(facts: &Facts) -> Option<Finding> {
         Key::Listening => Some(finding(
             "this validator signs nothing yet",
             "it listens whether another node signs with its key; that ends with the next block, or after one round",
-            "wait; if no other node can have the key: quorate start --skip-doppelganger-check",
+            "wait; if no other node can have the key, stop this node, then: quorate start --skip-doppelganger-check",
         )),
         Key::Refused => Some(finding(
             "this node's own key refused to sign",
             facts.key_refused.clone().unwrap_or_else(|| "it did not say why".to_owned()),
-            "restore blocks, cs.wal and priv_validator_state.json from one backup, or: quorate advance-sign-state",
+            "stop this node; then restore blocks, cs.wal and priv_validator_state.json from one backup, or: quorate \
+             advance-sign-state",
         )),
     }
 }

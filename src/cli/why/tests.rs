@@ -246,7 +246,7 @@ fn each_situation_is_recognised_and_those_who_are_missing_are_named() {
 fn commands_go_to_the_node_that_was_asked() {
     let idle = || diagnose(&with(tendermint(), quiet), Looked::Once);
     let fix = |mut diagnosis: Diagnosis, address: &str, flags: &str| {
-        diagnosis.point_to(&address.parse().unwrap(), flags);
+        diagnosis.point_to(&address.parse().unwrap(), flags, flags);
         diagnosis.findings.remove(0).fix
     };
     let query = "broadcast_tx_commit?tx=\"name=satoshi\"'";
@@ -257,6 +257,9 @@ fn commands_go_to_the_node_that_was_asked() {
     ] {
         assert_eq!(fix(idle(), address, ""), format!("{start}{query}"));
     }
+    let halted = diagnose(&with(tendermint(), |facts| facts.halted = Some("it differs".to_owned())), Looked::InVain);
+    let told = fix(halted, "tcp://127.0.0.1:9080", " --home /h");
+    assert!(told.ends_with("stop this node, then: quorate start --home /h"), "the node still holds its home: {told}");
     let alone = diagnose(&with(tendermint(), |facts| facts.peers = 0), Looked::InVain);
     assert_eq!(fix(alone, "tcp://127.0.0.1:9080", " --home /h"), "quorate net --home /h");
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::crypto::Hash;
-use crate::ports::{Page, SearchOrder};
+use crate::ports::{Page, SearchOrder, Waits};
 use crate::types::abci::{FinalizeBlockResponse, TxResult};
 use crate::types::query::Query;
 use crate::types::{
@@ -16,10 +16,17 @@ pub(super) enum Index {
     Panics,
 }
 
+/// What becomes of blocks that are to be saved.
+pub(super) enum Saving {
+    Works,
+    Panics,
+}
+
 /// A store that is like another one but for this.
 pub(super) struct Altered {
     pub(super) inner: Arc<dyn Store>,
     pub(super) index: Index,
+    pub(super) saving: Saving,
     /// A height whose commit nobody signed.
     pub(super) unsigned: Option<Height>,
 }
@@ -27,7 +34,7 @@ pub(super) struct Altered {
 impl Altered {
     /// Like `inner` in everything.
     pub(super) fn of(inner: Arc<dyn Store>) -> Altered {
-        Altered { inner, index: Index::Works, unsigned: None }
+        Altered { inner, index: Index::Works, saving: Saving::Works, unsigned: None }
     }
 }
 
@@ -45,6 +52,35 @@ impl Store for Altered {
             Index::Works => self.inner.index(applied),
             Index::Panics => panic!("planted"),
         }
+    }
+
+    fn save_block(&self, block: &CandidateBlock, commit: &ExtendedCommit) -> Result<(), StoreError> {
+        match self.saving {
+            Saving::Works => self.inner.save_block(block, commit),
+            Saving::Panics => panic!("planted"),
+        }
+    }
+
+    fn search_txs(
+        &self,
+        query: &Query,
+        order: SearchOrder,
+        page: u64,
+        size: u64,
+        waits: Waits<'_>,
+    ) -> Result<Page<TxResult>, StoreError> {
+        self.inner.search_txs(query, order, page, size, waits)
+    }
+
+    fn search_blocks(
+        &self,
+        query: &Query,
+        order: SearchOrder,
+        page: u64,
+        size: u64,
+        waits: Waits<'_>,
+    ) -> Result<Page<Height>, StoreError> {
+        self.inner.search_blocks(query, order, page, size, waits)
     }
 
     fn seen_commit(&self, height: Height) -> Result<Option<Commit>, StoreError> {
@@ -71,11 +107,8 @@ impl Store for Altered {
         fn evidence() -> Result<StoredEvidence, StoreError>;
         fn genesis() -> Result<Option<Vec<u8>>, StoreError>;
         fn tx(hash: &Hash) -> Result<Option<TxResult>, StoreError>;
-        fn search_txs(query: &Query, order: SearchOrder, page: u64, size: u64) -> Result<Page<TxResult>, StoreError>;
-        fn search_blocks(query: &Query, order: SearchOrder, page: u64, size: u64) -> Result<Page<Height>, StoreError>;
         fn indexes() -> bool;
         fn save_genesis(json: &[u8], state: &ChainState) -> Result<(), StoreError>;
-        fn save_block(block: &CandidateBlock, commit: &ExtendedCommit) -> Result<(), StoreError>;
         fn save_results(height: Height, results: &FinalizeBlockResponse) -> Result<(), StoreError>;
         fn save_state(state: &ChainState) -> Result<(), StoreError>;
         fn save_evidence(changes: &[EvidenceChange]) -> Result<(), StoreError>;

@@ -1,7 +1,7 @@
 //! A part of the node panics: the node ends with a sentence that names it, whichever part it is, and does not go on
 //! without it.
 
-use super::altered::{Altered, Index};
+use super::altered::{Altered, Index, Saving};
 use super::bad_input::network;
 use super::*;
 use crate::ports::Connection;
@@ -29,6 +29,14 @@ async fn last_words(change: impl AsyncFnOnce(&mut NodeOptions, &Path), then: imp
 
 fn says(part: &str) -> String {
     format!("a part of the node failed: {part} panicked. This is a bug; its log lines say where")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_replica_panics_ends_and_blames_no_part_that_ended_with_it() {
+    let change = async |options: &mut NodeOptions, _: &Path| {
+        options.store = Arc::new(Altered { saving: Saving::Panics, ..Altered::of(memory_store()) })
+    };
+    assert_eq!(last_words(change, |_| ()).await, says("the replica's thread"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,7 @@
 //! `addrbook.json`, as CometBFT writes and reads it.
 
 use super::{BUCKET_LEN_MAX, Book, Entry, Kind, NEW_BUCKETS, NEW_BUCKETS_PER_ADDRESS, OLD_BUCKETS};
-use crate::p2p::address::{NetAddress, Routability};
+use crate::p2p::address::NetAddress;
 use crate::types::{NodeId, Time};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -173,11 +173,4 @@ pub(in crate::p2p) fn write_file(path: &Path, text: &[u8]) -> Result<(), BookErr
         let _ = fs::remove_file(&temporary);
         BookError::Io { path: path.to_owned(), source }
     })
-}
-
-impl Routability {
-    /// From `addr_book_strict`.
-    pub(in crate::p2p) fn from_strict(strict: bool) -> Routability {
-        if strict { Routability::Strict } else { Routability::Any }
-    }
 }

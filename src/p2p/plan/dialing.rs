@@ -21,6 +21,8 @@ const CRAWL_AGAIN_AFTER: Duration = Duration::from_secs(120);
 const SEED_STAY_MAX: Duration = Duration::from_secs(28 * 3600);
 /// Draws from the book for each peer wanted: some find nodes we have, or that are not due.
 const DRAWS: usize = 10;
+/// Most draws at once, however many peers are wanted.
+const DRAWS_MAX: usize = 1_000;
 
 impl Planner {
     /// When the planner wants to be stepped again at the latest.
@@ -106,7 +108,7 @@ impl Planner {
         // The fewer peers we have, the more we trust those we reached before.
         let bias = (have.min(8) * 10 + 10) as u32;
         let mut called = 0;
-        for _ in 0..wanted * DRAWS {
+        for _ in 0..wanted.saturating_mul(DRAWS).min(DRAWS_MAX) {
             if called == wanted {
                 break;
             }

@@ -205,7 +205,7 @@ impl Planner {
     ) -> (Planner, Option<String>) {
         let mut chance = StdRng::from_seed(seed);
         let key: [u8; 12] = rand::RngExt::random(&mut chance);
-        let routability = Routability::from_strict(settings.strict);
+        let routability = if settings.strict { Routability::Strict } else { Routability::Any };
         let mut book = Book::new(info.node_id, settings.private.clone(), routability, hex::encode(key));
         let trouble = book_file.and_then(|text| match book.take_json(text) {
             Ok(0) => None,

@@ -2,6 +2,7 @@
 
 mod fake;
 mod network;
+mod reads;
 mod recorded;
 mod rules;
 mod sockets;

@@ -4,6 +4,7 @@
 use super::fake::{FakeNode, Submitted, block, folder, recorded};
 use crate::codec::json::{View, to_bytes};
 use crate::rpc::limits::Limits;
+use crate::rpc::reads::Reads;
 use crate::rpc::routes::Route;
 use crate::rpc::wire::parse_requests;
 use crate::rpc::{RpcConfig, Shared, args};
@@ -20,6 +21,7 @@ pub(super) fn shared(submitted: Submitted) -> Shared<FakeNode> {
     Shared {
         node: Arc::new(FakeNode::new(submitted)),
         limits: Limits::new(config.max_subscription_clients, config.max_subscriptions_per_client),
+        reads: Reads::default(),
         config,
         shutdown: Default::default(),
     }

@@ -100,6 +100,11 @@ async fn a_websocket_subscribes_gets_events_and_is_told_when_the_node_stops() {
     assert_eq!(ask!(4, "unsubscribe", "a=1")["error"]["data"], "subscription not found");
     assert_eq!(ask!(5, "subscribe", "app.key='tx0' AND tm.event='NewBlock'")["result"], json!({}));
     assert_eq!(ask!(6, "subscribe", "a=1")["error"]["data"], "max_subscriptions_per_client 2 reached");
+    for turn in 0..50 {
+        assert_eq!(ask!(turn, "unsubscribe", "tm.event='Tx'")["result"], json!({}));
+        let again = ask!(1, "subscribe", "tm.event='Tx'");
+        assert_eq!(again["result"], json!({}), "what was given back can be taken again: {again}");
+    }
     assert_eq!(ask!(7, "health", "")["result"], json!({}));
     server.node.publish(Height::new(243), &[Tx::new(&b"tx0=value"[..])]);
     let event = next!();

@@ -21,7 +21,7 @@ impl Dice {
 
     fn habit(&mut self, blocks: u64) -> Habit {
         let height = 1 + self.roll(blocks);
-        match self.roll(19) {
+        match self.roll(20) {
             0 => Habit::Honest,
             1 => Habit::Silent,
             2 => Habit::Stingy,
@@ -40,6 +40,7 @@ impl Dice {
             15 => Habit::Twice,
             16 => Habit::Pruned(height),
             17 => Habit::Retracts,
+            18 => Habit::Promises,
             _ => Habit::Behind(height),
         }
     }

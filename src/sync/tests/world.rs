@@ -38,6 +38,8 @@ pub(super) enum Habit {
     Boasts,
     /// Claims a height nobody has, and makes its blocks up.
     BoastsAndFakes,
+    /// Claims a thousand blocks more than there are, and gives each as soon as it exists.
+    Promises,
     /// Claims that its blocks begin far above.
     HighBase,
     /// Claims a base above its height.
@@ -116,6 +118,8 @@ pub(super) struct World {
     pub(super) comes_back_after: Option<Duration>,
     /// Peers that kept silent about a block they claimed are not faulty at once: what was asked of whom and when.
     owed: BTreeSet<(NodeId, u64)>,
+    /// What peers will give as soon as it exists.
+    promised: BTreeSet<(NodeId, u64)>,
 }
 
 impl World {
@@ -144,6 +148,7 @@ impl World {
             checking: ms(2),
             comes_back_after: None,
             owed: BTreeSet::new(),
+            promised: BTreeSet::new(),
         }
     }
 
@@ -254,6 +259,16 @@ impl World {
             }
             Event::Grown => {
                 self.tip = self.chain.last().min(self.tip + 1);
+                let tip = self.tip;
+                let promised = std::mem::take(&mut self.promised);
+                let (made, left) = promised.into_iter().partition::<BTreeSet<_>, _>(|(_, height)| *height <= tip);
+                self.promised = left;
+                for (peer, height) in made {
+                    if self.peers[&peer].connected {
+                        let kept = self.block(peer, height, |_| ());
+                        self.tell(kept);
+                    }
+                }
                 self.grow();
             }
             Event::Reconnect(peer) => {
@@ -385,6 +400,10 @@ impl World {
         let none = || vec![SyncInput::NoBlock { peer, height: Height::new(height) }];
         let exists = height <= self.tip;
         match habit {
+            Habit::Promises if !exists => {
+                self.promised.insert((peer, height));
+                Vec::new()
+            }
             Habit::Silent | Habit::Stingy => Vec::new(),
             Habit::Denies => none(),
             Habit::LeavesOut if height.is_multiple_of(5) => Vec::new(),
@@ -444,6 +463,7 @@ impl World {
         let (base, height) = match model.habit {
             Habit::Silent => return,
             Habit::Boasts | Habit::BoastsAndFakes => (first, far),
+            Habit::Promises => (first, last + 1_000),
             Habit::Retracts if model.asked_status == 1 => (first, last + 50),
             Habit::HighBase => (far, far + 9),
             Habit::Impossible => (last, first - 1),

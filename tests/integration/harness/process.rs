@@ -64,6 +64,21 @@ impl Process {
         Process { child, shared }
     }
 
+    /// Starts a program whose output is read up to a line that contains `what`, which is given, and no further: as
+    /// `program | head` does. Its stderr is closed, too.
+    pub(crate) fn start_and_leave(command: &mut Command, what: &str) -> (Process, String) {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let shared = Arc::new(Shared::default());
+        shared.lock().closed = 2;
+        let process = Process { child, shared };
+        let line = BufReader::new(stdout).lines().map_while(Result::ok).find(|line| line.contains(what));
+        drop(stderr);
+        let line = line.unwrap_or_else(|| panic!("the program ended without {what:?}"));
+        (process, line)
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }

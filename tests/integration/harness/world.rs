@@ -146,6 +146,24 @@ impl Node {
     pub(crate) fn start_with(home: &Home, app: &str, args: &[&str]) -> Node {
         let process = Node::launch(home, app, args);
         let ready = process.wait_for("ready  ");
+        Node::of(process, &ready)
+    }
+
+    /// The same, but nobody reads what it prints once it is ready.
+    pub(crate) fn start_unread(home: &Home) -> Node {
+        let mut command = Node::command(home, &home.app_address(), &[]);
+        let (process, ready) = Process::start_and_leave(&mut command, "ready  ");
+        Node::of(process, &ready)
+    }
+
+    /// A node whose log is JSON.
+    pub(crate) fn start_json(home: &Home) -> Node {
+        let process = Node::launch(home, &home.app_address(), &["--log-format", "json"]);
+        process.wait_for("ready at");
+        Node { process, rpc: running_rpc(home) }
+    }
+
+    fn of(process: Process, ready: &str) -> Node {
         let rpc = ready.rsplit_once("RPC tcp://").map(|(_, rpc)| rpc.to_owned());
         Node { process, rpc: rpc.unwrap_or_else(|| panic!("no RPC address in {ready:?}")) }
     }
@@ -159,11 +177,15 @@ impl Node {
 
     /// Starts a node and waits for nothing.
     pub(crate) fn launch(home: &Home, app: &str, args: &[&str]) -> Process {
+        Process::start(&mut Node::command(home, app, args))
+    }
+
+    fn command(home: &Home, app: &str, args: &[&str]) -> Command {
         let mut command = quorate();
         command.arg("start").arg("--home").arg(home.path()).arg("--proxy_app").arg(app);
         command.args(["--rpc.laddr", "tcp://127.0.0.1:0", "--p2p.laddr", "tcp://127.0.0.1:0"]);
         command.arg("--instrumentation.prometheus=false").args(args);
-        Process::start(&mut command)
+        command
     }
 
     pub(crate) fn client(&self) -> Client {
