@@ -71,7 +71,7 @@ fn which_node(common: &Common, args: &StatusArgs) -> String {
 fn which_home(common: &Common, args: &StatusArgs) -> String {
     match (&args.node, common.home()) {
         (None, Ok(home)) if common.names_home() => format!(" --home {}", home.path().display()),
-        (Some(_), _) => " --home HOME (the one of that node)".to_owned(),
+        (Some(_), _) => " --home HOME".to_owned(),
         (None, _) => String::new(),
     }
 }
