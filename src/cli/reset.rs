@@ -3,13 +3,15 @@
 use super::CliError;
 use super::args::{Common, ResetArgs};
 use super::output::Output;
-use crate::config::{Config, ConfigError, Home, HomeLock};
+use crate::config::{Config, ConfigError, Home, HomeLock, load_genesis};
 use crate::disk::OsDisk;
+use crate::ports::{SignMemory, Signer as _};
 use crate::privval::FileSigner;
-use crate::types::Promises;
+use crate::types::{Algorithm, Promises, SignPosition};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Said when more was forgotten than Tendermint's validators ever owe.
 const FORGOTTEN_PROMISES: &str = "warning: this key voted for a leader of Raft or left a view of PBFT, and that is \
@@ -36,11 +38,12 @@ pub(super) fn all(common: &Common, args: &ResetArgs, out: &Output) -> Result<(),
 }
 
 /// Forgets blocks, states and journal, but not what the validator signed: the node fetches the chain anew and cannot
-/// sign twice.
+/// sign twice. Under Raft and PBFT a key that signed cannot go on without them: there it is refused.
 pub(super) fn state(common: &Common, out: &Output) -> Result<(), CliError> {
     let (config, _lock) = take(common)?;
     let data = &config.storage.dir;
     refuse_to_delete_too_much(&config.home, data)?;
+    refuse_to_forget_promises(&config)?;
     let signed = &config.files.priv_validator_state;
     let mut signed_lock = signed.clone().into_os_string();
     signed_lock.push(".lock");
@@ -82,6 +85,33 @@ fn reset_signer(config: &Config) -> Result<&'static str, CliError> {
     }
     FileSigner::generate(&OsDisk, key, state)?;
     Ok("made")
+}
+
+/// Under Raft and PBFT a key that signed takes part only with the journal of its home, which says what it promised, and
+/// with the blocks below: from lower down it would vote for a leader that lacks the entry it acknowledged. Without
+/// them it is lost, so nothing is removed that somebody could still put right.
+fn refuse_to_forget_promises(config: &Config) -> Result<(), CliError> {
+    let files = &config.files;
+    if [&files.genesis, &files.priv_validator_key, &files.priv_validator_state].iter().any(|file| !file.exists()) {
+        return Ok(());
+    }
+    let algorithm = load_genesis(&files.genesis, config.genesis_hash.as_ref())?.doc.algorithm;
+    if algorithm == Algorithm::Tendermint {
+        return Ok(());
+    }
+    let signer = FileSigner::open(Arc::new(OsDisk), &files.priv_validator_key, &files.priv_validator_state)?;
+    let owes = |memory: &SignMemory| memory.last != SignPosition::START || memory.promises == Promises::Given;
+    if !signer.memory().as_ref().is_some_and(owes) {
+        return Ok(());
+    }
+    let what = format!(
+        "refused: under {algorithm} this key may take part only with the blocks and the journal of this home, which say \
+         what it promised. Nothing was removed"
+    );
+    let remedy = "if they cannot be put right, this validator has to come back with a new key: move \
+                  config/priv_validator_key.json away, then quorate unsafe-reset-all, which makes a new one where none \
+                  is; then have the application replace the old one";
+    Err(CliError::failed(what, remedy))
 }
 
 /// A `db_dir` that holds the home itself would take keys and configuration along.

@@ -5,6 +5,9 @@ use super::output::{Output, Reader};
 use super::start::prepare;
 use super::{CliError, Exit, run};
 use crate::config::{Home, NodeKey, Overrides};
+use crate::disk::OsDisk;
+use crate::privval::FileSigner;
+use crate::types::{Height, SignPosition};
 use clap::Parser as _;
 use std::cell::RefCell;
 use std::os::unix::ffi::OsStringExt as _;
@@ -151,6 +154,31 @@ fn reset_state_removes_blocks_and_keeps_what_was_signed() {
     assert!(!path("data/cs.wal").exists() && path("config/addrbook.json").exists());
     assert_eq!(fs::read_to_string(path("data/priv_validator_state.json")).unwrap(), signed);
     quorate(home.path(), &["reset_state", "--json"]).unwrap();
+}
+
+/// Without its journal such a key would be refused at the next start, and for good.
+#[test]
+fn reset_state_removes_nothing_where_a_key_of_raft_or_pbft_would_be_lost_by_it() {
+    for algorithm in ["raft", "pbft"] {
+        let folder = tempfile::tempdir().unwrap();
+        quorate(folder.path(), &["init", "--chain-id", "story", "--algorithm", algorithm]).unwrap();
+        let journal = folder.path().join("data/cs.wal/wal");
+        let write = || {
+            fs::create_dir_all(journal.parent().unwrap()).unwrap();
+            fs::write(&journal, "x").unwrap();
+        };
+        write();
+        quorate(folder.path(), &["reset-state"]).unwrap();
+        assert!(!journal.exists(), "nothing was signed yet");
+        write();
+        let signed = SignPosition::end_of(Height::new(7));
+        FileSigner::advance(&OsDisk, &folder.path().join("data/priv_validator_state.json"), signed).unwrap();
+        let error = quorate(folder.path(), &["reset-state"]).unwrap_err();
+        let place = |words: &str| error.text.find(words).unwrap_or_else(|| panic!("{words}: {error}"));
+        assert!(place("Nothing was removed") < place("new key"), "{error}");
+        assert!(place("move config/priv_validator_key.json away") < place("quorate unsafe-reset-all"), "{error}");
+        assert!(journal.exists());
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::pipeline::{Pipeline, build, recover};
 use crate::ports::{Signer, Store};
 use crate::replica::{Replica, Settings, listen_for};
 use crate::types::abci::InitChainResponse;
-use crate::types::{Address, ChainState, GenesisDoc, Power, ValidatorUpdate};
+use crate::types::{Address, Algorithm, ChainState, GenesisDoc, JournalRecord, Power, Round, ValidatorUpdate};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub struct Standing {
     stored: Option<Arc<ChainState>>,
     /// That, or what genesis makes one expect.
     pub state: Arc<ChainState>,
+    /// The newest term or view in the journal.
+    newest_round: Round,
 }
 
 impl Executor {
@@ -51,17 +53,31 @@ impl Executor {
             None => Arc::new(expected_state(&self.genesis, self.signer())?),
         };
         self.refuse_stale_sign_state()?;
-        Ok(Standing { stored, state })
+        let newest_round = self.newest_round(&state)?;
+        Ok(Standing { stored, state, newest_round })
+    }
+
+    /// The newest term or view this node was in, as far as its journal says.
+    fn newest_round(&self, state: &ChainState) -> Result<Round, ExecuteError> {
+        if state.algorithm == Algorithm::Tendermint {
+            return Ok(Round::ZERO); // its rounds begin anew at each height
+        }
+        let records = self.journal.records_with_standing(state.next_height())?;
+        let rounds = records.iter().filter_map(|record| match record {
+            JournalRecord::Standing(standing) => Some(standing.round),
+            _ => None,
+        });
+        Ok(rounds.max().unwrap_or(Round::ZERO))
     }
 
     /// A replica that stands there and waits for its application.
     pub fn begin(&self, standing: Standing, how: Beginning) -> Replica {
-        let Standing { stored, state } = standing;
+        let Standing { stored, state, newest_round } = standing;
         let own = self.signer().map(|signer| Address::from(&signer.public_key()));
         let longest = listen_for(state.algorithm, &how.timeouts);
         let key_check = key_check(self.signer(), &*self.store, longest, how.doppelganger_check, how.hearing);
         let Beginning { timeouts, block_time_tolerance, .. } = how;
-        let settings = Settings { own, timeouts, block_time_tolerance, key_check };
+        let settings = Settings { own, timeouts, block_time_tolerance, key_check, newest_round };
         let pipeline = Pipeline::new(Arc::clone(&self.genesis), stored, own);
         let mempool = empty_mempool(how.mempool, &state, &how.app);
         Replica::new(settings, state, pipeline, mempool)

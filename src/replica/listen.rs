@@ -7,8 +7,8 @@
 //!
 //! Listening ends when a whole height was decided in front of us without our signature, or after one round's timeouts:
 //! where everybody restarts at once, nobody waits longer than that. Where replicas speak directly (Raft, PBFT) the time
-//! counts from the first peer on, also while blocks are fetched: fetched commits are looked through for our signature as
-//! well, and a leader hands blocks only to a replica that says where it stands, so that one which fell silent at the tip
+//! counts from the first peer on, also while blocks are fetched: fetched commits and whatever is said meanwhile are looked
+//! through for our signature, and a leader hands blocks only to a replica that says where it stands, so that one which fell silent at the tip
 //! would fall behind again while it listens. What it cannot hear: a twin on a chain where nothing
 //! is decided meanwhile, or in a part of the network we are not connected with. So it goes on while we sign: whatever
 //! comes by our key and was not signed here stops the node.

@@ -281,6 +281,8 @@ pub struct Settings {
     pub block_time_tolerance: Option<Duration>,
     /// How to look for others that sign with our key.
     pub key_check: KeyCheck,
+    /// The newest term or view in which the journal shows this node: durable before anything is stated in it.
+    pub newest_round: Round,
 }
 
 impl Settings {
@@ -316,6 +318,8 @@ pub struct Replica {
     tx_gossip: TxGossip,
     evidence_gossip: EvidenceGossip,
     sync: Sync,
+    /// The newest term or view this node was in when consensus last stood still.
+    newest_round: Round,
     /// None when nobody looks for our key elsewhere.
     listening: Option<Listening>,
     state: Arc<ChainState>,
@@ -338,6 +342,7 @@ impl Replica {
         let own = settings.own;
         Replica {
             listening: settings.listening(state.algorithm),
+            newest_round: settings.newest_round,
             settings,
             consensus: None,
             pipeline,
@@ -425,6 +430,11 @@ impl Replica {
     /// How far fetching blocks is.
     pub fn progress(&self) -> Progress {
         self.sync.progress()
+    }
+
+    /// True while consensus runs, false while it stands still.
+    pub fn decides(&self) -> bool {
+        self.consensus.is_some()
     }
 
     /// Where consensus stands; none before the first handshake.

@@ -1,14 +1,18 @@
 //! Our own key: nothing is signed with it before listening ends, and nobody else signs with it unnoticed.
 //!
-//! While we listen consensus runs as if we were no validator, and its steps and timeouts are not journaled: they would
-//! say that we had been there and let a vote pass. What peers said is journaled as always, for they will not say it
-//! twice; so when listening ends in the middle of a height, consensus begins it again from the journal, now with a key.
+//! While we listen under Tendermint, consensus runs as if we were no validator, and its steps and timeouts are not
+//! journaled: they would say that we had been there and let a vote pass. What peers said is journaled as always, for they
+//! will not say it twice; so when listening ends in the middle of a height, consensus begins it again from the journal, now
+//! with a key. Under Raft and PBFT blocks are fetched while we listen, and no machine runs: what is said is checked
+//! against the state's signers all the same, for nobody but us would know our key in it.
 
 use super::listen::{Company, Elsewhere, Listening, Verdict, listen_for};
-use super::{Effect, Now, Replica, Settings, Waker};
+use super::machine::Machine;
+use super::{Effect, Now, Replica, Settings, Waker, Whose};
 use crate::consensus::tendermint::Message;
 use crate::consensus::{self, Signed};
 use crate::crypto::Verified;
+use crate::gossip::DirectSigners;
 use crate::sync::SyncInput;
 use crate::types::{Address, Algorithm, ExtendedCommit, Height, JournalRecord, SignPosition, Statement, Vote};
 use std::sync::Arc;
@@ -68,6 +72,19 @@ impl Replica {
         out.extend(until.map(|at| Effect::WakeAt { waker: Waker::Listening, at }));
     }
 
+    /// Whose signatures are checked while consensus stands still; nobody's, unless somebody may speak with our key.
+    pub(super) fn overheard(&self) -> Option<Whose> {
+        let direct = self.state.algorithm != Algorithm::Tendermint && self.listening.is_some();
+        direct.then(|| Whose::Direct(Arc::new(DirectSigners::of(&self.state))))
+    }
+
+    /// The state is another one: while blocks are fetched, what is said of its height is checked.
+    pub(super) fn overhear(&self, out: &mut Vec<Effect>) {
+        if self.consensus.is_none() {
+            out.extend(self.overheard().map(|whose| Effect::Signers(Some(whose))));
+        }
+    }
+
     /// A peer came: there is somebody to listen to.
     pub(super) fn listen_to_peer(&mut self, now: Now, out: &mut Vec<Effect>) {
         let until = self.listening.as_mut().and_then(|listening| listening.peer_came(now.tick));
@@ -119,8 +136,9 @@ impl Replica {
 
     /// What a replica of Raft states, its signature checked; false when it shows our key at work elsewhere.
     pub(super) fn is_harmless_statement(&self, statement: &Verified<Statement>, out: &mut Vec<Effect>) -> bool {
-        let (Some(listening), Some(machine)) = (&self.listening, &self.consensus) else { return true };
-        let verdict = listening.heard_statement(statement, machine.round());
+        let Some(listening) = &self.listening else { return true };
+        let newest = self.consensus.as_ref().map_or(self.newest_round, Machine::round);
+        let verdict = listening.heard_statement(statement, newest);
         let harmless = verdict == Verdict::GoOn;
         self.conclude(verdict, out);
         harmless

@@ -159,12 +159,12 @@ impl Replica {
         self.gossip(now, GossipInput::Advanced(notes), out);
     }
 
-    /// Consensus stops until [`Replica::begin`]: nobody's votes count meanwhile.
+    /// Consensus stops until [`Replica::begin`]: nobody's votes count meanwhile, but our own key may be heard in them.
     pub(super) fn stop_consensus(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.refuse_all_reads("consensus stopped: this node fetches blocks", out);
-        self.consensus = None;
+        self.newest_round = self.consensus.take().map_or(self.newest_round, |machine| machine.round());
         self.signers_at = None;
-        out.push(Effect::Signers(None));
+        out.push(Effect::Signers(self.overheard()));
         self.gossip(now, GossipInput::Paused, out);
     }
 

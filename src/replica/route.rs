@@ -245,6 +245,7 @@ impl Replica {
             self.evidence = evidence::Pool::new(&state);
             self.beginning = false;
             out.push(Effect::Fetching);
+            self.overhear(out);
             if state.algorithm != Algorithm::Tendermint {
                 self.listen_from(now, state.next_height(), out);
                 let silent = self.listens_for_own_key();
@@ -268,6 +269,7 @@ impl Replica {
         let recorded = block.block().header.app_hash.clone();
         let start = self.start(&state, Some(block), Some(commit), Some(&recorded), begin_at);
         self.state = Arc::clone(&state);
+        self.overhear(out);
         self.answer_reads(out);
         self.tell_consensus(consensus::Input::BlockApplied(Box::new(start)));
         self.sync(now, SyncInput::Applied(state), out);

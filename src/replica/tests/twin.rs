@@ -3,7 +3,10 @@
 
 use super::world::{Care, Death, World};
 use crate::replica::{Elsewhere, KeyNews};
-use crate::types::{Address, Algorithm, Height, Round, SignPosition, SignRequest, Time, UnsignedVote, VoteKind};
+use crate::types::{
+    Address, Algorithm, DirectMessage, Height, RaftStatement, Round, SignPosition, SignRequest, StatementBody, Time,
+    UnsignedVote, VoteKind,
+};
 
 /// Heights of a run before the second node starts.
 const HEIGHTS: u64 = 3;
@@ -57,6 +60,68 @@ fn where_replicas_speak_directly_listening_begins_before_consensus_does() {
         first.change_to(algorithm);
         assert_eq!(first.twin().listens_before_it_decides(), early, "{algorithm}");
     }
+}
+
+/// Where replicas speak directly, no machine runs while a node listens: its ears must be open all the same.
+#[test]
+fn a_second_node_of_raft_or_pbft_hears_a_vote_of_its_key_before_consensus_begins() {
+    for algorithm in [Algorithm::Pbft, Algorithm::Raft] {
+        let (mut first, copied) = first();
+        first.change_to(algorithm);
+        first.share_power();
+        let mut second = first.twin();
+        assert!(second.listens_before_it_decides());
+        second.fuel = usize::MAX;
+        second.settle();
+        let state = second.state();
+        let own = first.own_address();
+        let (index, _) = state.validators.by_address(&own).expect("a member");
+        let unsigned = |(height, validator_index)| UnsignedVote {
+            kind: VoteKind::Precommit,
+            height,
+            round: Round::ZERO,
+            block_id: state.last_block_id,
+            timestamp: Time::UNIX_EPOCH,
+            validator_address: own,
+            validator_index,
+            extension: None,
+        };
+        let [echo, foreign] = [(state.last_block_height, 0), (state.next_height(), index)]
+            .map(|at| second.signed_elsewhere(unsigned(at)));
+        second.hear_direct(DirectMessage::Vote(echo));
+        second.settle();
+        assert_eq!(second.key_news, [], "{algorithm}: that one it signed itself");
+        let heard = SignPosition::of_vote(&foreign);
+        second.hear_direct(DirectMessage::Vote(foreign));
+        second.settle();
+        let elsewhere = Elsewhere::Vote { heard, last: copied };
+        assert_eq!(second.key_news, [KeyNews::Elsewhere(elsewhere)], "{algorithm}");
+        assert!(second.deciding().is_none(), "{algorithm}: consensus had not begun");
+    }
+}
+
+/// On an idle chain nobody votes for blocks, but a leader is heard all the time.
+#[test]
+fn a_second_node_of_raft_hears_a_later_term_of_its_key_before_consensus_begins() {
+    let (mut first, _) = first();
+    first.change_to(Algorithm::Raft);
+    first.share_power();
+    let [journaled, later] = [4, 5].map(Round::new);
+    first.stood_in(journaled);
+    let mut second = first.twin();
+    assert!(second.listens_before_it_decides());
+    second.fuel = usize::MAX;
+    second.settle();
+    let height = second.state().next_height();
+    let beat = |term| StatementBody::Raft(RaftStatement::Heartbeat { term, height, beat: 9 });
+    second.hear_direct(DirectMessage::Statement(second.stated_elsewhere(beat(journaled))));
+    second.settle();
+    assert_eq!(second.key_news, [], "of a term this home was in");
+    second.hear_direct(DirectMessage::Statement(second.stated_elsewhere(beat(later))));
+    second.settle();
+    let elsewhere = Elsewhere::Statement { heard: later, newest: journaled };
+    assert_eq!(second.key_news, [KeyNews::Elsewhere(elsewhere)]);
+    assert!(second.deciding().is_none(), "consensus had not begun");
 }
 
 #[test]

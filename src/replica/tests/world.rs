@@ -2,8 +2,8 @@
 
 use crate::consensus::tendermint::Message;
 use crate::consensus::{EmptyBlocks, Now, ReadTicket, Signed, Tick, Timeouts};
-use crate::crypto::{Hash, PrivateKey, Signature, Verified, sha256};
-use crate::gossip::Heard;
+use crate::crypto::{Hash, KnownSignatures, PrivateKey, Signature, Verified, sha256};
+use crate::gossip::{DirectSigners, Heard, hear_direct};
 use crate::mempool::{BatchId, Mempool, MempoolConfig, MempoolEffect, MempoolInput, Origin, RequestId};
 use crate::pipeline::{Pipeline, PipelineInput, StoredBlock, build, recover};
 use crate::replica::{Effect, Input, KeyCheck, KeyNews, PeerInput, Replica, Resume, Settings, Waker, Whose};
@@ -71,6 +71,15 @@ impl Disk {
 
     pub(super) fn committed(&self) -> BTreeSet<Hash> {
         self.blocks.values().flat_map(|(block, _)| block.block().txs.iter().map(Tx::hash)).collect()
+    }
+
+    /// The newest term or view the journal knows.
+    fn newest_round(&self) -> Round {
+        let rounds = self.journal.iter().filter_map(|record| match record {
+            JournalRecord::Standing(standing) => Some(standing.round),
+            _ => None,
+        });
+        rounds.max().unwrap_or(Round::ZERO)
     }
 
     fn records_since(&self, height: Height) -> Vec<JournalRecord> {
@@ -171,6 +180,8 @@ pub(super) struct World {
     pub(super) key_news: Vec<KeyNews>,
     /// Whose signatures count, each time it was said: height and round.
     pub(super) signers: Vec<(Height, Round)>,
+    /// The same where replicas speak directly, as it was said last.
+    direct_signers: Option<Arc<DirectSigners>>,
     /// How a node that starts looks for its own key.
     care: Care,
     checking: BTreeMap<BatchId, usize>,
@@ -240,7 +251,9 @@ fn replica(genesis: &Arc<GenesisDoc>, disk: &Disk, own: Option<Address>, care: C
         (Care::OnRejoin, None) => KeyCheck::WhileSigning(SignPosition::START),
         (Care::OnRejoin, Some(last)) => KeyCheck::BeforeSigning(last),
     };
-    Replica::new(Settings { own, timeouts, block_time_tolerance: None, key_check }, state, pipeline, mempool)
+    let newest_round = disk.newest_round();
+    let settings = Settings { own, timeouts, block_time_tolerance: None, key_check, newest_round };
+    Replica::new(settings, state, pipeline, mempool)
 }
 
 impl World {
@@ -272,6 +285,7 @@ impl World {
             listens_until: None,
             key_news: Vec::new(),
             signers: Vec::new(),
+            direct_signers: None,
             care,
             genesis,
             disk,
@@ -371,6 +385,17 @@ impl World {
     /// From its next start on the chain is one of this protocol.
     pub(super) fn change_to(&mut self, algorithm: Algorithm) {
         self.disk.states.iter_mut().for_each(|state| Arc::make_mut(state).algorithm = algorithm);
+    }
+
+    /// From its next start on another validator has a say, so that this one cannot decide alone.
+    pub(super) fn share_power(&mut self) {
+        let keys = [key().public_key(), PrivateKey::from_seed(&[8; 32]).public_key()];
+        let set = ValidatorSet::new(keys.map(|key| Validator::new(key, Power::new(10)))).expect("a legal set");
+        let set = Arc::new(set);
+        for state in &mut self.disk.states {
+            let state = Arc::make_mut(state);
+            (state.validators, state.next_validators) = (Arc::clone(&set), Arc::clone(&set));
+        }
     }
 
     /// Starts, order by order, until the node listens for its key; true when it decides nothing yet.
@@ -490,6 +515,39 @@ impl World {
         self.step(Input::Peer(peer, PeerInput::Heard(Box::new(heard))));
     }
 
+    /// A peer says what replicas of Raft and PBFT say; its signatures are checked as the inbox does.
+    pub(super) fn hear_direct(&mut self, message: DirectMessage) {
+        let signers = self.direct_signers.as_deref();
+        let heard = hear_direct(signers, &KnownSignatures::default(), message).expect("no peer's fault");
+        let peer = NodeId::new(Address::new([9; 20]));
+        self.step(Input::Peer(peer, PeerInput::HeardDirect(Box::new(heard))));
+    }
+
+    /// A later standing of this node is in its journal.
+    pub(super) fn stood_in(&mut self, round: Round) {
+        let standing = Standing { height: self.state().next_height(), round, voted_for: None };
+        self.disk.journal.push(JournalRecord::Standing(standing));
+    }
+
+    pub(super) fn own_address(&self) -> Address {
+        self.own.expect("a validator")
+    }
+
+    /// What our key signs somewhere else.
+    pub(super) fn signed_elsewhere(&self, unsigned: UnsignedVote) -> Vote {
+        let signature = sign(&unsigned.sign_bytes(&self.genesis.chain_id));
+        let timestamp = unsigned.timestamp;
+        unsigned.signed(timestamp, signature, None)
+    }
+
+    /// What our key states somewhere else.
+    pub(super) fn stated_elsewhere(&self, body: StatementBody) -> Statement {
+        let by = Address::from(&key().public_key());
+        let mut statement = Statement { by, body, signature: Signature::new([0; 64]) };
+        statement.signature = sign(&statement.sign_bytes(&self.genesis.chain_id));
+        statement
+    }
+
     fn fire_timer(&mut self) {
         let earliest = self.timers.values().min().copied();
         if let Some(at) = self.listens_until.take_if(|at| earliest.is_none_or(|earliest| *at <= earliest)) {
@@ -557,9 +615,9 @@ impl World {
                     self.halted = Some(elsewhere.to_string());
                 }
             }
-            Effect::Signers(None) => {}
+            Effect::Signers(None) => self.direct_signers = None,
             Effect::Signers(Some(Whose::Gossiped(signers))) => self.signers.push((signers.height, signers.round)),
-            Effect::Signers(Some(Whose::Direct(signers))) => panic!("Tendermint is gossiped, not {signers:?}"),
+            Effect::Signers(Some(Whose::Direct(signers))) => self.direct_signers = Some(signers),
             Effect::Halt(error) => self.halted = Some(error.to_string()),
             Effect::Tell { .. } | Effect::VerifyCommits { .. } | Effect::WakeAt { .. } | Effect::Drop { .. } => {
                 self.outward.push_back(effect);

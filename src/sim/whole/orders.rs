@@ -54,7 +54,7 @@ impl Process {
             Executed::Saved(state) => {
                 show_applied(scope, &state);
                 // Consensus goes on to the next height in this very step, unless it stands still.
-                if self.whose.is_some() {
+                if self.replica.decides() {
                     self.take_up(scope, state.next_height(), &state.validators);
                 }
             }
@@ -197,7 +197,8 @@ impl Process {
             Whose::Gossiped(signers) => (signers.height, &signers.validators),
             Whose::Direct(signers) => (signers.height, &signers.validators),
         });
-        if let Some((height, validators)) = stands {
+        // A node that listens for its key has signatures checked while it fetches blocks: it has begun nothing.
+        if let Some((height, validators)) = stands.filter(|_| self.replica.decides()) {
             self.take_up(scope, height, validators);
         }
         self.whose = whose;
