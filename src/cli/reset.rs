@@ -101,7 +101,7 @@ fn refuse_to_forget_promises(config: &Config) -> Result<(), CliError> {
     }
     let signer = FileSigner::open(Arc::new(OsDisk), &files.priv_validator_key, &files.priv_validator_state)?;
     let owes = |memory: &SignMemory| memory.last != SignPosition::START || memory.promises == Promises::Given;
-    if !signer.memory().as_ref().is_some_and(owes) {
+    if !signer.memory().as_ref().is_some_and(owes) || mutant!("K81") {
         return Ok(());
     }
     let what = format!(

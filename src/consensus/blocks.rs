@@ -165,7 +165,7 @@ impl Blocks {
         }
         let verdict = match verdict {
             BlockVerdict::Accept => Verdict::Accepted,
-            BlockVerdict::Reject(_) if asked_in < round => Verdict::Unasked,
+            BlockVerdict::Reject(_) if asked_in < round && !mutant!("T81") => Verdict::Unasked,
             BlockVerdict::Reject(_) => Verdict::Rejected,
         };
         self.judge(id, verdict);

@@ -156,7 +156,7 @@ impl Peer {
             }
             let len = entry.tx.bytes().len() as u64;
             // Who sent it may have lost it since, and what starves may starve for that: it goes back then (bug class 149).
-            let has_it = entry.senders.contains(&id) && position >= self.starving;
+            let has_it = entry.senders.contains(&id) && (position >= self.starving || mutant!("M80"));
             // A peer drops whoever sends an empty transaction, though applications may accept one from a client.
             let wanted = (len > 0 || mutant!("M29")) && len <= max_tx_bytes && (!has_it || mutant!("M27"));
             if wanted {

@@ -94,7 +94,8 @@ impl Pool {
 
     /// Forgets what a peer sent.
     pub(super) fn forget_sender(&mut self, sender: NodeId) {
-        self.by_position.values_mut().for_each(|entry| entry.senders.retain(|known| *known != sender));
+        let stays = |known: &NodeId| *known != sender || mutant!("M81");
+        self.by_position.values_mut().for_each(|entry| entry.senders.retain(stays));
     }
 
     /// The peers known to have this transaction.

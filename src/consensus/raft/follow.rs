@@ -286,7 +286,7 @@ impl Raft {
             return Reaction::Ignored("commit of another height");
         }
         // Whoever checked it may have done so a height below, where nobody knows yet whether this one has extensions.
-        if self.current.extensions_enabled() && !has_extensions(&commit) {
+        if self.current.extensions_enabled() && !has_extensions(&commit) && !mutant!("R80") {
             return Reaction::PeerFault("commit without the extensions this height requires");
         }
         let total = u64::from(commit.block_id.parts.total);
@@ -303,7 +303,7 @@ impl Raft {
         let (block_id, parts_max) = (commit.block_id, self.current.blocks.parts_max());
         if let Some(early) = self.current.early.as_mut().filter(|early| early.commit.block_id == block_id) {
             // Its parts stay. The block before it may yet require extensions.
-            if !has_extensions(&early.commit) {
+            if !has_extensions(&early.commit) && !mutant!("R82") {
                 early.commit = commit;
             }
             return;

@@ -164,7 +164,9 @@ impl Tendermint {
         state.proposing = height::Proposing::No;
         state.prune_blocks();
         // Line 22-28, valid(v): the application is asked anew in every round, as CometBFT asks it.
-        state.blocks.forget_refusals();
+        if !mutant!("T80") {
+            state.blocks.forget_refusals();
+        }
         let proposer = state.rotation.proposer().address;
         let index = state.rotation.by_address(&proposer).map_or(0, |(index, _)| index);
         let height = state.start.height;
