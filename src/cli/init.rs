@@ -10,9 +10,7 @@ use crate::config::{Config, ConfigError, Home, NodeKey, Template, load_genesis, 
 use crate::crypto::PublicKey;
 use crate::disk::OsDisk;
 use crate::privval::FileSigner;
-use crate::types::{
-    Address, Algorithm, ChainId, ConsensusParams, GenesisDoc, GenesisValidator, Height, NodeId, Time,
-};
+use crate::types::{Address, Algorithm, ChainId, ConsensusParams, GenesisDoc, GenesisValidator, Height, NodeId, Time};
 use bytes::Bytes;
 use rand::RngExt as _;
 use serde_json::json;

@@ -103,7 +103,11 @@ impl World {
         let needed = self.sites.iter().map(|site| site.app.oldest()).min().unwrap_or(0);
         let site = self.site(node);
         site.app.need_from(needed);
-        let refuses = site.app_trouble.refuses && matches!(work, AppWork::Call(_, Request::ProcessProposal(_)));
+        let shown = match &work {
+            AppWork::Call(_, Request::ProcessProposal(request)) => Some((request.block.height, request.hash)),
+            _ => None,
+        };
+        let refuses = shown.is_some_and(|block| site.app_trouble.refuses(block));
         let mut unreadable = None;
         let (answer, connection, call) = match work {
             AppWork::Call(call, request) => {
@@ -112,6 +116,9 @@ impl World {
                     true => Ok(Response::ProcessProposal(Verdict::Reject)),
                     false => site.app.answer(request),
                 };
+                if let (Some(block), Ok(Response::ProcessProposal(Verdict::Accept))) = (shown, &answer) {
+                    site.app_trouble.accepted(block);
+                }
                 let executes = matches!(named, AppCall::FinalizeBlock(_));
                 let errs = site.app_trouble.errs.filter(|_| executes);
                 if executes {

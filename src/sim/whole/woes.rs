@@ -3,9 +3,12 @@
 use super::clients::Load;
 use super::events::{AppWork, Event, Out};
 use super::world::{Pause, World};
+use crate::crypto::Hash;
 use crate::ports::Connection;
 use crate::sim::disk::{Kind, Trouble};
 use crate::sim::{DeathOfApp, LastRequest, NodeNr, SlowPart, Whose, Woe, WrongAnswer};
+use crate::types::Height;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What is wrong with a node's application.
@@ -13,14 +16,35 @@ use std::time::Duration;
 pub(super) struct AppTrouble {
     /// When it dies.
     pub(super) dies: Option<AppDeath>,
-    /// It refuses every block it is shown.
-    pub(super) refuses: bool,
+    /// It refuses every block it did not accept before.
+    refusing: bool,
+    /// The blocks of the last height it accepted. A yes it does not take back, or it would not be deterministic, and a
+    /// validator that signed for the block, lost its journal's tail and then hears a no cannot vote at all.
+    said_yes: BTreeSet<(Height, Hash)>,
     /// How it answers FinalizeBlock, and how long mending it takes.
     pub(super) errs: Option<(WrongAnswer, Duration)>,
     /// How it answered last, while the node may still read that.
     pub(super) erred: Option<(WrongAnswer, Duration)>,
     /// What some of its calls take longer.
     pub(super) slow: Duration,
+}
+
+impl AppTrouble {
+    /// True when it says no to the block, by its height and hash.
+    pub(super) fn refuses(&self, block: (Height, Hash)) -> bool {
+        self.refusing && !self.said_yes.contains(&block)
+    }
+
+    /// It said yes to the block.
+    pub(super) fn accepted(&mut self, block: (Height, Hash)) {
+        self.said_yes.retain(|(height, _)| *height >= block.0);
+        self.said_yes.insert(block);
+    }
+
+    /// It judges blocks by what is in them again.
+    pub(super) fn consents(&mut self) {
+        self.refusing = false;
+    }
 }
 
 /// A death of an application that is due.
@@ -50,7 +74,7 @@ impl World {
                 }
             }
             Woe::AppRefuses { lasting } => {
-                self.site(node).app_trouble.refuses = true;
+                self.site(node).app_trouble.refusing = true;
                 self.queue.after(lasting, Event::AppConsents(node));
             }
             Woe::AppErrs { answer, whose, away } => {
@@ -118,7 +142,8 @@ impl World {
         let site = self.site(node);
         site.home.disk.mend();
         // An answer may be on its way to a node that stands still.
-        site.app_trouble = AppTrouble { erred: site.app_trouble.erred, ..AppTrouble::default() };
+        let AppTrouble { erred, said_yes, .. } = std::mem::take(&mut site.app_trouble);
+        site.app_trouble = AppTrouble { erred, said_yes, ..AppTrouble::default() };
         site.home.mood.take_time(Duration::ZERO);
         self.signer_returns(node);
     }

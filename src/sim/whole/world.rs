@@ -269,7 +269,7 @@ impl World {
                 self.site(node).app_up = true;
             }
             Event::SignerBack(node) => self.signer_returns(node),
-            Event::AppConsents(node) => self.site(node).app_trouble.refuses = false,
+            Event::AppConsents(node) => self.site(node).app_trouble.consents(),
             Event::SpeedUp(node, what) => self.speed_up(node, what),
             Event::Clients => self.clients_act(),
             Event::Lie(node) => self.lie(node),
