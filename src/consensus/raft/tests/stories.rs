@@ -328,7 +328,9 @@ fn an_early_commit_without_the_extensions_its_height_requires_decides_nothing_an
     for (early, decided) in [(vec![&bare], false), (vec![&bare, &whole], true), (vec![&whole, &bare], true)] {
         let mut scene = Scene::of(&set, 0, 1);
         scene.told_decided(1, &one);
-        early.into_iter().for_each(|commit| drop(scene.hear(1, commit.clone())));
+        for commit in early {
+            scene.hear(1, commit.clone());
+        }
         for part in two.parts().parts() {
             scene.hear(1, Direct::Part { height: Height::new(2), round: Round::ZERO, part: part.clone() });
         }
