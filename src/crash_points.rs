@@ -289,4 +289,4 @@ const fn row(name: &'static str, place: &'static str, what: &'static str) -> Cra
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

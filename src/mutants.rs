@@ -161,26 +161,15 @@ const fn noticed_by(name: &'static str, place: &'static str, bug: &'static str, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crash_points::tests::sources;
     use std::collections::{BTreeMap, BTreeSet};
-    use std::fs;
-    use std::path::{Path, PathBuf};
 
     /// Name and file of every hook in `src`, but for this file.
     fn hooks() -> Vec<(String, String)> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let (mut folders, mut files) = (vec![root.join("src")], Vec::<PathBuf>::new());
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(&folder).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() { folders.push(path) } else { files.push(path) }
-            }
-        }
         let mut found = Vec::new();
-        for file in files.iter().filter(|file| !file.ends_with("src/mutants.rs")) {
-            let place = file.strip_prefix(root).unwrap().to_str().unwrap();
-            let text = fs::read_to_string(file).unwrap_or_default();
+        for (place, text) in sources().iter().filter(|(place, _)| place != "src/mutants.rs") {
             let names = text.split("mutant!(\"").skip(1).map(|rest| rest.split('"').next().unwrap());
-            found.extend(names.map(|name| (name.to_owned(), place.to_owned())));
+            found.extend(names.map(|name| (name.to_owned(), place.clone())));
         }
         found
     }

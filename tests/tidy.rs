@@ -186,7 +186,7 @@ const BOOL_ARGUMENTS: &[&str] = &[
 ];
 
 /// Only these sign; benches make their own data, and a simulated liar signs what no guard would.
-const SIGNERS: &[&str] = &["src/privval/", "src/crypto/", "benches/", "src/sim/whole/lie.rs"];
+const SIGNERS: &[&str] = &["src/privval/", "src/crypto/", "benches/", "src/sim/whole/lie.rs", "src/sim/app/chain.rs"];
 
 /// Only these may call something verified without checking a signature: crypto makes it, the rest proved it before.
 /// In `sim/bare/` signatures mean nothing; it checks those of liars its own way.
@@ -233,6 +233,9 @@ const ALLOCATIONS: &[(&str, usize, &str)] = &[
 /// Modules that set memory aside for nobody but the one who started them.
 const ALLOCATION_FREE_FOR: &[&str] = &["sim", "cli", "mutants"];
 
+/// Modules into which numbers of strangers come, and how often each says that a cast may cut one (bug class 157).
+const NO_NARROWING: &[(&str, usize)] = &[("codec", 3), ("consensus", 0), ("gossip", 0)];
+
 /// What sets memory aside. The size is the first argument.
 const ALLOCATORS: &[&str] =
     &["with_capacity(", "reserve(", "reserve_exact(", "resize(", "resize_with(", "zeroed(", "repeat(", "repeat_n("];
@@ -259,6 +262,21 @@ fn every_module_of_the_crate_is_in_the_table() {
     let modules = library.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
     for module in modules {
         assert!(MAY_NAME.iter().any(|(name, _)| *name == module), "module {module} is missing in MAY_NAME");
+    }
+}
+
+#[test]
+fn casts_that_cut_numbers_are_denied_where_strangers_numbers_come_in_and_every_exception_is_counted() {
+    let files = rust_files();
+    for (module, exceptions) in NO_NARROWING {
+        let inside = |file: &&File| file.path.starts_with(&format!("src/{module}/"));
+        let door =
+            files.iter().find(|file| file.path == format!("src/{module}/mod.rs")).expect("a module has a mod.rs");
+        let denied = "#![cfg_attr(not(test), deny(clippy::cast_possible_truncation))]";
+        assert!(door.raw.lines().any(|line| line == denied), "{} must say {denied}", door.path);
+        let named = |file: &File| file.raw.matches("cast_possible_truncation").count();
+        let found = files.iter().filter(inside).map(named).sum::<usize>() - 1;
+        assert_eq!(found, *exceptions, "casts in {module} that may cut");
     }
 }
 

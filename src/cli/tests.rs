@@ -1,5 +1,7 @@
 //! The command line as a caller sees it: what it does to a home, what it answers, how it fails.
 
+mod remedies;
+
 use super::args::{Arguments, Command};
 use super::output::{Output, Reader};
 use super::start::prepare;

@@ -249,7 +249,8 @@ impl<'a> Fields<'a> {
     /// An unsigned 32-bit number; 0 when missing. Higher bits are dropped, as Go drops them.
     #[expect(clippy::cast_possible_truncation, reason = "Go drops them, and so must we")]
     pub(crate) fn uint32(&self, field: u32, name: &'static str) -> Result<u32, DecodeError> {
-        Ok(self.uint(field, name)? as u32)
+        let number = self.uint(field, name)?;
+        Ok(if mutant!("C71") { u32::try_from(number).unwrap_or(u32::MAX) } else { number as u32 })
     }
 
     /// A signed number; 0 when missing.

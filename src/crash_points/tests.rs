@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 /// Fewest points this node promises.
 const POINTS_MIN: usize = 60;
 
-/// Every file of `src` but for the two about crash points, with its path from the package.
-fn files() -> Vec<(String, String)> {
+/// Every file of `src`, with its path from the package.
+pub(crate) fn sources() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (mut folders, mut files) = (vec![root.join("src")], Vec::<PathBuf>::new());
     while let Some(folder) = folders.pop() {
@@ -20,8 +20,12 @@ fn files() -> Vec<(String, String)> {
         }
     }
     let named = |file: &PathBuf| file.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-    let files = files.iter().map(|file| (named(file), fs::read_to_string(file).unwrap_or_default()));
-    files.filter(|(name, _)| !name.starts_with("src/crash_points")).collect()
+    files.iter().map(|file| (named(file), fs::read_to_string(file).unwrap_or_default())).collect()
+}
+
+/// All but the two about crash points.
+fn files() -> Vec<(String, String)> {
+    sources().into_iter().filter(|(name, _)| !name.starts_with("src/crash_points")).collect()
 }
 
 #[test]

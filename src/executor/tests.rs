@@ -3,14 +3,13 @@
 use super::*;
 use crate::codec::json;
 use crate::consensus::Tick;
-use crate::crypto::{Hash, PublicKey, sha256};
+use crate::crypto::PublicKey;
 use crate::pipeline::recover;
 use crate::ports::{SignError, SignMemory};
 use crate::storage::{Backend, Indexing, open};
 use crate::types::abci::InitChainResponse;
-use crate::types::tests::{Signers, chain_id, time};
+use crate::types::tests::{Signers, time};
 use crate::types::*;
-use bytes::Bytes;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -122,22 +121,7 @@ fn the_store_of_another_chain_is_not_taken_up() {
 }
 
 fn block(signers: &Signers, height: Height) -> (Arc<CandidateBlock>, ExtendedCommit) {
-    let header = Header {
-        version: Version { block: Version::BLOCK, app: 0 },
-        chain_id: chain_id(),
-        height,
-        time: time(1),
-        last_block_id: None,
-        last_commit_hash: sha256(b"commit"),
-        data_hash: Hash::EMPTY,
-        validators_hash: signers.set.hash(),
-        next_validators_hash: signers.set.hash(),
-        consensus_hash: Hash::EMPTY,
-        app_hash: Bytes::new(),
-        last_results_hash: Hash::EMPTY,
-        evidence_hash: Hash::EMPTY,
-        proposer_address: signers.set.members()[0].address,
-    };
+    let header = Header { time: time(1), ..signers.header(height.get()) };
     let block = Block { header, txs: Vec::new(), evidence: Vec::new(), last_commit: None };
     let block = Arc::new(CandidateBlock::new(block));
     let commit = ExtendedCommit::from(signers.commit(height, block.id(), 1));

@@ -74,27 +74,11 @@ pub(super) async fn verify(chain_id: ChainId, checks: Vec<CommitCheck>) -> Vec<R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::Hash;
-    use crate::types::tests::{Signers, chain_id, time};
-    use crate::types::{Block, CandidateBlock, Header, Height, Quorum, Round, Version};
+    use crate::types::tests::{Signers, chain_id};
+    use crate::types::{Block, CandidateBlock, Height, Quorum, Round};
 
     fn block(signers: &Signers) -> CandidateBlock {
-        let header = Header {
-            version: Version { block: Version::BLOCK, app: 0 },
-            chain_id: chain_id(),
-            height: Height::new(4),
-            time: time(4),
-            last_block_id: None,
-            last_commit_hash: Hash::EMPTY,
-            data_hash: Hash::EMPTY,
-            validators_hash: signers.set.hash(),
-            next_validators_hash: signers.set.hash(),
-            consensus_hash: Hash::EMPTY,
-            app_hash: Bytes::new(),
-            last_results_hash: Hash::EMPTY,
-            evidence_hash: Hash::EMPTY,
-            proposer_address: signers.set.members()[0].address,
-        };
+        let header = signers.header(4);
         CandidateBlock::new(Block { header, txs: Vec::new(), evidence: Vec::new(), last_commit: None })
     }
 

@@ -79,8 +79,8 @@ pub enum HandshakeError {
     /// The blocks the application needs were pruned.
     #[error(
         "the application is at height {app} but the lowest block this node still has is {base}: it cannot be brought up \
-         to date from here. Restore the application from a backup at height {needed} or later, or let both begin anew \
-         by state sync"
+         to date from here. Restore the application from a backup at height {needed} or later, or let both begin anew: \
+         run `quorate reset-state`, empty the application's data too, and start again, to fetch all blocks from peers"
     )]
     AppTooLow {
         /// The application's height.

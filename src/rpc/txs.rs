@@ -167,6 +167,7 @@ impl<N: Node> Shared<N> {
         let gathering = gather(&mut subscription, &mut waiting);
         let in_time = tokio::time::timeout(self.config.timeout_broadcast_tx_commit, gathering);
         let why = match self.shutdown.run_until_cancelled(in_time).await {
+            None if mutant!("Z20") => unreachable!("a block comes before the node stops"),
             None => EXITED.to_owned(),
             Some(Ok(Ok(()))) => String::new(),
             Some(Ok(Err(why))) => why.to_owned(),

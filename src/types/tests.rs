@@ -46,6 +46,27 @@ impl Signers {
         Signers { keys, set }
     }
 
+    /// The header of a block of this set at this height and second, proposed by the first member: nothing was before it,
+    /// and nothing is in it.
+    pub(crate) fn header(&self, height: u64) -> Header {
+        Header {
+            version: Version { block: Version::BLOCK, app: 0 },
+            chain_id: chain_id(),
+            height: Height::new(height),
+            time: time(height as i64),
+            last_block_id: None,
+            last_commit_hash: Hash::EMPTY,
+            data_hash: Hash::EMPTY,
+            validators_hash: self.set.hash(),
+            next_validators_hash: self.set.hash(),
+            consensus_hash: Hash::EMPTY,
+            app_hash: Bytes::new(),
+            last_results_hash: Hash::EMPTY,
+            evidence_hash: Hash::EMPTY,
+            proposer_address: self.set.members()[0].address,
+        }
+    }
+
     /// A precommit of the validator at `index`, signed.
     pub(crate) fn vote(&self, index: usize, kind: VoteKind, height: u64, round: u32, block: Option<BlockId>) -> Vote {
         let mut vote = Vote {

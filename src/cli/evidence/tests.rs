@@ -31,20 +31,10 @@ struct Chain {
 
 fn header(height: u64, signers: &Signers, evidence_hash: Hash) -> Header {
     Header {
-        version: Version { block: Version::BLOCK, app: 0 },
-        chain_id: chain_id(),
-        height: Height::new(height),
         time: time(1000 + height as i64),
-        last_block_id: None,
-        last_commit_hash: Hash::EMPTY,
-        data_hash: Hash::EMPTY,
-        validators_hash: signers.set.hash(),
-        next_validators_hash: signers.set.hash(),
-        consensus_hash: Hash::EMPTY,
-        app_hash: Bytes::new(),
-        last_results_hash: Hash::EMPTY,
         evidence_hash,
         proposer_address: signers.set.proposer().address,
+        ..signers.header(height)
     }
 }
 

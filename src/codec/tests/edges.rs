@@ -28,6 +28,21 @@ fn a_field_has_no_number_0_and_unknown_ones_are_skipped_by_their_wire_type() {
     }
 }
 
+/// Bug class 157: whoever keeps the largest number instead, or refuses, reads another message than CometBFT does.
+#[test]
+fn of_a_number_too_large_for_32_bits_the_lowest_stay_as_in_go_and_prost() {
+    // 2^32 + 5 and 2^63 + 7, as fields 1.
+    for (number, low) in
+        [(&[0x08, 0x85, 0x80, 0x80, 0x80, 0x10][..], 5), (&[0x08, 0x87, 128, 128, 128, 128, 128, 128, 128, 128, 1], 7)]
+    {
+        let bytes = [number, &field(2, &HASH)].concat();
+        let theirs =
+            <tendermint_proto::v0_38::types::PartSetHeader as prost::Message>::decode(bytes.as_slice()).unwrap();
+        assert_eq!(theirs.total, low);
+        assert_eq!(read::<PartSetHeader>(&[&bytes]).map(|header| header.total), Ok(low));
+    }
+}
+
 #[test]
 fn a_block_id_has_parts() {
     let parts = |total| [&[0x08, total][..], &field(2, &HASH)].concat();

@@ -96,7 +96,7 @@ impl Pbft {
             self.view_deadline = None;
             return;
         }
-        if self.view_deadline.is_some() {
+        if self.view_deadline.is_some() && !mutant!("P72") {
             return;
         }
         let begin = self.current.start.begin_at.max(now.tick);
@@ -119,7 +119,9 @@ impl Pbft {
 
     /// True when something waits for a decision: a transaction, a block that must be made, or one that is proposed.
     fn waits(&self, now: Now) -> bool {
-        self.block_wanted(now) || self.chosen().is_some() || self.current.proposals.contains_key(&self.view)
+        (self.block_wanted(now) && !mutant!("P71"))
+            || self.chosen().is_some()
+            || self.current.proposals.contains_key(&self.view)
     }
 
     /// §4.5.2: the timeout doubles with every view that decides nothing.

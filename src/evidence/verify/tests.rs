@@ -133,20 +133,11 @@ fn evidence_expires_only_when_it_is_too_old_in_blocks_and_in_time() {
 
 fn header(height: u64, signers: &Signers, app_hash: &'static [u8], data: &str) -> Header {
     Header {
-        version: Version { block: Version::BLOCK, app: 0 },
-        chain_id: chain_id(),
-        height: Height::new(height),
         time: block_time(height),
-        last_block_id: None,
-        last_commit_hash: Hash::EMPTY,
         data_hash: block_id(data).hash,
-        validators_hash: signers.set.hash(),
-        next_validators_hash: signers.set.hash(),
-        consensus_hash: Hash::EMPTY,
         app_hash: Bytes::from_static(app_hash),
-        last_results_hash: Hash::EMPTY,
-        evidence_hash: Hash::EMPTY,
         proposer_address: signers.set.proposer().address,
+        ..signers.header(height)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reading blocks strangers send, and saying who of two lied, with real signatures.
 
 use super::*;
-use crate::crypto::{Hash, Signature, merkle};
+use crate::crypto::{Signature, merkle};
 use crate::types::tests::{Signers, chain_id};
 use crate::types::*;
 
@@ -12,22 +12,7 @@ fn signers() -> Signers {
 /// A block that is right in itself.
 fn block(height: u64, last: Option<Commit>, tx: &'static [u8]) -> Block {
     let mut block = Block {
-        header: Header {
-            version: Version { block: Version::BLOCK, app: 0 },
-            chain_id: chain_id(),
-            height: Height::new(height),
-            time: Time::new(height as i64, 0).expect("in range"),
-            last_block_id: last.as_ref().map(|commit| commit.block_id),
-            last_commit_hash: Hash::EMPTY,
-            data_hash: Hash::EMPTY,
-            validators_hash: signers().set.hash(),
-            next_validators_hash: signers().set.hash(),
-            consensus_hash: Hash::EMPTY,
-            app_hash: Bytes::new(),
-            last_results_hash: Hash::EMPTY,
-            evidence_hash: Hash::EMPTY,
-            proposer_address: signers().set.members()[0].address,
-        },
+        header: Header { last_block_id: last.as_ref().map(|commit| commit.block_id), ..signers().header(height) },
         txs: vec![Tx::new(Bytes::from_static(tx))],
         evidence: Vec::new(),
         last_commit: last,

@@ -1,7 +1,7 @@
 //! What a peer that fetches blocks is told, from a store in memory.
 
 use super::*;
-use crate::crypto::{Hash, Signature, sha256};
+use crate::crypto::{Hash, Signature};
 use crate::storage::{Backend, Indexing, open};
 use crate::types::tests::{Signers, chain_id, time};
 use crate::types::*;
@@ -12,22 +12,7 @@ const BLOCKS: u64 = 6;
 
 fn block(height: u64, last: Option<BlockId>) -> CandidateBlock {
     let signers = Signers::new(1, &[10]);
-    let header = Header {
-        version: Version { block: Version::BLOCK, app: 0 },
-        chain_id: chain_id(),
-        height: Height::new(height),
-        time: time(height as i64),
-        last_block_id: last,
-        last_commit_hash: sha256(b"commit"),
-        data_hash: Hash::EMPTY,
-        validators_hash: signers.set.hash(),
-        next_validators_hash: signers.set.hash(),
-        consensus_hash: Hash::EMPTY,
-        app_hash: Bytes::new(),
-        last_results_hash: Hash::EMPTY,
-        evidence_hash: Hash::EMPTY,
-        proposer_address: signers.set.members()[0].address,
-    };
+    let header = Header { last_block_id: last, ..signers.header(height) };
     let txs = vec![Tx::new(vec![height as u8; if height == 4 { 200_000 } else { 10 }])];
     let last_commit = last.map(|id| signers.commit(Height::new(height - 1), id, 1));
     CandidateBlock::new(Block { header, txs, evidence: Vec::new(), last_commit })

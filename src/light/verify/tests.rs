@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::crypto::{PublicKey, Signature, merkle};
-use crate::types::tests::{Signers, chain_id, time};
+use crate::types::tests::{Signers, time};
 use crate::types::{
     Address, BlockId, Commit, CommitSig, PartSetHeader, Power, Round, SignedHeader, SignedPart, Validator, Version,
 };
@@ -208,20 +208,9 @@ const OPTIONS: Options = Options {
 /// A signed header at `height`, decided by `signers` at second `height`, with `next` to follow.
 fn light_block(height: u64, signers: &Signers, next: &Signers) -> LightBlock {
     let header = Header {
-        version: Version { block: Version::BLOCK, app: 0 },
-        chain_id: chain_id(),
-        height: Height::new(height),
-        time: time(height as i64),
-        last_block_id: None,
-        last_commit_hash: Hash::EMPTY,
-        data_hash: Hash::EMPTY,
-        validators_hash: signers.set.hash(),
         next_validators_hash: next.set.hash(),
-        consensus_hash: Hash::EMPTY,
-        app_hash: Bytes::new(),
-        last_results_hash: Hash::EMPTY,
-        evidence_hash: Hash::EMPTY,
         proposer_address: signers.set.proposer().address,
+        ..signers.header(height)
     };
     seal(header, signers)
 }

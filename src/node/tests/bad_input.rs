@@ -71,26 +71,7 @@ pub(super) async fn network(
         tx_index: "on".to_owned(),
         rpc_address: String::new(),
     };
-    let settings = p2p::Settings {
-        seeds: Vec::new(),
-        persistent_peers,
-        unconditional: Default::default(),
-        private: Default::default(),
-        peers_only: Default::default(),
-        persistent_max_dial_period: None,
-        max_inbound: 40,
-        max_outbound: 10,
-        pex: true,
-        seed_mode: false,
-        strict: false,
-        allow_duplicate_ip: true,
-        handshake_timeout: Duration::from_secs(20),
-        dial_timeout: Duration::from_secs(3),
-        send_rate: 0,
-        recv_rate: 0,
-        packet_payload_max: 1024,
-        max_tx_bytes: 1 << 20,
-    };
+    let settings = p2p::Settings { persistent_peers, ..p2p::tests::settings() };
     let options = NetworkOptions {
         node_key: node_key(number),
         info,
@@ -102,18 +83,27 @@ pub(super) async fn network(
     (options, at)
 }
 
+/// Two validators that need each other, the first with this store; the second calls the first at the address.
+pub(super) async fn two_validators(
+    dirs: &[tempfile::TempDir; 2],
+    store: Arc<dyn Store>,
+) -> (NodeOptions, NodeOptions, SocketAddr) {
+    let mut first = options(dirs[0].path(), store, LocalApp::new(KvStore::default()));
+    let mut second = options(dirs[1].path(), memory_store(), LocalApp::new(KvStore::default()));
+    first.genesis.validators.extend(second.genesis.validators.clone());
+    second.genesis = first.genesis.clone();
+    let (network_of_first, at) = network(1, dirs[0].path(), Vec::new()).await;
+    first.network = Some(network_of_first);
+    let address = PeerAddress { id: node_id(1), address: at.to_string() };
+    second.network = Some(network(2, dirs[1].path(), vec![address]).await.0);
+    (first, second, at)
+}
+
 impl Pair {
     async fn start() -> Pair {
         let dirs = [tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory")];
         let (store, stop) = (memory_store(), CancellationToken::new());
-        let mut first = options(dirs[0].path(), Arc::clone(&store), LocalApp::new(KvStore::default()));
-        let mut second = options(dirs[1].path(), memory_store(), LocalApp::new(KvStore::default()));
-        first.genesis.validators.extend(second.genesis.validators.clone());
-        second.genesis = first.genesis.clone();
-        let (network_of_first, at) = network(1, dirs[0].path(), Vec::new()).await;
-        first.network = Some(network_of_first);
-        let address = PeerAddress { id: node_id(1), address: at.to_string() };
-        second.network = Some(network(2, dirs[1].path(), vec![address]).await.0);
+        let (first, second, at) = two_validators(&dirs, Arc::clone(&store)).await;
         let victim = start(first, stop.clone()).expect("starts");
         let honest = start(second, stop.clone()).expect("starts");
         commit(victim.handle(), ["first=1".to_owned()]).await;

@@ -1,9 +1,8 @@
 //! Two nodes under load: no task of theirs keeps a worker of the runtime from the others.
 
-use super::bad_input::{network, node_id};
-use super::stopping::client;
+use super::bad_input::two_validators;
+use super::stopping::{client, serve_rpc};
 use super::*;
-use crate::p2p::PeerAddress;
 use crate::polls::slow_polls;
 
 /// The name of this test's threads.
@@ -23,17 +22,8 @@ fn under_load_no_task_keeps_its_worker_for_100_ms() {
 
 async fn load() {
     let dirs = [tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory")];
-    let mut first = options(dirs[0].path(), memory_store(), LocalApp::new(KvStore::default()));
-    let mut second = options(dirs[1].path(), memory_store(), LocalApp::new(KvStore::default()));
-    first.genesis.validators.extend(second.genesis.validators.clone());
-    second.genesis = first.genesis.clone();
-    let (network_of_first, at) = network(1, dirs[0].path(), Vec::new()).await;
-    first.network = Some(network_of_first);
-    let address = PeerAddress { id: node_id(1), address: at.to_string() };
-    second.network = Some(network(2, dirs[1].path(), vec![address]).await.0);
-    let listeners = rpc::bind("tcp://127.0.0.1:0").await.expect("a free port");
-    let rpc = listeners[0].address().trim_start_matches("tcp://").to_owned();
-    first.rpc = Some((listeners, RpcConfig::default()));
+    let (mut first, second, _) = two_validators(&dirs, memory_store()).await;
+    let rpc = serve_rpc(&mut first, RpcConfig::default()).await;
     let stop = CancellationToken::new();
     let nodes = [first, second].map(|options| start(options, stop.clone()).expect("starts"));
     commit(nodes[0].handle(), ["first=1".to_owned()]).await;

@@ -18,6 +18,19 @@ pub(super) enum End {
     Closed,
 }
 
+/// Gives a node RPC at a free port, and says where.
+pub(super) async fn serve_rpc(options: &mut NodeOptions, config: RpcConfig) -> String {
+    let listeners = rpc::bind("tcp://127.0.0.1:0").await.expect("a free port");
+    let address = listeners[0].address().trim_start_matches("tcp://").to_owned();
+    options.rpc = Some((listeners, config));
+    address
+}
+
+/// Whoever waits for a block when the node stops would wait for an hour.
+fn patient() -> RpcConfig {
+    RpcConfig { timeout_broadcast_tx_commit: Duration::from_secs(3600), ..RpcConfig::default() }
+}
+
 /// Sends one transaction after the other, each on a connection of its own, until one is not committed.
 pub(super) async fn client(address: String, number: usize, committed: tokio::sync::mpsc::UnboundedSender<()>) -> End {
     for turn in 0.. {
@@ -45,11 +58,7 @@ pub(super) async fn client(address: String, number: usize, committed: tokio::syn
 async fn a_node_stopped_under_load_ends_well_and_no_client_waits_for_ever() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let mut options = options(dir.path(), memory_store(), LocalApp::new(KvStore::default()));
-    let listeners = rpc::bind("tcp://127.0.0.1:0").await.expect("a free port");
-    let address = listeners[0].address().trim_start_matches("tcp://").to_owned();
-    // Whoever waits for a block when the node stops would wait for an hour.
-    let timeout_broadcast_tx_commit = Duration::from_secs(3600);
-    options.rpc = Some((listeners, RpcConfig { timeout_broadcast_tx_commit, ..RpcConfig::default() }));
+    let address = serve_rpc(&mut options, patient()).await;
     let stop = CancellationToken::new();
     let node = start(options, stop.clone()).expect("starts");
     commit(node.handle(), ["first=1".to_owned()]).await;
@@ -76,10 +85,7 @@ async fn a_node_stopped_while_all_clients_wait_for_a_block_that_never_comes_tell
     let mut options = options(dir.path(), memory_store(), LocalApp::new(KvStore::default()));
     // The other half of the power is not there.
     options.genesis.validators.extend(genesis(PrivateKey::from_seed(&[7; 32]).public_key()).validators);
-    let listeners = rpc::bind("tcp://127.0.0.1:0").await.expect("a free port");
-    let address = listeners[0].address().trim_start_matches("tcp://").to_owned();
-    let timeout_broadcast_tx_commit = Duration::from_secs(3600);
-    options.rpc = Some((listeners, RpcConfig { timeout_broadcast_tx_commit, ..RpcConfig::default() }));
+    let address = serve_rpc(&mut options, patient()).await;
     let stop = CancellationToken::new();
     let node = start(options, stop.clone()).expect("starts");
     // Refused until the handshake is over.

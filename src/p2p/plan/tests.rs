@@ -32,24 +32,11 @@ fn peer(number: u8) -> PeerAddress {
 
 fn settings() -> Settings {
     Settings {
-        seeds: Vec::new(),
-        persistent_peers: Vec::new(),
-        unconditional: Default::default(),
-        private: Default::default(),
-        peers_only: Default::default(),
-        persistent_max_dial_period: None,
         max_inbound: 2,
         max_outbound: 2,
-        pex: true,
-        seed_mode: false,
         strict: true,
         allow_duplicate_ip: false,
-        handshake_timeout: 20 * SECOND,
-        dial_timeout: 3 * SECOND,
-        send_rate: 0,
-        recv_rate: 0,
-        packet_payload_max: 1024,
-        max_tx_bytes: 1 << 20,
+        ..crate::p2p::tests::settings()
     }
 }
 

@@ -1,7 +1,8 @@
 //! The chain an application is shown: real headers, hashes and validator sets, made by the node's own rules.
 //!
-//! Nobody verifies signatures here, so there are none: 64 zero bytes stand for each. That is why any genesis will do,
-//! whoever holds its keys.
+//! Validators a plan draws sign what they say with keys of their own, so that an application may verify vote extensions.
+//! Whoever comes from somebody's genesis, or from the application, has a key nobody knows here: 64 zero bytes stand for
+//! its signatures. The node's own rules, as far as they are used here, look at none.
 
 use super::plan::{InstanceNr, Plan};
 use crate::crypto::{PrivateKey, Signature};
@@ -16,12 +17,14 @@ use crate::types::{
     Power, Round, SignedPart, Time, Tx, ValidatorSet, Vote, VoteKind,
 };
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// 2026-01-01T00:00:00Z: block time comes from no clock.
 const GENESIS_SECONDS: i64 = 1_767_225_600;
 const CHAIN_ID: &str = "rehearsal";
+/// The signature of whom we have no key of.
 const UNSIGNED: Signature = Signature::new([0; Signature::LEN]);
 
 /// A first answer, and who gave it.
@@ -77,11 +80,18 @@ pub struct Chain {
     init: Option<Given<InitChainResponse>>,
     decided: Vec<Decided>,
     last_commit: Option<ExtendedCommit>,
+    /// Of those validators of the genesis that a plan drew.
+    keys: BTreeMap<Address, PrivateKey>,
+}
+
+/// The key of a validator that a plan draws.
+fn drawn_key(nr: u8) -> PrivateKey {
+    PrivateKey::from_seed(&[nr.wrapping_add(1); 32])
 }
 
 /// A genesis as the plan draws it.
 pub fn genesis(plan: &Plan) -> GenesisDoc {
-    let key = |nr: u8| PrivateKey::from_seed(&[nr + 1; 32]).public_key();
+    let key = |nr: u8| drawn_key(nr).public_key();
     let validators = (0u8..).zip(&plan.powers).map(|(nr, power)| GenesisValidator {
         address: Address::from(&key(nr)),
         public_key: key(nr),
@@ -103,7 +113,10 @@ pub fn genesis(plan: &Plan) -> GenesisDoc {
 impl Chain {
     /// A chain that begins.
     pub fn new(genesis: GenesisDoc) -> Chain {
-        Chain { genesis, state: None, init: None, decided: Vec::new(), last_commit: None }
+        let drawn = (0..=u8::MAX).zip(&genesis.validators).map(|(nr, _)| drawn_key(nr));
+        let named = drawn.map(|key| (Address::from(&key.public_key()), key));
+        let keys = named.filter(|(address, _)| genesis.validators.iter().any(|it| it.address == *address)).collect();
+        Chain { genesis, state: None, init: None, decided: Vec::new(), last_commit: None, keys }
     }
 
     /// Its genesis.
@@ -122,6 +135,11 @@ impl Chain {
     /// The first answer to InitChain.
     pub fn init(&self) -> Option<&Given<InitChainResponse>> {
         self.init.as_ref()
+    }
+
+    /// The commit of the newest block, as the next proposer has it; none before the first.
+    pub fn last_commit(&self) -> Option<&ExtendedCommit> {
+        self.last_commit.as_ref()
     }
 
     /// Takes the first answer to InitChain.
@@ -201,7 +219,8 @@ impl Chain {
     /// VerifyVoteExtension for an extension of some validator of this height.
     pub fn verify(&self, block: &CandidateBlock, voter: usize, extension: Bytes) -> Option<Request> {
         let member = &self.state().validators.members()[voter % self.state().validators.len()];
-        requests::verify_extension(&Vote { extension, ..self.vote(block.id(), member.address) })
+        let validators = &self.state().validators;
+        requests::verify_extension(&Vote { extension, ..self.vote(validators, block.id(), member.address) })
     }
 
     /// True when precommits of the height being decided carry extensions.
@@ -216,13 +235,22 @@ impl Chain {
         let member = set.members().get((offender % set.len() as u64) as usize)?;
         let parts = PartSetHeader { total: 1, hash: block_id.hash };
         let another = BlockId { hash: block_id.parts.hash, parts };
-        let vote = |id| Vote { height: state.last_block_height, ..self.vote(id, member.address) };
+        let vote = |id| {
+            let vote = Vote { height: state.last_block_height, ..self.vote(set, id, member.address) };
+            Vote { signature: self.signature(&vote.validator_address, &vote.sign_bytes(&state.chain_id)), ..vote }
+        };
         let proof = DuplicateVoteEvidence::new(vote(block_id), vote(another), state.last_block_time, set)?;
         Some(Evidence::DuplicateVote(Box::new(proof)))
     }
 
-    fn vote(&self, block_id: BlockId, validator_address: Address) -> Vote {
-        let index = self.state().validators.by_address(&validator_address).map_or(0, |(index, _)| index);
+    /// With the validator's key, where we have it.
+    fn signature(&self, by: &Address, bytes: &[u8]) -> Signature {
+        self.keys.get(by).map_or(UNSIGNED, |key| key.sign(bytes))
+    }
+
+    /// A precommit of a member of the set, not signed yet.
+    fn vote(&self, set: &ValidatorSet, block_id: BlockId, validator_address: Address) -> Vote {
+        let index = set.by_address(&validator_address).map_or(0, |(index, _)| index);
         Vote {
             kind: VoteKind::Precommit,
             height: self.state().next_height(),
@@ -279,9 +307,25 @@ impl Chain {
                 entry.extension_signature = Some(UNSIGNED);
             }
         }
+        self.sign_commit(&mut commit);
         self.last_commit = Some(commit);
         self.state = Some(next);
         Ok(())
+    }
+}
+
+impl Chain {
+    /// Puts a signature on every precommit, and on its extension.
+    fn sign_commit(&self, commit: &mut ExtendedCommit) {
+        let votes: Vec<Option<Vote>> = (0..commit.signatures.len()).map(|index| commit.extended_vote(index)).collect();
+        for (entry, vote) in commit.signatures.iter_mut().zip(votes) {
+            let (CommitSig::Commit(part), Some(vote)) = (&mut entry.sig, vote) else { continue };
+            let (by, chain_id) = (&vote.validator_address, &self.genesis.chain_id);
+            part.signature = self.signature(by, &vote.sign_bytes(chain_id));
+            if let Some(signature) = &mut entry.extension_signature {
+                *signature = self.signature(by, &vote.extension_sign_bytes(chain_id));
+            }
+        }
     }
 }
 

@@ -277,8 +277,8 @@ fn blocks_are_asked_to_be_fetched_again_and_again_while_that_leads_nowhere() {
     assert!((8..=12).contains(&syncs_in_three_seconds(&mut story, 200)));
 }
 
-#[test]
-fn a_peer_that_has_and_lacks_the_proposal_in_turn_gets_it_ever_more_rarely() {
+/// The same members at height 2, with the block before; nobody gives up the primary within an hour.
+fn at_height_2() -> Story {
     let set = set_of(&[0, 1, 2, 3]);
     let own = primary(&set, 1);
     let mut begin = start(&set, Some(own), 2);
@@ -287,7 +287,12 @@ fn a_peer_that_has_and_lacks_the_proposal_in_turn_gets_it_ever_more_rarely() {
     begin.last_validators = Some(Arc::clone(&set));
     begin.last_block = Some(decided);
     begin.timeouts.view_change = Duration::from_secs(3600);
-    let mut story = Story::begin(begin, own, &[]);
+    Story::begin(begin, own, &[])
+}
+
+#[test]
+fn a_peer_that_has_and_lacks_the_proposal_in_turn_gets_it_ever_more_rarely() {
+    let mut story = at_height_2();
     let b = block(2, "B");
     story.accepted(0, &b);
     let liar = story.others()[0];
@@ -327,15 +332,21 @@ fn a_peer_one_height_behind_gets_the_commit_and_the_block_it_lacks() {
     assert!(matches!(story.state(statement_of(who, body)), Reaction::Ignored(_)));
 }
 
-#[test]
-fn extensions_are_asked_for_before_the_commit_and_verified_in_those_of_others() {
+/// Four members of equal power, of whom we lead view 1, at a height whose COMMITs carry extensions.
+fn with_extensions() -> Story {
     let set = set_of(&[0, 1, 2, 3]);
     let own = primary(&set, 1);
     let mut begin = start(&set, Some(own), 1);
     let mut params = (*begin.params).clone();
     params.abci.vote_extensions_enable_height = Some(Height::FIRST);
     begin.params = Arc::new(params);
-    let mut story = Story::begin(begin, own, &[]);
+    Story::begin(begin, own, &[])
+}
+
+#[test]
+fn extensions_are_asked_for_before_the_commit_and_verified_in_those_of_others() {
+    let mut story = with_extensions();
+    let set = Arc::clone(&story.set);
     let a = block(1, "A");
     let others = story.others();
     story.accepted(0, &a);
@@ -360,13 +371,8 @@ fn extensions_are_asked_for_before_the_commit_and_verified_in_those_of_others() 
 
 #[test]
 fn a_commit_that_comes_when_the_block_is_executed_counts_and_the_application_is_not_asked_about_it() {
-    let set = set_of(&[0, 1, 2, 3]);
-    let own = primary(&set, 1);
-    let mut begin = start(&set, Some(own), 1);
-    let mut params = (*begin.params).clone();
-    params.abci.vote_extensions_enable_height = Some(Height::FIRST);
-    begin.params = Arc::new(params);
-    let mut story = Story::begin(begin, own, &[]);
+    let mut story = with_extensions();
+    let set = Arc::clone(&story.set);
     let (a, others) = (block(1, "A"), story.others());
     story.accepted(0, &a);
     story.prepares(&others[..2], 0, &a);
@@ -457,14 +463,7 @@ fn who_decides_says_no_status_who_waits_says_it_often_and_who_idles_rarely() {
 
 #[test]
 fn a_peer_one_block_behind_gets_its_block_at_once_and_then_ever_more_rarely_while_it_says_it_lacks_it() {
-    let set = set_of(&[0, 1, 2, 3]);
-    let own = primary(&set, 1);
-    let mut begin = start(&set, Some(own), 2);
-    let decided = block(1, "A");
-    begin.last_commit = Some(commit_of(&set, &[0, 1, 2], (1, 0), decided.id()));
-    begin.last_validators = Some(Arc::clone(&set));
-    begin.last_block = Some(decided);
-    let mut story = Story::begin(begin, own, &[]);
+    let mut story = at_height_2();
     let behind = story.others()[0];
     let mut copies = Vec::new();
     for status in 1..=200_u32 {
