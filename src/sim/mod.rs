@@ -22,6 +22,7 @@ pub mod panics;
 mod plan;
 mod queue;
 pub mod shrink;
+mod stories;
 mod tell;
 #[cfg(test)]
 mod tests;

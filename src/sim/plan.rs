@@ -172,6 +172,13 @@ pub enum Misfortune {
         /// How long.
         lasting: Duration,
     },
+    /// A node loses all its connections, and everybody notices (level 1).
+    Unplugged {
+        /// Which.
+        node: NodeNr,
+        /// How long.
+        lasting: Duration,
+    },
     /// The wall clock of a node jumps; monotonic time does not.
     ClockJump {
         /// Which.
@@ -319,6 +326,8 @@ impl Plan {
         plan.draw_liars(&mut dice.fork("liars"));
         plan.weather = Weather::draw(&mut dice.fork("weather"));
         plan.draw_faults(&mut dice.fork("faults"));
+        // By another name, seeds of the corpus would draw one.
+        plan.draw_story(&mut dice.fork("a story"), wishes.heights);
         if plan.level == Level::Whole {
             plan.close_the_hole_of_odd_powers();
             plan.draw_woes(&mut dice.fork("woes"));

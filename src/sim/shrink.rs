@@ -166,6 +166,7 @@ fn without(what: &mut Misfortune, gone: NodeNr) -> bool {
         Misfortune::Crash { node, .. }
         | Misfortune::DiskCrash { node, .. }
         | Misfortune::Pause { node, .. }
+        | Misfortune::Unplugged { node, .. }
         | Misfortune::ClockJump { node, .. }
         | Misfortune::ClockRate { node, .. }
         | Misfortune::AppCrash { node, .. }

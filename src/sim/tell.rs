@@ -73,6 +73,9 @@ fn tell(fault: &Fault) -> String {
             let links: Vec<String> = links.iter().map(link).collect();
             format!("cut for {}: {}", span(*lasting), links.join(" "))
         }
+        Misfortune::Unplugged { node, lasting } => {
+            format!("node {} loses all its connections for {}", node.0, span(*lasting))
+        }
         Misfortune::ClockJump { node, by } => {
             format!("the wall clock of node {} jumps by {:.3} s", node.0, *by as f64 / 1e9)
         }

@@ -15,6 +15,9 @@ use std::time::Duration;
 /// Most transactions of clients in a block.
 const BLOCK_TXS_MAX: usize = 8;
 
+/// Questions in the two election timeouts after a node lost its connections.
+const HURRIED: usize = 16;
+
 /// What clients wait for.
 #[derive(Debug)]
 pub(super) struct Clients {
@@ -67,6 +70,14 @@ impl<P: Watched> World<P> {
         }
         for _ in 0..self.clients.dice.below(2 * self.plan.heights.min(50) + 2) {
             let wait = self.clients.dice.time(Duration::ZERO, span);
+            self.queue.after(wait, Event::Client);
+        }
+    }
+
+    /// Something happened that clients should ask about soon.
+    pub(super) fn hurry_clients(&mut self) {
+        for _ in 0..HURRIED {
+            let wait = self.clients.dice.time(Duration::ZERO, self.plan.timeouts.election * 2);
             self.queue.after(wait, Event::Client);
         }
     }

@@ -49,6 +49,11 @@ impl<P: Watched> World<P> {
                 self.net.cut(links);
                 self.queue.after(*lasting, Event::Mend(place));
             }
+            Misfortune::Unplugged { node, lasting } => {
+                self.watch.count("unplugged");
+                self.unplug(*node);
+                self.queue.after(*lasting, Event::Mend(place));
+            }
             Misfortune::ClockJump { node, by } => {
                 self.watch.count("clock jumped");
                 let clock = &mut self.nodes[node.index()].clock;
@@ -80,8 +85,48 @@ impl<P: Watched> World<P> {
 
     /// A cut is over, unless healing ended it before.
     pub(super) fn mend(&mut self, place: usize) {
-        if let Misfortune::Cut { links, .. } = &self.plan.faults[place].what {
-            self.net.mend(links);
+        match self.plan.faults[place].what {
+            Misfortune::Cut { ref links, .. } => self.net.mend(links),
+            Misfortune::Unplugged { node, .. } => {
+                self.net.mend(&self.links_of(node));
+                self.plug_in(node);
+            }
+            _ => {}
+        }
+    }
+
+    /// All connections of a node break. Clients soon ask on both sides.
+    fn unplug(&mut self, who: NodeNr) {
+        self.net.cut(&self.links_of(who));
+        for peer in self.plan.all().filter(|peer| *peer != who) {
+            self.tell_down(who, peer);
+            self.tell_down(peer, who);
+        }
+        self.unplugged.push(who);
+        self.hurry_clients();
+    }
+
+    fn links_of(&self, who: NodeNr) -> Vec<(NodeNr, NodeNr)> {
+        self.plan.all().filter(|peer| *peer != who).flat_map(|peer| [(who, peer), (peer, who)]).collect()
+    }
+
+    /// Everybody connects to it again.
+    fn plug_in(&mut self, who: NodeNr) {
+        self.unplugged.retain(|other| *other != who);
+        let up = |node: NodeNr| self.nodes[node.index()].machine.is_some();
+        let peers: Vec<NodeNr> = self.plan.all().filter(|peer| *peer != who && up(*peer) && up(who)).collect();
+        for peer in peers {
+            self.connect(who, peer);
+            self.connect(peer, who);
+        }
+    }
+
+    /// A node notices that a connection is gone.
+    fn tell_down(&mut self, who: NodeNr, gone: NodeNr) {
+        let node = &self.nodes[who.index()];
+        if node.machine.is_some() {
+            let (life, wait) = (node.life, self.dice.time(NOTICED.0, NOTICED.1));
+            self.queue.after(wait, Event::Arrive { node: who, life, arrival: Arrival::PeerDown(gone) });
         }
     }
 
@@ -102,11 +147,7 @@ impl<P: Watched> World<P> {
         self.forget_lies(who);
         self.queue.after(away.max(AWAY_MIN), Event::Restart { node: who, life });
         for peer in self.plan.all().filter(|peer| *peer != who) {
-            let other = &self.nodes[peer.index()];
-            if other.machine.is_some() {
-                let (life, wait) = (other.life, self.dice.time(NOTICED.0, NOTICED.1));
-                self.queue.after(wait, Event::Arrive { node: peer, life, arrival: Arrival::PeerDown(who) });
-            }
+            self.tell_down(peer, who);
         }
     }
 
@@ -114,6 +155,7 @@ impl<P: Watched> World<P> {
     pub(super) fn heal(&mut self) {
         self.see(NodeNr(0), What::Healed);
         self.net.heal();
+        std::mem::take(&mut self.unplugged).into_iter().for_each(|who| self.plug_in(who));
         let now = self.queue.now();
         for who in self.plan.all() {
             let node = &mut self.nodes[who.index()];

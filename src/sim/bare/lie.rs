@@ -128,7 +128,7 @@ impl<P: Watched> World<P> {
     pub(super) fn is_good(&mut self, who: NodeNr, from: NodeNr, message: &P::Message) -> bool {
         let node = &self.nodes[who.index()];
         let (Some(machine), Some(_)) = (&node.machine, &self.liars[from.index()]) else { return true };
-        match machine.judge(&self.chain.id, &node.state, message) {
+        match machine.judge(self.gate, &self.chain.id, &node.state, message) {
             Ok(()) => true,
             Err(Refused::Useless) => false,
             Err(Refused::Fault(why)) => {

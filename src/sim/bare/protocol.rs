@@ -4,7 +4,7 @@
 //! `gossip::hear_direct` do, without their signatures.
 
 use super::chain::State;
-use super::verify::{Judge, Refused};
+use super::verify::{Gate, Judge, Refused};
 use crate::consensus::pbft::Pbft;
 use crate::consensus::raft::Raft;
 use crate::consensus::tendermint::{Message, Tendermint};
@@ -66,7 +66,7 @@ pub(super) trait Watched: Protocol<Message: Debug, Record = JournalRecord> + Deb
     /// A word as the message it is; none where the protocol has none like it. Nobody checked its signatures.
     fn said(word: DirectMessage) -> Option<Self::Message>;
     /// Checks the form and the signatures of a liar's word.
-    fn judge(&self, chain: &ChainId, state: &State, message: &Self::Message) -> Result<(), Refused>;
+    fn judge(&self, gate: Gate, chain: &ChainId, state: &State, message: &Self::Message) -> Result<(), Refused>;
     /// The message in a journal entry, where gossip hands it on.
     fn journaled(message: &JournalMessage) -> Option<Self::Message>;
     /// Whether it has a word already, and whether it would take it, where gossip hands it on.
@@ -127,8 +127,8 @@ impl Watched for Tendermint {
         })
     }
 
-    fn judge(&self, chain: &ChainId, state: &State, message: &Message) -> Result<(), Refused> {
-        let judge = Judge { chain, algorithm: Algorithm::Tendermint, ours: self.height(), state };
+    fn judge(&self, gate: Gate, chain: &ChainId, state: &State, message: &Message) -> Result<(), Refused> {
+        let judge = Judge { gate, chain, algorithm: Algorithm::Tendermint, ours: self.height(), state };
         let word = self.spoken(message.clone());
         let proposer = match &word {
             DirectMessage::Proposal { proposal, .. } => self.proposer(proposal.round).map(|proposer| proposer.address),
@@ -201,8 +201,8 @@ macro_rules! direct {
                 Some(said(word))
             }
 
-            fn judge(&self, chain: &ChainId, state: &State, message: &Direct) -> Result<(), Refused> {
-                let judge = Judge { chain, algorithm: $algorithm, ours: self.height(), state };
+            fn judge(&self, gate: Gate, chain: &ChainId, state: &State, message: &Direct) -> Result<(), Refused> {
+                let judge = Judge { gate, chain, algorithm: $algorithm, ours: self.height(), state };
                 judge.direct(&message.clone().into())
             }
 

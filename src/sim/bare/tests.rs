@@ -7,7 +7,7 @@ use crate::consensus::tendermint::Tendermint;
 use crate::consensus::{Decision, Effect, Effects, Input, Now, Protocol, Reaction, Start, Tick};
 use crate::sim::bare::chain::State;
 use crate::sim::bare::protocol::{Regard, Sorted, Spread, Watched};
-use crate::sim::bare::verify::Refused;
+use crate::sim::bare::verify::{Gate, Refused};
 use crate::sim::{Level, Plan, Trace, Wishes, Word, check};
 use crate::types::{
     Algorithm, ChainId, DirectMessage, Height, JournalMessage, JournalRecord, Round, SignRequest, Source, VoteKind,
@@ -76,8 +76,8 @@ impl<P: Watched, F: Fault> Watched for Bent<P, F> {
         P::said(word)
     }
 
-    fn judge(&self, chain: &ChainId, state: &State, message: &P::Message) -> Result<(), Refused> {
-        self.0.judge(chain, state, message)
+    fn judge(&self, gate: Gate, chain: &ChainId, state: &State, message: &P::Message) -> Result<(), Refused> {
+        self.0.judge(gate, chain, state, message)
     }
 
     fn journaled(message: &JournalMessage) -> Option<P::Message> {

@@ -29,9 +29,20 @@ fn demand(holds: bool, otherwise: &'static str) -> Verdict {
     if holds { Ok(()) } else { fault(otherwise) }
 }
 
+/// How much is looked at before the machine is told. In a node the machine is the second line of defence: what is wrong in
+/// form hardly ever comes to it. In some runs it has to stand alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gate {
+    /// Signatures and form, as a node has it.
+    Whole,
+    /// What machines take on trust: signatures, commits, and whatever is not of the height being decided.
+    SignaturesOnly,
+}
+
 /// Where a node stands, and whose signatures count there.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Judge<'a> {
+    pub(super) gate: Gate,
     pub(super) chain: &'a ChainId,
     pub(super) algorithm: Algorithm,
     /// The height being decided.
@@ -79,6 +90,12 @@ impl Judge<'_> {
         let sets =
             [Some(&self.state.validators), self.state.last_validators.as_ref(), Some(&self.state.next_validators)];
         sets.into_iter().flatten().any(|set| set.by_address(address).is_some())
+    }
+
+    /// A demand that a machine makes of what is of its own height, too.
+    fn demand_here(&self, height: Height, holds: bool, otherwise: &'static str) -> Verdict {
+        let left_to_the_machine = self.gate == Gate::SignaturesOnly && height == self.ours;
+        demand(holds || left_to_the_machine, otherwise)
     }
 
     /// In Tendermint; `proposer` is whose turn it is in the proposal's round, where that is known.
@@ -129,7 +146,8 @@ impl Judge<'_> {
     fn proposal_form(&self, proposal: &Proposal) -> Verdict {
         let total = proposal.block_id.parts.total;
         demand((1..=PartSet::PARTS_MAX).contains(&total), "proposal of a block of no or too many parts")?;
-        demand(proposal.pol_round.is_none_or(|pol_round| pol_round < proposal.round), "justified by a later round")
+        let earlier = proposal.pol_round.is_none_or(|pol_round| pol_round < proposal.round);
+        self.demand_here(proposal.height, earlier, "justified by a later round")
     }
 
     fn proposal(&self, by: &Address, proposal: &Proposal) -> Verdict {
@@ -206,7 +224,8 @@ impl Judge<'_> {
         match change.checkpoint {
             None => demand(!needed, "VIEW-CHANGE without its checkpoint")?,
             Some(commit) => {
-                demand(commit.height.next() == change.height, "VIEW-CHANGE with the commit of another height")?;
+                let before = commit.height.next() == change.height;
+                self.demand_here(change.height, before, "VIEW-CHANGE with the commit of another height")?;
                 match self.set(commit.height) {
                     Set::Known(set) => self.commit(set, commit)?,
                     Set::Below => demand(change.height != self.ours, "a commit of before the first height")?,
@@ -216,7 +235,7 @@ impl Judge<'_> {
         }
         let Some(certificate) = change.prepared else { return Ok(()) };
         let fits = certificate.height == change.height && certificate.view < change.view;
-        demand(fits, "certificate of another height or a later view")?;
+        self.demand_here(change.height, fits, "certificate of another height or a later view")?;
         match self.set(change.height) {
             Set::Known(set) => self.prepared(set, certificate),
             Set::Below | Set::Beyond => Ok(()),
@@ -229,12 +248,14 @@ impl Judge<'_> {
         let (mut voters, mut power) = (BTreeSet::new(), Power::ZERO);
         for vote in prepares {
             let about = (vote.kind, vote.height, vote.round, vote.block_id);
-            demand(about == (VoteKind::Prevote, *height, *view, Some(*block_id)), "PREPARE of something else")?;
-            demand(voters.insert(vote.validator_index), "two PREPAREs of one validator")?;
+            let fits = about == (VoteKind::Prevote, *height, *view, Some(*block_id));
+            self.demand_here(*height, fits, "PREPARE of something else")?;
+            self.demand_here(*height, voters.insert(vote.validator_index), "two PREPAREs of one validator")?;
             self.vote(set, vote)?;
             power = power + set.by_index(vote.validator_index).map_or(Power::ZERO, |member| member.power);
         }
-        demand(self.algorithm.quorum().is_reached(power, set.total_power()), "certificate without a quorum")
+        let enough = self.algorithm.quorum().is_reached(power, set.total_power());
+        self.demand_here(*height, enough, "certificate without a quorum")
     }
 
     /// §4.4: VIEW-CHANGEs for this view, each of another replica, of more than two thirds together.
@@ -245,6 +266,7 @@ impl Judge<'_> {
         (view, height): (Round, Height),
         statements: &[Statement],
     ) -> Verdict {
+        let demand = |holds, otherwise| self.demand_here(height, holds, otherwise);
         demand(primary(set, view).address == by, "NEW-VIEW of a replica that is not the primary")?;
         let (mut replicas, mut power, mut at_height) = (BTreeSet::new(), Power::ZERO, false);
         for statement in statements {
@@ -254,7 +276,9 @@ impl Judge<'_> {
             demand(replicas.insert(statement.by), "two VIEW-CHANGEs of one replica")?;
             let Some((_, member)) = set.by_address(&statement.by) else { return fault("VIEW-CHANGE of a stranger") };
             power = power + member.power;
-            demand(self.is_signed(statement), "VIEW-CHANGE that its replica did not sign")?;
+            if !self.is_signed(statement) {
+                return fault("VIEW-CHANGE that its replica did not sign");
+            }
             if change.height == height {
                 at_height = true;
                 self.change(&change)?;

@@ -8,6 +8,7 @@ use super::lie::{self, Liar};
 use super::node::{Answer, Arrival, Node};
 use super::protocol::{Sorted, Spread, Watched};
 use super::signer::Key;
+use super::verify::Gate;
 use crate::consensus::{Effects, Input, RECENT_BLOCKS_MAX, Reaction, RoundNote, Start, Tick};
 use crate::crypto::PublicKey;
 use crate::sim::net::Order;
@@ -103,6 +104,10 @@ pub(super) struct World<P: Watched> {
     pub(super) nodes: Vec<Node<P>>,
     pub(super) chain: Chain,
     pub(super) dice: Dice,
+    /// What is looked at before machines are told what liars say.
+    pub(super) gate: Gate,
+    /// Those that lost all their connections.
+    pub(super) unplugged: Vec<NodeNr>,
     /// Changes of power that clients want, and no block has.
     pub(super) wanted: Vec<PowerChange>,
     pub(super) clients: Clients,
@@ -190,6 +195,8 @@ impl<P: Watched> World<P> {
             nodes: addresses.iter().map(|own| Node::new(Key::new(*own), Arc::clone(&genesis))).collect(),
             chain,
             queue: Queue::default(),
+            gate: if watch.dice("gate").chance(50) { Gate::Whole } else { Gate::SignaturesOnly },
+            unplugged: Vec::new(),
             wanted: Vec::new(),
             clients: Clients::new(&plan, watch.dice("clients")),
             liars: lie::all(&plan, &addresses, &watch),
@@ -479,7 +486,7 @@ impl<P: Watched> World<P> {
         self.run_node(who);
     }
 
-    fn connect(&mut self, who: NodeNr, peer: NodeNr) {
+    pub(super) fn connect(&mut self, who: NodeNr, peer: NodeNr) {
         let wait = self.dice.time(Duration::from_micros(100), Duration::from_millis(3));
         let life = self.nodes[who.index()].life;
         self.queue.after(wait, Event::Arrive { node: who, life, arrival: Arrival::PeerUp(peer) });

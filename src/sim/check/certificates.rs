@@ -4,8 +4,8 @@
 
 use super::book::{PerNode, Sets, Signatures, printed};
 use super::proofs::{Proofs, new_view, view_change};
-use crate::sim::{Checker, Scene, Seen, What, Word};
-use crate::types::{ExtendedCommit, Statement};
+use crate::sim::{Checker, Level, Scene, Seen, What, Word};
+use crate::types::{CommitSig, ExtendedCommit, ExtendedCommitSig, Statement};
 
 /// Who decides which height, and what each honest key signed.
 #[derive(Debug, Default)]
@@ -37,6 +37,7 @@ impl Checker for Certificates {
                 if commit.block_id != block.id() {
                     return Err(format!("a block was decided by the commit of another one, {:?}", commit.block_id));
                 }
+                extended(scene, commit)?;
                 return self.commit(scene, commit);
             }
             What::Said { word: Word::Commit(commit), .. } | What::Heard { word: Word::Commit(commit), .. } => {
@@ -45,6 +46,23 @@ impl Checker for Certificates {
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// Where a height requires extensions, every precommit that decides it has one, and elsewhere none has. Whole nodes may
+/// fetch a block of the past without them.
+fn extended(scene: &Scene, commit: &ExtendedCommit) -> Result<(), String> {
+    let required = scene.extends(commit.height);
+    let wrong = |entry: &ExtendedCommitSig| {
+        matches!(entry.sig, CommitSig::Commit(_)) && entry.extension_signature.is_some() != required
+    };
+    match commit.signatures.iter().position(wrong) {
+        Some(place) if scene.plan.level == Level::Bare => Err(format!(
+            "height {} is decided with a precommit at place {place} whose extension {}",
+            commit.height,
+            if required { "is missing" } else { "does not belong there" }
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -78,7 +96,7 @@ mod tests {
     use super::*;
     use crate::sim::NodeNr;
     use crate::sim::check::story::{Stage, block, commit, pbft, precommit, prevote};
-    use crate::types::{Algorithm, CommitSig, Height, PbftStatement, PreparedCertificate, Round};
+    use crate::types::{Algorithm, Height, PbftStatement, PreparedCertificate, Round};
 
     fn stage(algorithm: Algorithm) -> Stage<Certificates> {
         let mut stage = Stage::of(algorithm, 4, Certificates::default());
@@ -98,6 +116,13 @@ mod tests {
 
     fn heard(commit: &ExtendedCommit) -> What<'_> {
         What::Heard { from: NodeNr(1), word: Word::Commit(commit) }
+    }
+
+    #[test]
+    fn a_height_decided_without_the_extensions_it_requires_is_caught() {
+        let (mut stage, commit) = committed(Algorithm::Tendermint, &[0, 1, 2]);
+        (stage.scene.plan.level, stage.scene.extensions_from) = (Level::Bare, Some(Height::FIRST));
+        assert!(stage.wrong(0, What::Decided { block: &block(1, "a"), commit: &commit }).contains("is missing"));
     }
 
     #[test]

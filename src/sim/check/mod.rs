@@ -13,6 +13,7 @@ mod exactly_once;
 mod grammar;
 mod liveness;
 mod one_signature;
+mod patience;
 mod proofs;
 mod resources;
 mod rotation;

@@ -7,6 +7,7 @@
 //! computed here anew: a backup that takes one on trust has no mandate.
 
 use super::book::{Knowledge, PerHeight, PerNode, Sets, same_people};
+use super::patience::Patience;
 use super::proofs::{Proofs, new_view, view_change};
 use crate::sim::{Checker, NodeNr, Scene, Seen, What, Word};
 use crate::types::{BlockId, ExtendedCommit, Height, Proposal, Round, Statement, ValidatorSet, Vote, VoteKind};
@@ -19,6 +20,7 @@ pub struct RulesPbft {
     nodes: PerNode<State>,
     /// The views in which a height was committed, as far as anybody honest saw a commit of it.
     committed: PerHeight<Vec<Round>>,
+    patience: Patience,
 }
 
 #[derive(Debug, Default)]
@@ -64,7 +66,7 @@ impl Checker for RulesPbft {
             _ => {}
         }
         self.knowledge.see(scene, seen);
-        Ok(())
+        self.patience.see(scene, &self.sets, seen)
     }
 }
 

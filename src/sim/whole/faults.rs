@@ -51,6 +51,8 @@ impl World {
                 }
             }
             Misfortune::Cut { links, lasting } => self.cut(links, lasting),
+            // Level 2 draws none: its cuts break connections.
+            Misfortune::Unplugged { .. } => {}
             Misfortune::ClockJump { node, by } => {
                 self.watch.count(if by < 0 { "clock jumped back" } else { "clock jumped ahead" });
                 self.site(node).clock.jump(by);
