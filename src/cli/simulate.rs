@@ -100,9 +100,10 @@ fn one(wishes: &Wishes, seed: u64, args: &SimulateArgs, events: Events, out: &Ou
     let traced = printed || args.trace_file.is_some();
     let plan = Plan::draw(seed, wishes);
     let trace = if traced || args.shrink { Trace::with_lines() } else { Trace::hash_only() };
-    let (mut plan, mut outcome, mut tried) = (plan.clone(), crate::sim::run(plan, trace), 0);
+    let outcome = campaign::run_twice(&plan, trace);
+    let (mut plan, mut outcome, mut tried) = (plan, outcome, 0);
     if let (true, Some(violation)) = (args.shrink, &outcome.violation) {
-        let shrunk = shrink::shrink(plan, violation.checker, SHRINK_TRIES);
+        let shrunk = shrink::shrink(plan, violation, SHRINK_TRIES);
         (plan, outcome, tried) = (shrunk.plan, shrunk.outcome, shrunk.tried);
     }
     if let Some(file) = &args.trace_file {
@@ -190,6 +191,9 @@ fn many(wishes: &Wishes, args: &SimulateArgs, out: &Output) -> Result<(), CliErr
         text += &format!("\nThe smallest form found of seed {} ({} tries):\n", found.seed, shrunk.tried);
         text += &shrunk.plan.tell();
         text += &last_lines(&shrunk.outcome.lines);
+        if let Some(violation) = &shrunk.outcome.violation {
+            text += &format!("\nBroken there: {violation}\n");
+        }
     }
     out.give(&text, &many_as_json(wishes, args.from, &report));
     let never = report.never(wishes);
@@ -217,7 +221,7 @@ fn many(wishes: &Wishes, args: &SimulateArgs, out: &Output) -> Result<(), CliErr
 }
 
 fn shrunk(wishes: &Wishes, found: &Found) -> shrink::Shrunk {
-    shrink::shrink(Plan::draw(found.seed, wishes), found.violation.checker, SHRINK_TRIES)
+    shrink::shrink(Plan::draw(found.seed, wishes), &found.violation, SHRINK_TRIES)
 }
 
 fn progress(report: &Report) -> String {
@@ -238,7 +242,8 @@ fn tell_many(wishes: &Wishes, report: &Report) -> String {
         report.elapsed.as_secs_f64(),
         report.pace(),
         report.events,
-        report.twice - report.found.iter().filter(|found| found.violation.checker == "determinism").count() as u64,
+        report.twice
+            - report.found.iter().filter(|found| found.violation.checker == campaign::DETERMINISM).count() as u64,
     );
     text += &covered(&report.coverage);
     report.found.iter().for_each(|found| text += &tell_found(wishes, found));

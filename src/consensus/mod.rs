@@ -26,7 +26,7 @@ pub use effect::{Accusation, BuildOrder, Decision, Effect, Effects, RoundNote};
 pub use input::{BlockVerdict, EmptyBlocks, Input, ReadMode, ReadTicket, Signed, Start, Timeouts};
 
 pub use recent::{RECENT_BLOCKS_MAX, RECENT_BYTES_MAX, Recent};
-pub use view::{Lead, RaftRole, RoundVotes, View, ViewPhase};
+pub use view::{Lead, RaftRole, RoundVotes, Sizes, View, ViewPhase};
 
 use crate::types::Time;
 use std::time::Duration;

@@ -3,6 +3,9 @@
 use crate::types::{Address, BlockId, CandidateBlock, Height, Proposal, Round, Step, Time, ValidatorSet, Vote};
 use std::sync::Arc;
 
+/// How much a machine keeps of what others say, each under a name: for whoever watches that it stays little.
+pub type Sizes = Vec<(&'static str, u64)>;
+
 /// Where the machine stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {

@@ -4,7 +4,7 @@ use super::Now;
 use crate::consensus::pbft::Pbft;
 use crate::consensus::raft::Raft;
 use crate::consensus::tendermint::{Message, Tendermint};
-use crate::consensus::{Direct, Effects, Input, Protocol, Reaction, Start, View};
+use crate::consensus::{Direct, Effects, Input, Protocol, Reaction, Sizes, Start, View};
 use crate::types::{Algorithm, DirectMessage, Height, JournalRecord, PeerMessage, Round};
 
 /// The machine at work. Which one it is stands in the state of the chain.
@@ -107,6 +107,11 @@ impl Machine {
     /// The round, view or term it is in.
     pub(super) fn round(&self) -> Round {
         whichever!(self, machine => machine.round())
+    }
+
+    /// How much it keeps of what others say.
+    pub(super) fn sizes(&self) -> Sizes {
+        whichever!(self, machine => machine.sizes())
     }
 
     /// Where it stands. Copies the votes.

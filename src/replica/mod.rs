@@ -427,6 +427,15 @@ impl Replica {
         }
     }
 
+    /// How much is kept of what others say.
+    pub fn sizes(&self) -> consensus::Sizes {
+        let mut sizes = self.consensus.as_ref().map(Machine::sizes).unwrap_or_default();
+        sizes.push(("evidence", self.evidence.iter().count() as u64));
+        sizes.push(("transactions", self.mempool.count()));
+        sizes.push(("bytes of transactions", self.mempool.bytes()));
+        sizes
+    }
+
     /// How far fetching blocks is.
     pub fn progress(&self) -> Progress {
         self.sync.progress()

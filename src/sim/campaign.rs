@@ -5,6 +5,8 @@ use std::time::Duration;
 
 /// Every so many-th seed runs twice, and must do the same twice.
 const RUN_TWICE: u64 = 100;
+/// Who complains when two runs of one seed differ.
+pub const DETERMINISM: &str = "determinism";
 /// Seeds after which everything should have happened once, by level.
 const SEEDS_TO_SEE_ALL: u64 = 10_000;
 const WHOLE_SEEDS_TO_SEE_ALL: u64 = 1_000;
@@ -73,6 +75,23 @@ pub fn run(wishes: &Wishes, from: u64, mut go_on: impl FnMut(&mut Report) -> boo
     }
 }
 
+/// Runs a plan, and once more: the two must do the same.
+pub fn run_twice(plan: &Plan, trace: Trace) -> Outcome {
+    let mut outcome = super::run(plan.clone(), trace);
+    let twin = super::run(plan.clone(), Trace::hash_only());
+    if let Some(violation) = differ(&outcome, &twin) {
+        outcome.violation.get_or_insert(violation);
+    }
+    outcome
+}
+
+/// What is wrong with two runs of one plan that differ.
+fn differ(one: &Outcome, twin: &Outcome) -> Option<Violation> {
+    let (hash, other) = (one.trace_hash, twin.trace_hash);
+    let why = format!("the same seed ran twice and differed: trace {hash:016x}, then {other:016x}");
+    (hash != other).then(|| Violation { checker: DETERMINISM, at: one.end.at(), node: None, why })
+}
+
 fn run_seed(wishes: &Wishes, seed: u64) -> Outcome {
     super::run(Plan::draw(seed, wishes), Trace::hash_only())
 }
@@ -82,14 +101,8 @@ impl Report {
         self.seeds += 1;
         self.events += outcome.events;
         self.coverage.add(&outcome.coverage);
-        let (at, hash) = (outcome.end.at(), outcome.trace_hash);
-        self.found.extend(outcome.violation.map(|violation| Found { seed, violation }));
-        let Some(twin) = twin else { return };
-        self.twice += 1;
-        if twin.trace_hash != hash {
-            let why = format!("the same seed ran twice and differed: trace {hash:016x}, then {:016x}", twin.trace_hash);
-            let violation = Violation { checker: "determinism", at, node: None, why };
-            self.found.push(Found { seed, violation });
-        }
+        let differs = twin.as_ref().and_then(|twin| differ(&outcome, twin));
+        self.twice += u64::from(twin.is_some());
+        self.found.extend(outcome.violation.into_iter().chain(differs).map(|violation| Found { seed, violation }));
     }
 }

@@ -6,7 +6,7 @@
 //! durable, decided and applied is all there is to judge.
 //!
 //! Reading order: this file → `dice` → `plan` → `woe` → `tell` → `watch` → `trace` → `coverage` → `queue` → `net` → `disk/` →
-//! `check/` → `bare/` → `whole/` → `campaign` → `shrink` → `panics`.
+//! `check/` → `bare/` → `whole/` → `patience` → `campaign` → `shrink` → `panics`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 pub mod app;
@@ -19,6 +19,7 @@ pub mod disk;
 pub mod liars;
 mod net;
 pub mod panics;
+mod patience;
 mod plan;
 mod queue;
 pub mod shrink;
@@ -37,7 +38,7 @@ pub use net::{Net, Order, Packet};
 pub use plan::{Conduct, Fault, Level, Lie, Misfortune, NodeNr, NodePlan, Plan, Unsynced, Weather, Wishes};
 pub use queue::Queue;
 pub use trace::Trace;
-pub use watch::{AppCall, Checker, End, Outcome, Scene, Seen, Violation, Watch, What, Word, tx_bytes, tx_number};
+pub use watch::{AppCall, Checker, End, Harm, Outcome, Scene, Seen, Violation, Watch, What, Word, tx_bytes, tx_number};
 pub use woe::{DeathOfApp, Keeps, LastRequest, RotPlace, SignerMood, SlowPart, Upheaval, Whose, Woe, WrongAnswer};
 
 /// Runs a plan under all checkers.

@@ -1,6 +1,7 @@
-//! Leaving out what a violation does not need: faults, liars, weather, heights, nodes, while the same checker complains.
+//! Leaving out what a violation does not need: faults, liars, weather, heights, nodes, while the same
+//! checker says the same of it.
 
-use super::{Conduct, Misfortune, NodeNr, Outcome, Plan, Trace, Weather};
+use super::{Conduct, Misfortune, NodeNr, Outcome, Plan, Trace, Violation, Weather, campaign};
 
 /// What is left of a plan.
 #[derive(Debug)]
@@ -13,15 +14,32 @@ pub struct Shrunk {
     pub tried: u32,
 }
 
-/// Shrinks a plan that `checker` complains about; tries at most `tries` plans.
-pub fn shrink(plan: Plan, checker: &'static str, tries: u32) -> Shrunk {
+/// Shrinks a plan that breaks a rule; tries at most `tries` plans.
+pub fn shrink(plan: Plan, violation: &Violation, tries: u32) -> Shrunk {
+    let run = |plan: &Plan, trace| match violation.checker {
+        campaign::DETERMINISM => campaign::run_twice(plan, trace),
+        _ => super::run(plan.clone(), trace),
+    };
     let complains = |plan: &Plan| {
-        let outcome = super::run(plan.clone(), Trace::hash_only());
-        outcome.violation.is_some_and(|violation| violation.checker == checker)
+        let outcome = run(plan, Trace::hash_only());
+        outcome.violation.is_some_and(|found| is_alike(&found, violation))
     };
     let (plan, tried) = shrink_while(plan, tries, complains);
-    let outcome = super::run(plan.clone(), Trace::with_lines());
+    let outcome = run(&plan, Trace::with_lines());
     Shrunk { plan, outcome, tried }
+}
+
+/// True when the same rule was broken in the same way: the same checker says the same words, numbers and names left out.
+fn is_alike(one: &Violation, other: &Violation) -> bool {
+    one.checker == other.checker && words(&one.why).eq(words(&other.why))
+}
+
+/// The words of a sentence up to its first colon: what follows are particulars.
+fn words(why: &str) -> impl Iterator<Item = &str> {
+    let sentence = why.split(':').next().unwrap_or_default();
+    sentence
+        .split_whitespace()
+        .filter(|word| word.chars().all(|letter| letter.is_alphabetic() || ",.;'-".contains(letter)))
 }
 
 /// Leaves out what it can while `fails` says yes; gives how many plans it asked about.
@@ -199,6 +217,16 @@ mod tests {
         assert!(is_cause(&left.faults[0].what));
         assert_eq!(left.weather, Weather::CALM);
         assert!(left.nodes.iter().all(|node| node.conduct == Conduct::Honest && node.power <= 1));
+    }
+
+    #[test]
+    fn a_rule_is_broken_in_the_same_way_when_all_but_numbers_and_names_is_the_same() {
+        let found =
+            |checker, why: &str| Violation { checker, at: crate::consensus::Tick(0), node: None, why: why.to_owned() };
+        let one = found("validity", "block 3 follows None, and 7 comes next: whatever 1");
+        assert!(is_alike(&one, &found("validity", "block 12 follows None, and 9 comes next: whatever else")));
+        assert!(!is_alike(&one, &found("validity", "block 3 says that it is block 4 of sim")));
+        assert!(!is_alike(&one, &found("agreement", &one.why)));
     }
 
     #[test]

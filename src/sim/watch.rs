@@ -180,6 +180,11 @@ pub enum What<'a> {
     },
     /// What the disk held was removed, by hand or by accident: the node begins anew.
     Wiped,
+    /// Something was done to what the node relies on: a reason to stop.
+    Harmed {
+        /// What.
+        what: Harm,
+    },
     /// The disk refused to write, sync or rename something. What is there now nobody knows.
     DiskFailed {
         /// What it refused.
@@ -192,6 +197,19 @@ pub enum What<'a> {
     },
     /// From now on there are no faults: all links are whole, all nodes are up.
     Healed,
+}
+
+/// What a node relies on, and what may stop it when it fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Harm {
+    /// Its disk fails, until it is mended.
+    Disk,
+    /// Its signer does not sign, for a while.
+    Signer,
+    /// Its application answers wrongly, or goes its own way.
+    Application,
+    /// Its home lost something, or everything.
+    Home,
 }
 
 /// What the application is asked, as its grammar counts it.

@@ -33,7 +33,6 @@ impl Later {
     }
 
     /// Proposals, votes and NEW-VIEWs kept.
-    #[cfg(test)]
     pub(super) fn sizes(&self) -> (usize, usize, usize) {
         (self.proposals.len(), self.votes.len(), self.new_views.len())
     }

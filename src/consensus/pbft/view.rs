@@ -1,11 +1,28 @@
 //! What the machine shows to clients and to people.
 
 use super::{Pbft, Phase};
-use crate::consensus::{Lead, RoundVotes, View, ViewPhase};
+use crate::consensus::{Lead, RoundVotes, Sizes, View, ViewPhase};
 use crate::types::VoteKind;
 use std::sync::Arc;
 
 impl Pbft {
+    /// How much is kept of what others say.
+    pub fn sizes(&self) -> Sizes {
+        let (proposals, votes, new_views) = self.later.sizes();
+        let ahead = self.current.tally.rounds().filter(|round| *round > self.view.next()).count();
+        let kept = [
+            ("rounds ahead", ahead),
+            ("proposals", self.current.proposals.len()),
+            ("view changes", self.view_changes.len()),
+            ("heights of members", self.heights.len()),
+            ("peers", self.peers.len()),
+            ("proposals for the next height", proposals),
+            ("votes for the next height", votes),
+            ("NEW-VIEWs for the next height", new_views),
+        ];
+        kept.map(|(name, count)| (name, count as u64)).into()
+    }
+
     /// Where the machine stands. Copies the votes.
     pub fn view(&self) -> View {
         let state = &self.current;

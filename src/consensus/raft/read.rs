@@ -71,6 +71,11 @@ impl Asking {
         Asking { next, flight: None, waiting: Vec::new() }
     }
 
+    /// How many reads wait for the next question.
+    pub(super) fn count(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// When the question in flight is given up.
     pub(super) fn deadline(&self) -> Option<Tick> {
         self.flight.as_ref().map(|flight| flight.until)

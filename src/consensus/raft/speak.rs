@@ -25,6 +25,11 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
+    /// How many words wait for their signature.
+    pub(super) fn count(&self) -> usize {
+        self.waiting.len()
+    }
+
     fn push(&mut self, body: RaftStatement, peer: NodeId) {
         if self.waiting.len() >= OUTBOX_MAX {
             self.waiting.pop_front();

@@ -1,7 +1,7 @@
 //! What the machine shows to clients and to people.
 
 use super::{Raft, Role};
-use crate::consensus::{Lead, RaftRole, RoundVotes, View};
+use crate::consensus::{Lead, RaftRole, RoundVotes, Sizes, View};
 use crate::types::Time;
 use std::sync::Arc;
 
@@ -41,6 +41,18 @@ impl Raft {
             Role::Follower if self.own_seat().is_none() => RaftRole::Learner,
             Role::Follower => RaftRole::Follower,
         }
+    }
+
+    /// How much is kept of what others say.
+    pub fn sizes(&self) -> Sizes {
+        let kept = [
+            ("peers", self.peers.len()),
+            ("reads waiting", self.asking.count()),
+            ("words to sign", self.outbox.count()),
+            ("ballots", self.votes.count()),
+            ("refusals", self.current.refusals.len()),
+        ];
+        kept.map(|(name, count)| (name, count as u64)).into()
     }
 
     /// When this height began, or begins.

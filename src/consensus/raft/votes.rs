@@ -16,6 +16,13 @@ pub(super) struct VotesHeard {
     first: BTreeMap<Address, Statement>,
 }
 
+impl VotesHeard {
+    /// How many voters' words are kept.
+    pub(super) fn count(&self) -> usize {
+        self.first.len()
+    }
+}
+
 impl Raft {
     /// Notes the vote in a statement, if there is one, and reports a second one for somebody else.
     pub(super) fn watch_votes(&mut self, statement: &Statement, out: &mut Effects<Raft>) {

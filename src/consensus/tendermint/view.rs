@@ -2,7 +2,7 @@
 
 use super::Tendermint;
 use crate::consensus::tally::{Tally, VoteSet};
-use crate::consensus::{Lead, RoundVotes, View};
+use crate::consensus::{Lead, RoundVotes, Sizes, View};
 use crate::types::{BlockId, CandidateBlock, Height, PartSet, PartSetHeader, Proposal, Round, Time, VoteKind};
 use std::sync::Arc;
 
@@ -31,6 +31,15 @@ impl Tendermint {
             lead: Lead::Proposer(state.rotation.proposer().address),
             last_commit: state.last_commit.as_ref().map(|set| set.votes().to_vec()).unwrap_or_default(),
         }
+    }
+
+    /// How much is kept of what others say.
+    pub fn sizes(&self) -> Sizes {
+        let state = &self.current;
+        vec![
+            ("rounds ahead", state.tally.rounds().filter(|round| *round > state.round.next()).count() as u64),
+            ("proposals", state.proposals.len() as u64),
+        ]
     }
 
     /// The votes of this height, for gossip.

@@ -2,6 +2,7 @@
 
 use super::execute::{answer_max, fetch_max};
 use super::faults::BACK;
+use crate::sim::check::quiet_after;
 use crate::sim::{Misfortune, Plan, Weather};
 use crate::types::Algorithm;
 use std::time::Duration;
@@ -30,6 +31,13 @@ pub(super) fn after_healing(plan: &Plan) -> Duration {
     let exchange = Weather::CALM.delay_max + answer_max();
     let settled = BACK + fetch_max() * 4 + plan.weather.delay_max * 2 + Duration::from_secs(1);
     by_slow_clocks(settled + decisions(plan) + (exchange * 12 + plan.timeouts.commit) * heights)
+}
+
+/// And so much longer for some heights more, once it is quiet: those that nobody asked for begin late.
+pub(super) fn in_quiet(plan: &Plan, heights: u64) -> Duration {
+    let count = u32::try_from(heights).unwrap_or(u32::MAX).saturating_add(2);
+    let pauses = by_slow_clocks(plan.timeouts.commit * super::world::IDLE_PAUSES * count);
+    quiet_after(plan) + pauses + after_healing(&Plan { heights: heights + 2, ..plan.clone() })
 }
 
 /// A round r lasts at most propose + prevote + precommit, each grown r times. A height is decided in the first round

@@ -185,9 +185,10 @@ impl<P: Watched> World<P> {
             return; // blocks were fetched meanwhile, this one among them
         }
         self.apply_next(who);
+        let pause = self.pace().commit;
         let node = &mut self.nodes[who.index()];
         let now = node.clock.now(self.queue.now()).tick;
-        let begin_at = node.decided_at.take().unwrap_or(now).plus(self.plan.timeouts.commit);
+        let begin_at = node.decided_at.take().unwrap_or(now).plus(pause);
         node.shelf.clear();
         self.begin_next(who, begin_at);
     }
@@ -217,7 +218,7 @@ impl<P: Watched> World<P> {
         );
         self.acknowledge(who, height, &decision.block);
         // A node applies each height once: what it applied its application keeps.
-        if height.get() == self.plan.heights && self.watch.scene().is_honest(who) {
+        if height == self.goal && self.watch.scene().is_honest(who) {
             self.unfinished -= 1;
         }
     }

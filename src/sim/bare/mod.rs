@@ -49,6 +49,8 @@ pub fn expected(algorithm: Algorithm) -> Vec<&'static str> {
         "crash with records to lose",
         "crash while fetching",
         "cut",
+        "heights begun in quiet",
+        "measured",
         "pause",
         "power changed",
         "round 3 or later",

@@ -8,7 +8,7 @@ use super::verify::{Gate, Judge, Refused};
 use crate::consensus::pbft::Pbft;
 use crate::consensus::raft::Raft;
 use crate::consensus::tendermint::{Message, Tendermint};
-use crate::consensus::{Decision, Direct, Protocol};
+use crate::consensus::{Decision, Direct, Protocol, Sizes};
 use crate::crypto::Verified;
 use crate::sim::Word;
 use crate::types::{
@@ -57,6 +57,8 @@ pub(super) trait Watched: Protocol<Message: Debug, Record = JournalRecord> + Deb
     fn height(&self) -> Height;
     /// Its round, term or view.
     fn round(&self) -> Round;
+    /// How much it keeps of what others say.
+    fn sizes(&self) -> Sizes;
     /// The word in a message.
     fn word(message: &Self::Message) -> Word<'_>;
     /// What a node at this place makes of it, its signatures taken as good.
@@ -84,6 +86,10 @@ impl Watched for Tendermint {
 
     fn round(&self) -> Round {
         self.round()
+    }
+
+    fn sizes(&self) -> Sizes {
+        self.sizes()
     }
 
     fn word(message: &Message) -> Word<'_> {
@@ -183,6 +189,10 @@ macro_rules! direct {
 
             fn round(&self) -> Round {
                 self.round()
+            }
+
+            fn sizes(&self) -> Sizes {
+                self.sizes()
             }
 
             fn word(message: &Direct) -> Word<'_> {

@@ -4,7 +4,7 @@ use super::world;
 use crate::consensus::pbft::Pbft;
 use crate::consensus::raft::Raft;
 use crate::consensus::tendermint::Tendermint;
-use crate::consensus::{Decision, Effect, Effects, Input, Now, Protocol, Reaction, Start, Tick};
+use crate::consensus::{Decision, Effect, Effects, Input, Now, Protocol, Reaction, Sizes, Start, Tick};
 use crate::sim::bare::chain::State;
 use crate::sim::bare::protocol::{Regard, Sorted, Spread, Watched};
 use crate::sim::bare::verify::{Gate, Refused};
@@ -58,6 +58,10 @@ impl<P: Watched, F: Fault> Watched for Bent<P, F> {
 
     fn round(&self) -> Round {
         self.0.round()
+    }
+
+    fn sizes(&self) -> Sizes {
+        self.0.sizes()
     }
 
     fn word(message: &P::Message) -> Word<'_> {

@@ -9,15 +9,16 @@ use super::node::{Answer, Arrival, Node};
 use super::protocol::{Sorted, Spread, Watched};
 use super::signer::Key;
 use super::verify::Gate;
-use crate::consensus::{Effects, Input, RECENT_BLOCKS_MAX, Reaction, RoundNote, Start, Tick};
+use crate::consensus::{Effects, Input, RECENT_BLOCKS_MAX, Reaction, RoundNote, Start, Tick, Timeouts};
 use crate::crypto::PublicKey;
+use crate::sim::check;
 use crate::sim::net::Order;
+use crate::sim::patience::{Patience, QUIET_HEIGHTS};
 use crate::sim::queue::Queue;
 use crate::sim::{
-    Checker, Conduct, Coverage, Dice, End, Net, NodeNr, Outcome, Packet, Plan, Scene, Seen, Trace, Watch, What,
+    Checker, Conduct, Coverage, Dice, End, Net, NodeNr, Outcome, Packet, Plan, Scene, Seen, Trace, Watch, What, panics,
 };
 use crate::types::{Address, ConsensusParams, EvidenceParams, Height, NodeId, Source, TimerId};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,13 @@ use std::time::Duration;
 const EVENTS_MAX: u64 = 20_000_000;
 /// Things done at one moment of virtual time, by all together; who does more keeps itself busy without end.
 const AT_ONCE_MAX: u32 = 300_000;
+/// Steps of machines between two looks at how much one keeps.
+const MEASURED_EVERY: u64 = 61;
+/// Runs of a hundred that go on until heights begin in quiet.
+const LONG_RUNS: u64 = 4;
+/// Heights that nobody asked for begin after so many times the usual pause: faults still to come find a network at work,
+/// and the run costs little.
+pub(super) const IDLE_PAUSES: u32 = 8;
 /// The protocol hands blocks to a peer a few behind; who is further behind fetches. As `replica` has it.
 const HEIGHTS_AHEAD_TO_FETCH: u64 = RECENT_BLOCKS_MAX as u64 + 1;
 
@@ -71,6 +79,8 @@ pub(super) enum Event<M> {
     /// The cut of this place in the plan is over.
     Mend(usize),
     Heal,
+    /// Whatever was left of the faults is over by now.
+    Quiet,
     Gossip {
         node: NodeNr,
     },
@@ -117,15 +127,28 @@ pub(super) struct World<P: Watched> {
     pub(super) told: Coverage,
     params: Arc<ConsensusParams>,
     pub(super) app: Habits,
-    /// Honest nodes that have not applied all heights.
+    /// The height every honest node is to apply before the run may end.
+    pub(super) goal: Height,
+    /// Honest nodes that have not applied it.
     pub(super) unfinished: usize,
+    healing: Healing,
+    patience: Patience,
     /// Whose turn it is: whom to blame for a panic.
     acting: NodeNr,
     /// The moment of what was done last, and how much was done at it.
     moment: (Tick, u32),
+    /// Of all machines.
+    steps: u64,
     /// Reused for every step.
     out: Effects<P>,
     deadline: Tick,
+}
+
+/// How far the run is with its faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Healing {
+    Ahead,
+    Done,
 }
 
 /// Runs a plan.
@@ -135,11 +158,11 @@ pub(super) fn run<P: Watched>(
     trace: Trace,
 ) -> Outcome {
     let mut world = World::<P>::new(plan, checkers, trace);
-    let end = match catch_unwind(AssertUnwindSafe(|| world.go())) {
+    let end = match panics::caught(|| world.go()) {
         Ok(end) => end,
         Err(why) => {
             let at = world.queue.now();
-            world.watch.complain("panic", at, world.acting, crate::sim::panics::describe(&*why));
+            world.watch.complain("panic", at, world.acting, panics::describe(&*why));
             End::OutOfTime { at }
         }
     };
@@ -189,6 +212,11 @@ impl<P: Watched> World<P> {
         // Over TCP nothing overtakes anything; packets that can get lost or doubled can be late as well.
         let weather = plan.weather;
         let order = if weather.lost + weather.doubled + weather.replayed == 0 { Order::Kept } else { Order::Mixed };
+        let patience = Patience::draw(&plan, LONG_RUNS);
+        let time = match patience {
+            Patience::None | Patience::Short => bound::after_healing(&plan),
+            Patience::Long => bound::after_healing(&plan) + bound::in_quiet(&plan, QUIET_HEIGHTS),
+        };
         World {
             net: Net::new(watch.dice("net"), weather, order),
             dice: watch.dice("world"),
@@ -203,11 +231,15 @@ impl<P: Watched> World<P> {
             told: Coverage::default(),
             params: Arc::new(params(genesis.extensions_from)),
             app,
+            goal: Height::new(plan.heights),
             unfinished: watch.scene().honest().count(),
+            healing: Healing::Ahead,
+            patience,
             acting: NodeNr(0),
             moment: (Tick(0), 0),
+            steps: 0,
             out: Vec::new(),
-            deadline: plan.heal_at.plus(bound::after_healing(&plan)),
+            deadline: plan.heal_at.plus(time),
             watch,
             plan,
         }
@@ -228,7 +260,7 @@ impl<P: Watched> World<P> {
             events += 1;
             self.note_work(self.acting);
             self.handle(event);
-            if self.unfinished == 0 {
+            if self.unfinished == 0 && self.may_end() {
                 return End::Done { at };
             }
             if self.watch.is_broken() {
@@ -241,6 +273,14 @@ impl<P: Watched> World<P> {
         self.give_up(self.queue.now(), events)
     }
 
+    fn may_end(&self) -> bool {
+        match self.patience {
+            Patience::None => true,
+            Patience::Short => self.healing == Healing::Done,
+            Patience::Long => false,
+        }
+    }
+
     fn give_up(&mut self, at: Tick, events: u64) -> End {
         let stands = |who: NodeNr| {
             let node = &self.nodes[who.index()];
@@ -251,12 +291,12 @@ impl<P: Watched> World<P> {
             format!("node {} {place}", who.0)
         };
         let places: Vec<String> = self.plan.all().map(stands).collect();
-        let bound = bound::after_healing(&self.plan).as_secs_f64();
+        let bound = Duration::from_nanos(self.deadline.0 - self.plan.heal_at.0).as_secs_f64();
         let why = match events > EVENTS_MAX {
             true => format!("{events} events and no end: {}", places.join(", ")),
             false => format!(
                 "not everybody applied {} heights within {bound:.1} s after healing: {}",
-                self.plan.heights,
+                self.goal,
                 places.join(", ")
             ),
         };
@@ -305,7 +345,13 @@ impl<P: Watched> World<P> {
             }
             Event::Fault(place) => self.strike(place),
             Event::Mend(place) => self.mend(place),
-            Event::Heal => self.heal(),
+            Event::Heal => self.be_healed(),
+            Event::Quiet => {
+                self.watch.count("heights begun in quiet");
+                self.patience = Patience::Short;
+                // One is under way.
+                self.raise_goal(1 + QUIET_HEIGHTS);
+            }
             Event::Gossip { node } => self.gossip(node),
             Event::Offer { from, to } => self.offer(from, to),
             Event::Fetch { node, life } => {
@@ -317,6 +363,33 @@ impl<P: Watched> World<P> {
             Event::Lie { node } => self.lie(node),
             Event::Release { node } => self.release(node),
         }
+    }
+
+    /// What is waited for how long. When everybody has what was asked for, heights follow each other slowly.
+    pub(super) fn pace(&self) -> Timeouts {
+        let asked = self.plan.timeouts;
+        match self.unfinished {
+            0 => Timeouts { commit: asked.commit * IDLE_PAUSES, skip_commit_when_all_voted: false, ..asked },
+            _ => asked,
+        }
+    }
+
+    /// Healing. Whoever was level before has to decide once more: what the faults left behind may keep it from that.
+    fn be_healed(&mut self) {
+        self.heal();
+        self.healing = Healing::Done;
+        self.raise_goal(1);
+        if self.patience == Patience::Long {
+            self.queue.after(check::quiet_after(&self.plan), Event::Quiet);
+        }
+    }
+
+    /// Every honest node is to apply so many heights more than anybody has taken up.
+    fn raise_goal(&mut self, more: u64) {
+        let highest = self.nodes.iter().map(|node| node.disk.stored()).max().unwrap_or(Height::ZERO);
+        self.goal = self.goal.max(Height::new(highest.get() + more));
+        let (goal, nodes) = (self.goal, &self.nodes);
+        self.unfinished = self.watch.scene().honest().filter(|who| nodes[who.index()].state.height < goal).count();
     }
 
     /// True when the node is up and in this life.
@@ -448,6 +521,20 @@ impl<P: Watched> World<P> {
         }
     }
 
+    /// Now and then it is looked how much a machine keeps of what others say.
+    fn measure(&mut self, who: NodeNr) {
+        self.steps += 1;
+        if !self.steps.is_multiple_of(MEASURED_EVERY) {
+            return;
+        }
+        let Some(sizes) = self.nodes[who.index()].machine.as_ref().map(P::sizes) else { return };
+        self.watch.count("measured");
+        for (limit, value) in sizes {
+            let most = check::most(self.watch.scene(), limit);
+            self.see(who, What::Measured { limit, value, most });
+        }
+    }
+
     /// Tells the machine a fact; what it orders is done next.
     pub(super) fn step(&mut self, who: NodeNr, input: Input<P::Message>) -> Reaction {
         let node = &mut self.nodes[who.index()];
@@ -460,6 +547,7 @@ impl<P: Watched> World<P> {
         if moved {
             self.tell_place(who);
         }
+        self.measure(who);
         reaction
     }
 
@@ -526,7 +614,7 @@ impl<P: Watched> World<P> {
             last_block_time: node.state.time,
             params: Arc::clone(&self.params),
             own: Some(self.watch.scene().addresses[who.index()]),
-            timeouts: self.plan.timeouts,
+            timeouts: self.pace(),
             begin_at,
             proof_block_needed: node.state.height == Height::ZERO,
             txs_available: false,

@@ -2,7 +2,8 @@
 //! same state after it. Nobody decides twice, and heights come one after the other.
 
 use super::book::{PerHeight, PerNode};
-use crate::sim::{Checker, Misfortune, NodeNr, Scene, Seen, What};
+use crate::consensus::Tick;
+use crate::sim::{Checker, Harm, Misfortune, NodeNr, Scene, Seen, What};
 use crate::types::{BlockId, CandidateBlock, Height, ValidatorSet};
 use bytes::Bytes;
 use std::fmt;
@@ -31,6 +32,8 @@ struct Progress {
     applied: Option<Height>,
     /// The highest one applied in any life.
     ever: Option<Height>,
+    /// When its application last began to go wrong, until it begins anew.
+    harmed: Option<Tick>,
 }
 
 impl Checker for Agreement {
@@ -53,7 +56,7 @@ impl Checker for Agreement {
                     return Err(format!("height {height} was applied out of nowhere"));
                 };
                 same(&mut fixed.block_id, seen.node, height, &block_id, "block")?;
-                if !diverges(scene, seen.node) {
+                if self.nodes.of(seen.node).harmed.is_none() || !diverges(scene, seen.node) {
                     same(&mut fixed.app_hash, seen.node, height, app_hash, "application's hash")?;
                 }
                 same(&mut fixed.next_validators, seen.node, height, next_validators, "next validators")
@@ -64,6 +67,14 @@ impl Checker for Agreement {
                 };
                 same(&mut fixed.validators, seen.node, height, validators, "validators")?;
                 self.named_before(scene, height, validators)
+            }
+            What::Harmed { what: Harm::Application } => {
+                self.nodes.of(seen.node).harmed = Some(seen.at);
+                Ok(())
+            }
+            What::Wiped => {
+                self.nodes.of(seen.node).harmed = None;
+                Ok(())
             }
             What::Started { .. } => {
                 self.nodes.of(seen.node).applied = None;
@@ -111,7 +122,7 @@ impl Agreement {
 
 /// True when the plan has the application of this node compute what it likes: the node must stop, or stand still where too
 /// many do so, which the world sees to. Blocks must be the same all the same.
-fn diverges(scene: &Scene, node: NodeNr) -> bool {
+pub(super) fn diverges(scene: &Scene, node: NodeNr) -> bool {
     let does = |what: &Misfortune| match what {
         Misfortune::Woe { node: whose, woe } => woe.makes_diverge(*whose, node),
         _ => false,

@@ -3,7 +3,7 @@
 
 use super::book::{PerNode, Sets, Votes};
 use crate::consensus::Tick;
-use crate::sim::{Checker, End, Level, NodeNr, Scene, Seen, What, Word};
+use crate::sim::{Checker, End, Harm, Level, NodeNr, Scene, Seen, What, Word};
 use crate::types::{
     Address, Algorithm, CandidateBlock, Evidence as Piece, EvidenceKey, Height, Round, Time, Vote, VoteKind,
 };
@@ -15,7 +15,7 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(1);
 /// Evidence is on the chain so many heights after somebody honest had it, or after healing: in Tendermint an honest
 /// member proposes at least once in this many heights, as liars have less than a third of the turns.
-const HEIGHTS_MAX: u64 = 10;
+const HEIGHTS_MAX: u64 = 6;
 
 /// Who voted twice, as far as anybody honest was told.
 #[derive(Debug, Default)]
@@ -25,12 +25,23 @@ pub struct Evidence {
     /// On the chain.
     proven: BTreeSet<EvidenceKey>,
     proven_offences: BTreeSet<Offence>,
-    /// Not yet: from which height on it is due, and who has it.
-    owed: Vec<(Offence, Height, NodeNr)>,
+    /// Not yet.
+    owed: Vec<Owed>,
     decided: Height,
     /// The time of that block.
     time: Option<Time>,
     healed: Option<Height>,
+}
+
+/// Evidence that somebody has.
+#[derive(Debug)]
+struct Owed {
+    offence: Offence,
+    /// From here on it is due.
+    since: Height,
+    node: NodeNr,
+    /// When it was said. What is stored later than that is lost in a crash at this very moment.
+    at: Tick,
 }
 
 /// A member, and the step it voted in twice.
@@ -91,7 +102,11 @@ impl Checker for Evidence {
             }
             What::Started { .. } | What::Crashed { .. } => {
                 *self.nodes.of(node) = Ears::default();
-                self.owed.retain(|(.., who)| *who != node);
+                self.owed.retain(|owed| owed.node != node || owed.at < seen.at);
+            }
+            // What was on its disk may be lost.
+            What::Wiped | What::DiskFailed { .. } | What::Harmed { what: Harm::Home } => {
+                self.owed.retain(|owed| owed.node != node)
             }
             What::Heard { word: Word::Vote(vote), .. } => return self.hear(scene, node, seen.at, vote),
             What::Signed(Word::Vote(vote)) => {
@@ -107,7 +122,7 @@ impl Checker for Evidence {
                     since.get_or_insert(seen.at);
                 }
             }
-            What::Accused { first, second } => return self.accuse(scene, node, first, second),
+            What::Accused { first, second } => return self.accuse(scene, (node, seen.at), first, second),
             What::Decided { block, commit } => {
                 self.nodes.of(node).open = Open::No;
                 if commit.height > self.decided {
@@ -172,7 +187,8 @@ impl Evidence {
         Ok(())
     }
 
-    fn accuse(&mut self, scene: &Scene, node: NodeNr, first: &Vote, second: &Vote) -> Result<(), String> {
+    fn accuse(&mut self, scene: &Scene, by: (NodeNr, Tick), first: &Vote, second: &Vote) -> Result<(), String> {
+        let (node, at) = by;
         let offence = Offence::of(first);
         if offence != Offence::of(second) || first.block_id == second.block_id {
             return Err(format!("no contradiction: {first:?}, {second:?}"));
@@ -187,7 +203,7 @@ impl Evidence {
         ears.due = ears.due.filter(|(due, _)| *due != offence);
         let carried = scene.plan.level == Level::Whole && scene.plan.algorithm == Algorithm::Tendermint;
         if carried && !self.proven_offences.contains(&offence) {
-            self.owed.push((offence, self.decided.max(offence.height), node));
+            self.owed.push(Owed { offence, since: self.decided.max(offence.height), node, at });
         }
         Ok(())
     }
@@ -222,7 +238,7 @@ impl Evidence {
                         return Err(format!("block {} has false evidence: {pair:?}", self.decided));
                     }
                     self.proven_offences.insert(offence);
-                    self.owed.retain(|(owed, ..)| *owed != offence);
+                    self.owed.retain(|owed| owed.offence != offence);
                 }
                 Piece::LightClientAttack(attack) => {
                     let mut named = attack.byzantine_validators.iter();
@@ -234,11 +250,12 @@ impl Evidence {
         }
         // What got too old meanwhile nobody may prove any more.
         let decided = self.decided.get();
-        self.owed.retain(|(owed, ..)| decided <= owed.height.get().saturating_add(scene.evidence.max_age_num_blocks));
+        let age = scene.evidence.max_age_num_blocks;
+        self.owed.retain(|owed| decided <= owed.offence.height.get().saturating_add(age));
         let Some(healed) = self.healed else { return Ok(()) };
         let late = |since: Height| self.decided.get() > since.max(healed).get().saturating_add(HEIGHTS_MAX);
-        match self.owed.iter().find(|(_, since, _)| late(*since)) {
-            Some((offence, since, node)) => Err(format!(
+        match self.owed.iter().find(|owed| late(owed.since)) {
+            Some(Owed { offence, since, node, .. }) => Err(format!(
                 "node {} has evidence of {offence:?} since height {since}, and at {} it is not on the chain",
                 node.0, self.decided
             )),

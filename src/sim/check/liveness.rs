@@ -5,18 +5,35 @@
 
 use super::book::PerNode;
 use crate::consensus::Tick;
-use crate::sim::{Checker, End, Scene, Seen, What};
+use crate::sim::{Checker, End, Level, Plan, Scene, Seen, What};
 use crate::types::{Algorithm, Height, Round};
 use std::time::Duration;
 
-/// After healing the laggards get level first, and old timers run out.
-const QUIET_AFTER: Duration = Duration::from_secs(15);
+/// What whole nodes may need beside: an operator starts one anew, which calls its application, listens for its own key
+/// and fetches blocks.
+const HOMECOMING: Duration = Duration::from_secs(15);
 /// Rounds that honest proposers may lose in quiet, in Tendermint, beside those of liars.
 const TENDERMINT_SPARE: u32 = 2;
 /// Views beside those of liars, in PBFT: one when the set changes, one that late words of the view before make fail.
 const PBFT_SPARE: u32 = 2;
 /// Terms for one height, in Raft: one when the set changes, and a split vote or two.
 const RAFT_SPARE: u32 = 4;
+
+/// How long after healing it is quiet: the laggards are level, and timers that began before have run out. Those of one
+/// round of Tendermint twice, of a view of PBFT and of an election four times; clocks may run a tenth too slow.
+pub fn quiet_after(plan: &Plan) -> Duration {
+    let timeouts = &plan.timeouts;
+    let timers = match plan.algorithm {
+        Algorithm::Tendermint => (timeouts.propose + timeouts.prevote + timeouts.precommit) * 2,
+        Algorithm::Pbft => timeouts.view_change * 4,
+        Algorithm::Raft => timeouts.election * 4,
+    };
+    let homecoming = match plan.level {
+        Level::Bare => Duration::ZERO,
+        Level::Whole => HOMECOMING,
+    };
+    timers * 10 / 9 + plan.weather.delay_max * 2 + homecoming
+}
 
 /// Who stands where.
 #[derive(Debug, Default)]
@@ -100,7 +117,8 @@ impl Liveness {
     fn count(&self, scene: &Scene, (height, round): (Height, Round), before: Option<Round>) -> Result<(), String> {
         let (Some(healed), Some((at, since))) = (self.healed, self.begun) else { return Ok(()) };
         // Where programs differ nobody mends them: every block of the other side is a round lost.
-        if at != height || since < healed.plus(QUIET_AFTER) || scene.plan.has_programs_that_differ() {
+        let quiet = healed.plus(quiet_after(&scene.plan));
+        if at != height || since < quiet || scene.plan.has_programs_that_differ() {
             return Ok(());
         }
         let liars = scene.plan.all().filter(|node| !scene.is_honest(*node)).count() as u32;
@@ -138,7 +156,7 @@ mod tests {
         assert_eq!(decide(&mut stage, 1, 90), Ok(()));
         stage.fine(0, What::Healed);
         assert_eq!(decide(&mut stage, 2, 90), Ok(()));
-        stage.wait(QUIET_AFTER);
+        stage.wait(quiet_after(&stage.scene.plan));
         assert_eq!(decide(&mut stage, 3, TENDERMINT_SPARE), Ok(()));
         assert!(decide(&mut stage, 4, TENDERMINT_SPARE + 1).unwrap_err().contains("are enough"));
     }
@@ -148,7 +166,7 @@ mod tests {
         for (algorithm, spare) in [(Algorithm::Pbft, PBFT_SPARE), (Algorithm::Raft, RAFT_SPARE)] {
             let mut stage = Stage::of(algorithm, 4, Liveness::default());
             stage.fine(0, What::Healed);
-            stage.wait(QUIET_AFTER);
+            stage.wait(quiet_after(&stage.scene.plan));
             assert_eq!(decide(&mut stage, 1, spare), Ok(()));
             assert_eq!(decide(&mut stage, 2, 2 * spare), Ok(()));
             assert!(decide(&mut stage, 3, 3 * spare + 1).is_err());
@@ -159,7 +177,7 @@ mod tests {
     fn a_liar_may_cost_rounds() {
         let mut stage = Stage::of(Algorithm::Tendermint, 4, Liveness::default()).with_liar(3);
         stage.fine(0, What::Healed);
-        stage.wait(QUIET_AFTER);
+        stage.wait(quiet_after(&stage.scene.plan));
         assert_eq!(decide(&mut stage, 1, TENDERMINT_SPARE + 2), Ok(()));
         assert!(decide(&mut stage, 2, TENDERMINT_SPARE + 3).is_err());
     }

@@ -6,11 +6,13 @@
 mod agreement;
 mod blame;
 mod book;
+mod causes;
 mod certificates;
 mod durability;
 mod evidence;
 mod exactly_once;
 mod grammar;
+mod headers;
 mod liveness;
 mod one_signature;
 mod patience;
@@ -27,14 +29,16 @@ mod validity;
 
 pub use agreement::Agreement;
 pub use blame::Blame;
+pub use causes::Causes;
 pub use certificates::Certificates;
 pub use durability::Durability;
 pub use evidence::Evidence;
 pub use exactly_once::ExactlyOnce;
 pub use grammar::Grammar;
-pub use liveness::Liveness;
+pub use headers::Headers;
+pub use liveness::{Liveness, quiet_after};
 pub use one_signature::OneSignature;
-pub use resources::Resources;
+pub use resources::{Resources, most};
 pub use rules_pbft::RulesPbft;
 pub use rules_raft::RulesRaft;
 pub use rules_tendermint::RulesTendermint;
@@ -58,6 +62,7 @@ pub fn all(scene: &Scene) -> Vec<Box<dyn Checker>> {
         rules,
         Box::<Certificates>::default(),
         Box::<Validity>::default(),
+        Box::<Headers>::default(),
         Box::<ExactlyOnce>::default(),
         Box::<Evidence>::default(),
         Box::<Blame>::default(),
@@ -67,6 +72,7 @@ pub fn all(scene: &Scene) -> Vec<Box<dyn Checker>> {
     if scene.plan.level == Level::Whole {
         all.push(Box::<Grammar>::default());
         all.push(Box::<Stops>::default());
+        all.push(Box::<Causes>::default());
     }
     all
 }

@@ -1,20 +1,31 @@
 //! One signature: an honest key never signs two different things for one height, round and step, over all lives, and
-//! never goes back; what is heard of it was signed by it; its terms and views only go up, and in each it gives one vote.
+//! never goes back; what is heard of it was signed by it, whoever relays it: votes, proposals and statements; its terms and
+//! views only go up, and in each it gives one vote.
 
-use super::book::{Found, PerNode, Print, Signatures, printed};
+use super::book::{Found, PerNode, Print, Sets, Signatures, printed};
+use super::rotation::Rotation;
+use crate::crypto::Signature;
 use crate::sim::{Checker, NodeNr, Scene, Seen, What, Word};
-use crate::types::{Address, Election, Height, PbftStatement, RaftStatement, Round, Statement, StatementBody, Vote};
+use crate::types::{
+    Address, Algorithm, Election, Height, PbftStatement, Proposal, RaftStatement, Round, Statement, StatementBody, Vote,
+};
+use std::collections::BTreeSet;
 
 /// What each key signed.
 #[derive(Debug, Default)]
 pub struct OneSignature {
     nodes: PerNode<Key>,
+    sets: Sets,
+    /// Whose turn it is at the height that was asked for last, in Tendermint.
+    turns: Option<(Height, Rotation)>,
 }
 
 #[derive(Debug, Default)]
 struct Key {
     life: u32,
     signatures: Signatures,
+    /// Of its statements, the first bytes of each signature.
+    stated: BTreeSet<[u8; 8]>,
     /// The highest term or view it stated. Nothing below it is signed any more.
     standing: Round,
     /// The highest of them it gave its word in: a vote for a leader, a VIEW-CHANGE, a NEW-VIEW. A node that lost its disk may
@@ -38,7 +49,15 @@ impl Checker for OneSignature {
             return Ok(());
         }
         match seen.what {
-            What::Signed(Word::Statement(statement)) => self.nodes.of(seen.node).state(statement),
+            What::Began { .. } => {
+                self.sets.see(scene, seen);
+                Ok(())
+            }
+            What::Signed(Word::Statement(statement)) => {
+                let key = self.nodes.of(seen.node);
+                key.stated.insert(first_bytes(&statement.signature));
+                key.state(statement)
+            }
             What::Signed(word) => self.nodes.of(seen.node).note_signed(&word),
             What::Said { word: Word::Vote(vote), .. } => {
                 let own = scene.addresses.get(seen.node.index()) == Some(&vote.validator_address);
@@ -49,6 +68,9 @@ impl Checker for OneSignature {
                 self.trace(scene, vote)
             }
             What::Heard { word: Word::Vote(vote), .. } => self.trace(scene, vote),
+            What::Heard { word: Word::Proposal { by, proposal }, .. } => self.trace_proposal(scene, by, proposal),
+            What::Said { word: Word::Statement(statement), .. }
+            | What::Heard { word: Word::Statement(statement), .. } => self.trace_statement(scene, statement),
             What::Said { word, .. } => self.said(seen.node, &word),
             What::Wiped => {
                 let key = self.nodes.of(seen.node);
@@ -72,17 +94,39 @@ impl OneSignature {
             return Ok(());
         };
         let Some((place, print)) = printed(&Word::Vote(vote)) else { return Ok(()) };
-        self.compare(author, self.nodes.get(author).map_or(Found::Nothing, |key| key.signatures.at(place)), print, vote)
+        let found = self.nodes.get(author).map_or(Found::Nothing, |key| key.signatures.at(place));
+        compare(author, found, print, &Word::Vote(vote))
     }
 
-    fn compare(&self, author: NodeNr, found: Found, print: Print, vote: &Vote) -> Result<(), String> {
-        match found {
-            Found::This(signed) if signed != print => {
-                Err(format!("node {} signed {signed:?}, and on the wire is {vote:?}", author.0))
-            }
-            Found::Nothing => Err(format!("on the wire is a vote that node {} never signed: {vote:?}", author.0)),
-            Found::This(_) | Found::Forgotten => Ok(()),
+    /// The same for a proposal that somebody honest believed. Tendermint's does not say whose it is: of whose turn it is.
+    fn trace_proposal(&mut self, scene: &Scene, by: Option<Address>, proposal: &Proposal) -> Result<(), String> {
+        let by = match scene.plan.algorithm {
+            Algorithm::Tendermint => self.turn(scene, proposal.height, proposal.round),
+            Algorithm::Pbft | Algorithm::Raft => by,
+        };
+        let author = by.and_then(|by| scene.node_of(&by)).filter(|author| scene.is_honest(*author));
+        let word = Word::Proposal { by, proposal };
+        let (Some(author), Some((place, print))) = (author, printed(&word)) else { return Ok(()) };
+        let found = self.nodes.get(author).map_or(Found::Nothing, |key| key.signatures.at(place));
+        compare(author, found, print, &word)
+    }
+
+    fn turn(&mut self, scene: &Scene, height: Height, round: Round) -> Option<Address> {
+        if self.turns.as_ref().is_none_or(|(known, _)| *known != height) {
+            self.turns = Some((height, Rotation::adopt(self.sets.at(scene, height)?)));
         }
+        self.turns.as_ref().map(|(_, rotation)| rotation.proposer(round.get()))
+    }
+
+    /// The same for what Raft and PBFT sign beside.
+    fn trace_statement(&self, scene: &Scene, statement: &Statement) -> Result<(), String> {
+        let author = scene.node_of(&statement.by).filter(|author| scene.is_honest(*author));
+        let Some(author) = author else { return Ok(()) };
+        let first = first_bytes(&statement.signature);
+        if self.nodes.get(author).is_some_and(|key| key.stated.contains(&first)) {
+            return Ok(());
+        }
+        Err(format!("on the wire is a statement that node {} never signed: {statement:?}", author.0))
     }
 
     /// A proposal said by one who signed one there is that one. Tendermint's relays say those of others, too.
@@ -93,6 +137,22 @@ impl OneSignature {
             _ => Ok(()),
         }
     }
+}
+
+fn compare(author: NodeNr, found: Found, print: Print, word: &Word<'_>) -> Result<(), String> {
+    match found {
+        Found::This(signed) if signed != print => {
+            Err(format!("node {} signed {signed:?}, and on the wire is {word:?}", author.0))
+        }
+        Found::Nothing => Err(format!("on the wire is what node {} never signed: {word:?}", author.0)),
+        Found::This(_) | Found::Forgotten => Ok(()),
+    }
+}
+
+fn first_bytes(signature: &Signature) -> [u8; 8] {
+    let mut first = [0; 8];
+    first.iter_mut().zip(signature.as_bytes()).for_each(|(to, from)| *to = *from);
+    first
 }
 
 impl Key {
@@ -258,6 +318,41 @@ mod tests {
         stage.wrong(0, said(Word::Proposal { by: None, proposal: &other }));
         let of_another = proposal(1, 1, 1, id("b"), None);
         stage.fine(0, said(Word::Proposal { by: None, proposal: &of_another }));
+    }
+
+    #[test]
+    fn a_proposal_in_the_name_of_one_who_never_signed_it_is_caught() {
+        for algorithm in Algorithm::ALL {
+            let mut stage = stage(algorithm);
+            (0..4).for_each(|node| stage.begin(node, 1));
+            let author = stage.proposer(0);
+            let hearer = (author + 1) % 4;
+            let by = Some(stage.scene.addresses[usize::from(author)]);
+            let by = by.filter(|_| algorithm != Algorithm::Tendermint);
+            let (signed, forged) = (proposal(author, 1, 0, id("a"), None), proposal(author, 1, 0, id("b"), None));
+            let heard = |proposal| What::Heard { from: NodeNr(3), word: Word::Proposal { by, proposal } };
+            assert!(stage.wrong(hearer, heard(&signed)).contains("never signed"), "{algorithm}");
+            stage.proposes(author, &signed);
+            stage.fine(hearer, heard(&signed));
+            assert!(stage.wrong(hearer, heard(&forged)).contains("on the wire"), "{algorithm}");
+        }
+    }
+
+    #[test]
+    fn a_statement_in_the_name_of_one_who_never_signed_it_is_caught() {
+        let mut stage = stage(Algorithm::Raft).with_liar(3);
+        let scene = stage.scene.clone();
+        let beat = |node| {
+            let body = RaftStatement::Heartbeat { term: Round::new(3), height: Height::new(1), beat: 1 };
+            raft(&scene, node, body)
+        };
+        fn heard(statement: &Statement) -> What<'_> {
+            What::Heard { from: NodeNr(3), word: Word::Statement(statement) }
+        }
+        assert!(stage.wrong(1, heard(&beat(0))).contains("never signed"));
+        stage.fine(0, What::Signed(Word::Statement(&beat(0))));
+        stage.fine(1, heard(&beat(0)));
+        stage.fine(1, heard(&beat(3)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::book::{PerHeight, Sets};
 use super::rotation::Rotation;
-use crate::sim::{Checker, Level, Misfortune, Scene, Seen, What, Word, tx_number};
+use crate::sim::{Checker, Conduct, Level, Lie, Misfortune, NodePlan, Scene, Seen, What, Word, tx_number};
 use crate::types::{
     Address, Algorithm, BlockId, CandidateBlock, ExtendedCommit, Height, Proposal, Round, Time, VoteKind,
 };
@@ -152,8 +152,10 @@ impl Validity {
             return wrong(format!("is of {:?}, which is not after the block before", header.time));
         }
         self.origin(scene, commit, header.proposer_address)?;
-        let liars = scene.plan.all().any(|node| !scene.is_honest(node));
-        let unknown = |tx: &u64| !liars && !self.submitted.contains(tx);
+        // A liar puts into its blocks what it likes, and one that floods gives to others what no client gave it.
+        let floods = |node: &NodePlan| matches!(&node.conduct, Conduct::Liar(lies) if lies.contains(&Lie::Flood));
+        let free = !scene.is_honest_address(&header.proposer_address) || scene.plan.nodes.iter().any(floods);
+        let unknown = |tx: &u64| !free && !self.submitted.contains(tx);
         let txs = &block.block().txs;
         if let Some(tx) = txs.iter().filter_map(|tx| tx_number(tx.bytes())).find(unknown) {
             return wrong(format!("has transaction {tx}, which no client gave to anybody"));
@@ -281,13 +283,23 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_nobody_gave_is_caught_unless_somebody_lies() {
+    fn a_transaction_nobody_gave_is_caught_unless_a_liar_made_the_block() {
         let mut honest = stage(Algorithm::Tendermint);
         let block = first(&mut honest, &["7=x"]);
         assert!(decide(&mut honest, &block, (1, 0)).unwrap_err().contains("transaction 7"));
-        let mut lied_to = stage(Algorithm::Tendermint).with_liar(3);
-        let block = first(&mut lied_to, &["7=x"]);
-        assert_eq!(decide(&mut lied_to, &block, (1, 0)), Ok(()));
+        let lied_to = stage(Algorithm::Tendermint);
+        let liar = lied_to.proposer(0);
+        let mut lied_to = lied_to.with_liar(liar);
+        let other = (liar + 1) % 4;
+        let block = block_of(1, "a", None, maker(&lied_to, liar), &["7=x"]);
+        lied_to.hears_proposal(other, liar, &proposal(liar, 1, 0, block.id(), None));
+        lied_to.accepts(other, &block);
+        let commit = commit(&lied_to.scene, 1, 0, block.id(), &[0, 1, 2]);
+        lied_to.fine(other, What::Decided { block: &block, commit: &commit });
+        let mut beside = stage(Algorithm::Tendermint).with_liar(other);
+        let block = first(&mut beside, &["7=x"]);
+        beside.accepts(liar, &block);
+        assert!(beside.wrong(liar, What::Decided { block: &block, commit: &commit }).contains("transaction 7"));
     }
 
     #[test]

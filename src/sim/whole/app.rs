@@ -1,7 +1,7 @@
 //! A model of an application: deterministic, durable at Commit, strict about what it is asked.
 //!
 //! A transaction is a number, `7=tx`, that may come once; what follows it is padding or an order to change a validator's
-//! power. The hash after a block covers every transaction before.
+//! power. The hash after a block covers every transaction before, and all that FinalizeBlock said beside.
 
 use super::electorate::{Electorate, upheaval_in};
 use crate::crypto::{PrivateKey, PublicKey, sha256};
@@ -227,6 +227,11 @@ impl ModelApp {
         let mut hash = before.hash.clone();
         if self.law.empty_blocks == EmptyBlocksDo::Change {
             hash = Bytes::copy_from_slice(sha256(&[hash.as_ref(), &height.to_be_bytes()].concat()).as_bytes());
+        }
+        // Everything the application is told counts: whoever is told it a second time is told the same.
+        if self.law.empty_blocks == EmptyBlocksDo::Change || !request.txs.is_empty() {
+            let told = format!("{:?} {:?} {}", request.block, request.decided_last_commit, request.hash);
+            hash = Bytes::copy_from_slice(sha256(&[hash.as_ref(), told.as_bytes()].concat()).as_bytes());
         }
         if self.diverges() {
             hash = Bytes::copy_from_slice(sha256(&[hash.as_ref(), b"another"].concat()).as_bytes());

@@ -30,6 +30,8 @@ pub(super) enum Event {
     Mend(Vec<(NodeNr, NodeNr)>),
     /// From now on there are no faults.
     Heal,
+    /// Whatever was left of the faults is over by now.
+    Quiet,
     /// A node comes back.
     Start(NodeNr),
     /// A pause ends.

@@ -10,7 +10,7 @@ use super::people::People;
 use super::signer::Mood;
 use super::woes::{KINDS, name_of};
 use super::words;
-use crate::consensus::{Now, Tick};
+use crate::consensus::{Now, Sizes, Tick};
 use crate::crypto::{Hash, KnownSignatures};
 use crate::executor::{
     Beginning, Executor, Handed, Owed, Received, Reception, answer, heard_directly, judge_evidence, read_block, status,
@@ -212,6 +212,11 @@ impl Process {
             self.peers,
             self.timers,
         )
+    }
+
+    /// How much it keeps of what others say.
+    pub(super) fn sizes(&self) -> Sizes {
+        self.replica.sizes()
     }
 
     /// When it wants to be woken next, on its own clock.

@@ -6,7 +6,7 @@ use super::world::{Pause, World};
 use crate::crypto::Hash;
 use crate::ports::Connection;
 use crate::sim::disk::{Kind, Trouble};
-use crate::sim::{DeathOfApp, LastRequest, NodeNr, SlowPart, Whose, Woe, WrongAnswer};
+use crate::sim::{DeathOfApp, Harm, LastRequest, NodeNr, SlowPart, What, Whose, Woe, WrongAnswer};
 use crate::types::Height;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -59,6 +59,7 @@ pub(super) struct AppDeath {
 
 impl World {
     pub(super) fn strike_woe(&mut self, node: NodeNr, woe: Woe) {
+        self.tell_harm(node, &woe);
         match woe {
             Woe::Disk(trouble) => self.site(node).home.disk.add_trouble(trouble),
             Woe::Signer { mood, lasting } => {
@@ -134,6 +135,34 @@ impl World {
         if site.process.is_some() {
             site.paused = Some(Pause { until, wants, facts: Vec::new() });
             self.queue.at(until, Event::Resume(node));
+        }
+    }
+
+    /// What may stop a node is told before it happens. What hangs, refuses, dies or
+    /// takes its time is no reason to, nor are changes of the validators that are allowed.
+    fn tell_harm(&mut self, node: NodeNr, woe: &Woe) {
+        let what = match woe {
+            Woe::Disk(_) => Harm::Disk,
+            Woe::Signer { .. } => Harm::Signer,
+            Woe::AppErrs { .. } | Woe::AppDiverges | Woe::ProgramsDiffer { .. } => Harm::Application,
+            Woe::Rot { .. } | Woe::Wiped { .. } => Harm::Home,
+            Woe::AppHangs { .. } | Woe::AppRefuses { .. } | Woe::AppDies { .. } => return,
+            Woe::Slow { .. } | Woe::Upheaval(_) => return,
+        };
+        // Where programs differ, those on either side have reason.
+        let all = matches!(woe, Woe::AppErrs { whose: Whose::All, .. } | Woe::ProgramsDiffer { .. });
+        for node in self.plan.all().filter(|other| *other == node || all) {
+            self.see(node, What::Harmed { what });
+        }
+    }
+
+    /// A life begins, and what failed the one before is not mended.
+    pub(super) fn tell_harms_left(&mut self, node: NodeNr) {
+        if self.site(node).home.disk.is_troubled() {
+            self.see(node, What::Harmed { what: Harm::Disk });
+        }
+        if self.site(node).home.mood.get().is_some() {
+            self.see(node, What::Harmed { what: Harm::Signer });
         }
     }
 

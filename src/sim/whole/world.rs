@@ -20,7 +20,9 @@ use crate::consensus::Tick;
 use crate::gossip::Decided;
 use crate::pipeline::recover;
 use crate::ports::Connection;
+use crate::sim::check;
 use crate::sim::disk::{Batches, Kindness, PowerCut};
+use crate::sim::patience::{Patience, QUIET_HEIGHTS};
 use crate::sim::{
     Checker, Dice, End, Net, NodeNr, Order, Outcome, Packet, Plan, Queue, Scene, Seen, Trace, Unsynced, Watch, Weather,
     What, panics,
@@ -28,7 +30,6 @@ use crate::sim::{
 use crate::types::abci::InitChainResponse;
 use crate::types::{Address, CandidateBlock, Height};
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,10 @@ pub(super) const RESTART_AFTER: Duration = Duration::from_secs(1);
 /// How long after healing everything has to be well again, and for each height.
 const RECOVERY: Duration = Duration::from_secs(60);
 const RECOVERY_PER_HEIGHT: Duration = Duration::from_secs(4);
+/// Runs of a hundred that go on until heights begin in quiet.
+const LONG_RUNS: u64 = 10;
+/// Facts between two looks at how much a node keeps.
+const MEASURED_EVERY: u64 = 31;
 /// Events after which a run is given up: it goes round in circles.
 const EVENTS_MAX: u64 = 20_000_000;
 
@@ -107,6 +112,11 @@ pub(super) struct World {
     pub(super) split: Split,
     /// What applications were asked so far.
     pub(super) asked: u64,
+    /// What nodes were told so far.
+    facts: u64,
+    patience: Patience,
+    /// The height every honest node is to reach.
+    target: Height,
 }
 
 impl World {
@@ -154,6 +164,7 @@ impl World {
             plan: plan.clone(),
         };
         let checkers = checkers(&scene);
+        let target = Height::new(habits.genesis.initial_height.get() + plan.heights - 1);
         World {
             queue: Queue::default(),
             watch: Watch::new(scene, checkers, trace),
@@ -169,6 +180,9 @@ impl World {
             healed: false,
             split: Split::default(),
             asked: 0,
+            facts: 0,
+            patience: Patience::draw(&plan, LONG_RUNS),
+            target,
             plan,
         }
     }
@@ -185,7 +199,13 @@ impl World {
         self.queue.after(Duration::from_millis(300), Event::Clients);
         self.begin_lies();
         let heights = u32::try_from(self.plan.heights).unwrap_or(u32::MAX);
-        let deadline = self.plan.heal_at.plus(RECOVERY + RECOVERY_PER_HEIGHT * heights + cost_of_liars(&self.plan));
+        let mut time = RECOVERY + RECOVERY_PER_HEIGHT * heights + cost_of_liars(&self.plan);
+        if self.patience == Patience::Long {
+            let quiet = check::quiet_after(&self.plan);
+            self.queue.at(self.plan.heal_at.plus(quiet), Event::Quiet);
+            time += quiet + RECOVERY + RECOVERY_PER_HEIGHT * (QUIET_HEIGHTS as u32 + 1) + cost_of_liars(&self.plan);
+        }
+        let deadline = self.plan.heal_at.plus(time);
         let mut events = 0_u64;
         let end = loop {
             let Some(event) = self.queue.take() else { break End::OutOfTime { at: self.queue.now() } };
@@ -213,12 +233,20 @@ impl World {
 
     pub(super) fn is_done(&self) -> bool {
         let is_well = self.clients.are_content() && self.lowest() >= self.target();
-        self.healed && (is_well || self.has_stood_long_enough())
+        self.healed && (is_well && self.patience == Patience::Short || self.has_stood_long_enough())
     }
 
     /// The height every honest node is to reach.
     pub(super) fn target(&self) -> Height {
-        Height::new(self.habits.genesis.initial_height.get() + self.plan.heights - 1)
+        self.target
+    }
+
+    /// It is quiet: some heights more, of which all but the one under way begin in it.
+    fn be_quiet(&mut self) {
+        self.watch.count("heights begun in quiet");
+        self.patience = Patience::Short;
+        let highest = self.sites.iter().map(|site| site.highest).max().unwrap_or(Height::ZERO);
+        self.target = self.target.max(Height::new(highest.get() + QUIET_HEIGHTS));
     }
 
     /// How far the honest node is that is furthest behind.
@@ -257,6 +285,7 @@ impl World {
                 links.iter().for_each(|(from, to)| self.release(*from, *to));
             }
             Event::Heal => self.heal(),
+            Event::Quiet => self.be_quiet(),
             Event::Start(node) => self.start(node),
             Event::Resume(node) => self.resume(node),
             Event::Dial(one, other) => self.dial(one, other),
@@ -292,15 +321,16 @@ impl World {
         site.clock.begin(now);
         let life = site.life;
         self.see(node, What::Started { life: life - 1 });
+        self.tell_harms_left(node);
         let (genesis, how) = (Arc::clone(&self.habits.genesis), self.habits.beginning());
         let site = &mut self.sites[node.index()];
         let local = site.clock.now(now);
         let (home, decided) = (&site.home, site.decided);
-        let begun = catch_unwind(AssertUnwindSafe(|| {
+        let begun = panics::caught(|| {
             let mut process = Process::begin(home, &genesis, how, local)?;
             let found = process.found_above(decided, local)?;
             Ok::<_, String>((Box::new(process), found))
-        }));
+        });
         match begun {
             Ok(Ok((process, found))) => {
                 self.watch.count("lives");
@@ -410,6 +440,23 @@ impl World {
         self.watch.complain("panic", self.queue.now(), node, why);
     }
 
+    /// Now and then it is looked how much a node keeps of what others say.
+    fn measure(&mut self, node: NodeNr, process: &Process) {
+        self.facts += 1;
+        if !self.facts.is_multiple_of(MEASURED_EVERY) {
+            return;
+        }
+        self.watch.count("measured");
+        for (limit, value) in process.sizes() {
+            let most = match limit {
+                "transactions" => self.habits.mempool.size,
+                "bytes of transactions" => self.habits.mempool.max_txs_bytes,
+                _ => check::most(self.watch.scene(), limit),
+            };
+            self.see(node, What::Measured { limit, value, most });
+        }
+    }
+
     pub(super) fn resume(&mut self, node: NodeNr) {
         let now = self.queue.now();
         let Some(pause) = self.site(node).paused.take_if(|pause| pause.until <= now) else { return };
@@ -440,9 +487,10 @@ impl World {
         let (people, blocks, watch, out) = (&self.people, &mut self.blocks, &mut self.watch, &mut self.out);
         let (clients, liar) = (&mut self.clients, site.liar.as_mut());
         let mut scope = Scope { at, node, now, people, blocks, watch, clients, out, liar };
-        let lived = catch_unwind(AssertUnwindSafe(|| process.take(&mut scope, fact)));
+        let lived = panics::caught(|| process.take(&mut scope, fact));
         match lived {
             Ok(Ok(())) => {
+                self.measure(node, &process);
                 self.site(node).process = Some(process);
                 self.plan_wake(node);
                 self.plan_release(node);
