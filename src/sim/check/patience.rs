@@ -29,6 +29,8 @@ pub(super) struct Patience {
 struct Waiting {
     /// What it asked for last, while nothing else moved it.
     last: Option<(Height, Round)>,
+    /// The latest view it saw a NEW-VIEW of, maybe before it was at that height.
+    opened: Option<(Height, Round)>,
     /// The latest view each replica asked for, as far as it was told.
     asked: BTreeMap<Address, Round>,
     /// The views more than two thirds ask for, and since when, ascending.
@@ -52,9 +54,14 @@ impl Patience {
                 (waiting.last, waiting.left) = (None, 0);
                 waiting.spare = waiting.spare.max(u32::from(height != scene.initial_height));
             }
-            What::Decided { .. } | What::Heard { word: Word::Commit(_), .. } => waiting.last = None,
+            // Whoever refuses the primary's block leaves its view at once.
+            What::Decided { .. }
+            | What::Heard { word: Word::Commit(_), .. }
+            | What::Checked { accepted: false, .. } => waiting.last = None,
             What::Heard { word: Word::Statement(statement), .. } => {
-                if new_view(statement).is_some() || proves_view(statement, waiting.last) {
+                let opened = new_view(statement).map(|made| (made.height, made.view));
+                waiting.opened = waiting.opened.max(opened);
+                if opened.is_some() || proves_view(statement, waiting.last) {
                     waiting.last = None;
                 }
                 self.note(scene, sets, seen, statement);
@@ -116,6 +123,9 @@ impl Waiting {
         let Some((_, before)) = self.last.filter(|(known, before)| *known == height && *before < view) else {
             return Ok(());
         };
+        if self.opened.is_some_and(|opened| opened >= (height, before)) {
+            return Ok(());
+        }
         // More than a third are there: one of them at least is honest.
         if 3 * self.power(set, view) > whole(set) {
             return Ok(());
@@ -138,7 +148,7 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use crate::sim::check::RulesPbft;
-    use crate::sim::check::story::{Stage, pbft};
+    use crate::sim::check::story::{Stage, block, pbft};
     use crate::sim::{NodeNr, What, Word};
     use crate::types::{Algorithm, Height, PbftStatement, Round, Statement};
     use std::time::Duration;
@@ -214,5 +224,27 @@ mod tests {
         assert!(asks(&mut stage, 5).is_err());
         hears(&mut stage, &[2], 5);
         assert_eq!(asks(&mut stage, 5), Ok(()));
+    }
+
+    /// It was told while it still lay behind; so in seeds 72004051 and 72004907 of level 1.
+    #[test]
+    fn who_saw_the_view_open_before_it_asked_for_it_may_leave_it() {
+        let mut stage = stage();
+        let (view, height) = (Round::new(1), Height::new(1));
+        let made = PbftStatement::NewView { view, height, view_changes: Vec::new(), chosen: None };
+        let made = pbft(&stage.scene, 1, made);
+        stage.fine(0, What::Heard { from: NodeNr(1), word: Word::Statement(&made) });
+        assert_eq!(asks(&mut stage, 1), Ok(()));
+        assert_eq!(asks(&mut stage, 2), Ok(()));
+        assert!(asks(&mut stage, 3).is_err());
+    }
+
+    /// Seed 72007895 of level 1.
+    #[test]
+    fn who_refuses_the_block_of_a_view_leaves_it_at_once() {
+        let mut stage = stage();
+        assert_eq!(asks(&mut stage, 1), Ok(()));
+        stage.fine(0, What::Checked { block: &block(1, "refused"), accepted: false });
+        assert_eq!(asks(&mut stage, 2), Ok(()));
     }
 }
