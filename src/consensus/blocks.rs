@@ -262,7 +262,9 @@ mod tests {
     /// Its parts come one after the other.
     fn gathered(mut blocks: Blocks, block: &CandidateBlock) -> Blocks {
         blocks.want(block.id().parts);
-        block.parts().parts().for_each(|part| drop(blocks.add(part.clone())));
+        block.parts().parts().for_each(|part| {
+            let _ = blocks.add(part.clone());
+        });
         blocks
     }
 

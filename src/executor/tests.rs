@@ -116,7 +116,8 @@ fn the_store_of_another_chain_is_not_taken_up() {
     assert!(executor.standing().is_ok());
     state.chain_id = ChainId::try_from("another").unwrap();
     executor.store.save_state(&state).unwrap();
-    let why = executor.standing().err().expect("refused").to_string();
+    let Err(refused) = executor.standing() else { panic!("a store of another chain is taken") };
+    let why = refused.to_string();
     assert!(why.contains("holds chain another") && why.contains("--home"), "{why}");
 }
 

@@ -43,10 +43,10 @@ impl Checker for Headers {
                     self.signed.of(seen.node).push(place, print);
                 }
             }
-            What::Applied { height, app_hash, next_validators, .. } if !diverges(scene, seen.node) => {
-                if self.applied.as_ref().is_none_or(|(last, ..)| *last < height) {
-                    self.applied = Some((height, app_hash.clone(), Arc::clone(next_validators)));
-                }
+            What::Applied { height, app_hash, next_validators, .. }
+                if !diverges(scene, seen.node) && self.applied.as_ref().is_none_or(|(last, ..)| *last < height) =>
+            {
+                self.applied = Some((height, app_hash.clone(), Arc::clone(next_validators)));
             }
             What::Decided { block, commit } if self.seen.is_none_or(|last| last < commit.height) => {
                 self.seen = Some(commit.height);
