@@ -147,6 +147,20 @@ mod tests {
     }
 
     #[test]
+    fn there_is_one_time_and_no_number_of_more_than_64_bits() {
+        let time = [0x2a, 5, 8, 5, 0x10, 0xac, 2];
+        for times in 0..3 {
+            let body = time.repeat(times);
+            let bytes = [&[body.len() as u8][..], &body].concat();
+            assert_eq!(Stamped::parse(SignStep::Prevote, &bytes).is_some(), times == 1, "{times} times");
+        }
+        for (last, value) in [(1, Some(u64::MAX)), (2, None)] {
+            let bytes = [&[0xff; 9][..], &[last]].concat();
+            assert_eq!(varint(&bytes).map(|(value, _)| value), value);
+        }
+    }
+
+    #[test]
     fn the_position_is_found_in_votes_and_proposals_and_in_nothing_else() {
         let mut bytes = [20, 8, 1, 0x11, 1, 0, 0, 0, 0, 0, 0, 0, 0x19, 7, 0, 0, 0, 0, 0, 0, 0];
         let at = |step| Some(SignPosition { height: Height::FIRST, round: Round::new(7), step });

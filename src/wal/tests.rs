@@ -224,6 +224,19 @@ fn a_lost_sector_in_the_last_group_is_a_torn_end_and_the_same_far_from_the_end_i
 }
 
 #[test]
+fn of_the_sector_in_which_the_last_group_begins_the_rest_may_be_lost() {
+    let log = Log::new();
+    log.write(&[step(1, 0), part(1, vec![1; 5000]), part(1, vec![2; 5000])]);
+    let mut bytes = fs::read(log.head()).expect("readable");
+    // Behind the end of height 0, which a new log begins with, and the step.
+    let begin: usize = frame_lengths(&bytes)[..2].iter().sum();
+    assert!(begin < 512);
+    bytes[begin..512].fill(0);
+    fs::write(log.head(), bytes).expect("written");
+    assert_eq!(log.read(1), [step(1, 0)]);
+}
+
+#[test]
 fn a_length_from_a_bad_disk_sets_no_memory_aside() {
     for length in [0, 1, RECORD_BYTES_MAX as u32, RECORD_BYTES_MAX as u32 + 1, u32::MAX] {
         let mut bytes = vec![1, 2, 3, 4];

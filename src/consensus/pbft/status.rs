@@ -11,7 +11,7 @@ use crate::types::{
 use std::sync::Arc;
 
 /// Peers whose standing is remembered; a node has far fewer connections.
-const PEERS_MAX: usize = 1024;
+pub(super) const PEERS_MAX: usize = 1024;
 
 /// What is known of a peer.
 #[derive(Debug, Clone, Default)]

@@ -310,6 +310,32 @@ fn an_answer_to_another_call_does_not_execute_a_decided_block() {
 }
 
 #[test]
+fn a_decision_that_is_told_again_is_neither_stored_nor_executed_again() {
+    let (mut world, block, state) = ready();
+    let commit: ExtendedCommit = commit_for(block.id(), Height::FIRST, &state.validators, &state.chain_id).into();
+    let mut decide = || {
+        let (block, commit) = (Arc::clone(&block), commit.clone());
+        step(&mut world, PipelineInput::Decide { block, commit })
+    };
+    assert!(only_call(&decide()).is_some());
+    assert_eq!(decide(), []);
+}
+
+#[test]
+fn a_verdict_counts_at_its_height_and_not_at_the_next() {
+    let mut world = World::new(1);
+    world.connect();
+    assert!(world.run_to(1));
+    let block = Arc::clone(&world.disk.blocks[&1].0);
+    let (height, clock) = (Height::new(2), check::ClockRule::Ignored);
+    let order = PipelineInput::Check { height, round: Round::ZERO, block, clock, evidence: Outcome::Accept };
+    let said = step(&mut world, order);
+    let rejected =
+        |effect: &PipelineEffect| matches!(effect, PipelineEffect::BlockChecked { verdict: Outcome::Reject(_), .. });
+    assert!(said.iter().any(rejected), "{said:?}");
+}
+
+#[test]
 fn verdicts_of_many_rounds_do_not_pile_up() {
     let (mut world, block, _) = ready();
     let mut asked = |round| only_call(&step(&mut world, check_order(&block, round))).is_some();

@@ -303,6 +303,16 @@ impl SimDisk {
         lengths.collect()
     }
 
+    /// True when a power cut may take something of the files in a directory, or their names.
+    pub fn may_lose(&self, dir: &Path) -> bool {
+        let inner = self.lock();
+        let is_pending = |name: &String| {
+            let stored = inner.names.file(&dir.join(name)).ok().and_then(|inode| inner.files.get(&inode));
+            stored.is_some_and(|stored| stored.content.pending_numbers().next().is_some())
+        };
+        inner.names.may_lose_names_in(dir) || inner.names.list(dir).unwrap_or_default().iter().any(is_pending)
+    }
+
     /// The bytes of a file, as reads would give them; none when there is no such file.
     pub fn bytes_of(&self, file: &Path) -> Option<Vec<u8>> {
         let inner = self.lock();

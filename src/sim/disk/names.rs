@@ -114,6 +114,12 @@ impl Names {
         self.0.values().flat_map(|dir| dir.pending.iter().map(|(nr, _)| *nr))
     }
 
+    /// True when a power cut may take a name of a file in a directory; one that was removed may come back at any time.
+    pub(super) fn may_lose_names_in(&self, dir: &Path) -> bool {
+        let gives = |change: &Change| !matches!(change, Change::Unlink { .. });
+        self.0.get(dir).is_some_and(|dir| dir.pending.iter().any(|(_, change)| gives(change)))
+    }
+
     /// The power goes.
     pub(super) fn cut(&mut self, dice: &mut Dice, loss: &Loss) {
         for dir in self.0.values_mut() {

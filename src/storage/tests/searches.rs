@@ -2,10 +2,12 @@
 
 use super::chain::{Sent, after, applied, block, event, genesis_state, h, seen, sent};
 use crate::ports::{SearchOrder, Store};
-use crate::storage::{Backend, Indexing, open};
+use crate::storage::kv::{Direction, KeyRange, Kv};
+use crate::storage::{Backend, Indexing, KvStore, MemoryKv, open};
 use crate::types::abci::Event;
 use crate::types::query::Query;
 use crate::types::{Height, Tx};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 fn query(text: &str) -> Query {
@@ -96,6 +98,24 @@ fn a_search_finds_what_a_look_at_every_transaction_finds_on_every_page() {
         }
     }
     assert_eq!(nonempty, 10, "queries that find something");
+}
+
+#[test]
+fn what_nobody_wants_to_search_for_takes_no_room_in_the_index() {
+    let keys = |attributes: &[(&str, &str, bool)]| {
+        let kv = Arc::new(MemoryKv::new());
+        let store = KvStore::new(Box::new(kv.clone()), Indexing::On, None).expect("opens");
+        save(&store, &[(vec![sent("tx", 0, vec![event("transfer", attributes)])], Vec::new())]);
+        let mut count = 0;
+        let mut visit = |_: &[u8], _: &[u8]| {
+            count += 1;
+            ControlFlow::Continue(())
+        };
+        kv.scan(&KeyRange { start: Vec::new(), end: vec![0xff; 64] }, Direction::Up, &mut visit).expect("scanned");
+        count
+    };
+    assert_eq!(keys(&[("memo", "secret", false)]), keys(&[]));
+    assert!(keys(&[("memo", "secret", true)]) > keys(&[]));
 }
 
 #[test]

@@ -252,6 +252,24 @@ fn pruning_removes_blocks_and_keeps_what_evidence_may_need() {
     }
 }
 
+/// Evidence expires when it is too old by blocks and by time: one of them is not enough.
+#[test]
+fn headers_stay_as_long_as_evidence_about_them_is_young_by_blocks_or_by_time() {
+    for (max_age_num_blocks, seconds, oldest) in [(20, 1, 40), (1, 200, 40), (1, 1, 50), (100, 1, 1)] {
+        let store = memory();
+        let mut state = grow(&*store, 60);
+        let evidence = EvidenceParams {
+            max_age_num_blocks,
+            max_age_duration: Duration::from_secs(seconds),
+            ..EvidenceParams::default()
+        };
+        state.consensus_params = Arc::new(ConsensusParams { evidence, ..ConsensusParams::default() });
+        store.prune(h(50), &state).expect("pruned");
+        let there = (1..=60).find(|height| store.block_meta(h(*height)).expect("read").is_some());
+        assert_eq!(there, Some(oldest), "{max_age_num_blocks} blocks, {seconds} s");
+    }
+}
+
 #[test]
 fn pruning_again_removes_the_headers_that_were_kept_for_evidence() {
     let store = memory();

@@ -382,6 +382,17 @@ fn claims_alone_do_not_pull_a_node_out_of_consensus() {
 }
 
 #[test]
+fn on_a_mere_claim_two_blocks_are_fetched_and_no_more() {
+    let mut world = deciding_at(50, 500, &[]);
+    world.connect_with(Habit::Honest, s(1), s(1));
+    let before = world.asks.len();
+    world.tell(SyncInput::Behind(Height::new(500)));
+    assert!(world.run_until(s(10), |world| world.asks.len() > before));
+    world.run(ms(100));
+    assert_eq!((world.asks.len() - before, world.left), (2, 0));
+}
+
+#[test]
 fn a_node_that_catches_up_by_itself_while_we_look_stays() {
     let mut world = deciding_at(50, 54, &[]);
     world.connect_with(Habit::Honest, s(1), s(1));

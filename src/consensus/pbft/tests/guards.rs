@@ -38,6 +38,18 @@ fn a_vote_of_a_view_more_than_eight_back_is_not_kept() {
 }
 
 #[test]
+fn of_the_certificates_of_a_height_that_of_the_latest_view_is_remembered() {
+    let mut story = Story::of_four(1);
+    let (others, set) = (story.others(), Arc::clone(&story.set));
+    let height = &mut story.machine.current;
+    for (view, tag) in [(1, "A"), (3, "B"), (2, "C")] {
+        height.note_certificate(Some(&certificate_of(&set, &others, (1, view), block(1, tag).id())));
+    }
+    height.note_certificate(Some(&certificate_of(&set, &others, (2, 7), block(2, "D").id())));
+    assert_eq!(height.certified, Some((Round::new(3), block(1, "B").id())));
+}
+
+#[test]
 fn s4_4_a_prepare_in_a_certificate_names_the_member_at_its_seat() {
     let mut story = Story::of_four(1);
     let others = story.others();

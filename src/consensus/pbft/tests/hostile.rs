@@ -5,10 +5,12 @@ use super::puppets::{
 };
 use super::story::Story;
 use crate::consensus::pbft::later::Later;
+use crate::consensus::pbft::status::PEERS_MAX;
 use crate::consensus::{Direct, Input, Reaction, Tick};
 use crate::crypto::Verified;
 use crate::types::{
-    Election, Height, LogPosition, PbftStatement, RaftStatement, Round, Source, Statement, StatementBody, VoteKind,
+    Address, Election, Height, LogPosition, NodeId, PbftStatement, RaftStatement, Round, Source, Statement,
+    StatementBody, VoteKind,
 };
 
 const FAR: u32 = 1_000_000;
@@ -106,6 +108,19 @@ fn one_replica_has_one_place_whatever_it_says_and_strangers_have_few() {
     }
     assert_eq!(story.machine.view_changes.len(), 1, "who is in no set has no place");
     assert_eq!(story.machine.round(), Round::ZERO);
+}
+
+#[test]
+fn the_standing_of_a_thousand_peers_is_kept_and_of_no_more() {
+    let mut story = Story::of_four(1);
+    let said = status(story.others()[0], 0, Height::FIRST);
+    for number in 0..PEERS_MAX as u64 + 10 {
+        let mut id = [0; 20];
+        id[..8].copy_from_slice(&number.to_be_bytes());
+        let (source, said) = (Source::Peer(NodeId::new(Address::new(id))), Verified::trusted(said.clone()));
+        story.step(Input::Received { source, message: Direct::Statement(said) });
+    }
+    assert_eq!(story.machine.peers.len(), PEERS_MAX);
 }
 
 #[test]

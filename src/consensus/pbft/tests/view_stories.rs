@@ -99,6 +99,23 @@ fn s4_4_a_new_view_needs_view_changes_of_more_than_two_thirds_and_our_own() {
 }
 
 #[test]
+fn after_a_failed_view_a_block_is_made_also_where_nobody_wants_empty_ones() {
+    let set = set_of(&[0, 1, 2, 3]);
+    let own = primary(&set, 1);
+    let mut begin = start(&set, Some(own), 1);
+    begin.timeouts.empty_blocks = EmptyBlocks::Never;
+    let mut story = Story::begin(begin, own, &[]);
+    let others = story.others();
+    for who in &others {
+        story.state(view_change_of(*who, (1, 1), None, None));
+    }
+    story.signed();
+    story.signed();
+    let said = story.everything();
+    assert!(said.contains(&"build 1".to_owned()), "{said:?}");
+}
+
+#[test]
 fn s4_4_backups_recompute_the_new_view_and_refuse_one_that_does_not_follow() {
     let (a, b) = (block(1, "A"), block(1, "B"));
     let set = set_of(&[0, 1, 2, 3]);

@@ -1,11 +1,11 @@
 //! The guards of the machine one by one: what is of another term, of another election or of nobody changes nothing.
 
-use super::scene::{ELECTION, Scene, ack, address, block, now_at, position, set_of, start};
+use super::scene::{ELECTION, Scene, ack, address, block, now_at, peer, position, set_of, start};
 use crate::consensus::raft::height::{HeightState, Outcome, OwnAck};
 use crate::consensus::tally::VoteSet;
-use crate::consensus::{Direct, Input, RaftRole, ReadMode, ReadTicket};
+use crate::consensus::{Direct, Input, RaftRole, Reaction, ReadMode, ReadTicket, Start};
 use crate::crypto::Verified;
-use crate::types::{CommitSig, Election, Height, Quorum, RaftStatement, Round, VoteKind};
+use crate::types::{BlockId, CommitSig, Election, Height, Quorum, RaftStatement, Round, Source, Vote, VoteKind};
 use std::sync::Arc;
 
 fn five() -> Scene {
@@ -131,4 +131,86 @@ fn an_acknowledgement_that_came_late_joins_the_last_commit() {
         let there = grown.signatures.iter().filter(|entry| matches!(entry.sig, CommitSig::Commit(_))).count();
         assert_eq!(there, signers, "followed by height {}", height + 1);
     }
+}
+
+/// `begin`, with extensions from the first height on.
+fn extending(mut begin: Start) -> Start {
+    let mut params = (*begin.params).clone();
+    params.abci.vote_extensions_enable_height = Some(Height::FIRST);
+    begin.params = params.into();
+    begin
+}
+
+/// The leader of three, whose block waits for one acknowledgement more.
+fn leader_of_three(begin: Start) -> (Scene, BlockId) {
+    let mut scene = Scene::begin(begin, &[]);
+    scene.elect(&[1]);
+    let id = scene.proposed().expect("proposed");
+    (scene, id)
+}
+
+fn with_extension(vote: Vote) -> Vote {
+    Vote { extension_signature: Some(vote.signature), ..vote }
+}
+
+fn told(vote: &Vote) -> Direct {
+    Direct::Vote(Verified::trusted(vote.clone()))
+}
+
+#[test]
+fn an_acknowledgement_has_its_extension_exactly_where_the_height_requires_one() {
+    let set = set_of(&[0, 1, 2]);
+    for (begin, required) in [(start(&set, 0, 1), false), (extending(start(&set, 0, 1)), true)] {
+        let (mut scene, id) = leader_of_three(begin);
+        let bare = ack(&set, 1, (1, 1), Some(id));
+        let extended = with_extension(bare.clone());
+        let (good, bad) = if required { (extended, bare) } else { (bare, extended) };
+        assert!(matches!(scene.hear(1, told(&bad)), Reaction::PeerFault(_)), "required: {required}");
+        assert_eq!(scene.decided, None);
+        assert_eq!(scene.hear(1, told(&good)), Reaction::Accepted, "required: {required}");
+    }
+}
+
+#[test]
+fn whose_extension_the_application_rejects_is_counted_among_those_who_refuse() {
+    let set = set_of(&[0, 1, 2]);
+    let (mut scene, id) = leader_of_three(extending(start(&set, 0, 1)));
+    let vote = with_extension(ack(&set, 1, (1, 1), Some(id)));
+    scene.hear(1, told(&vote));
+    let seat = vote.validator_index;
+    scene.step(Input::ExtensionVerified { vote, source: Source::Peer(peer(1)), accepted: false });
+    assert!(scene.machine.current.refusals.contains(&seat));
+    assert_eq!(scene.decided, None);
+}
+
+#[test]
+fn a_late_acknowledgement_joins_the_last_commit_only_with_the_extension_its_height_requires() {
+    let (set, id) = (set_of(&[0, 1, 2, 3, 4]), block(1, "a").id());
+    let quorum = Quorum::MoreThanHalf;
+    let mut last = VoteSet::of_quorum(quorum, Height::FIRST, Round::new(1), VoteKind::Precommit, Arc::clone(&set));
+    for node in 0..3 {
+        last.add(with_extension(ack(&set, node, (1, 1), Some(id))));
+    }
+    let mut begin = extending(start(&set, 0, 2));
+    (begin.last_commit, begin.last_validators) = (last.to_commit(), Some(Arc::clone(&set)));
+    let mut scene = Scene::begin(begin, &[]);
+    let late = ack(&set, 3, (1, 1), Some(id));
+    assert!(matches!(scene.hear(3, told(&late)), Reaction::Ignored(why) if why.contains("extension")));
+    assert_eq!(scene.hear(3, told(&with_extension(late))), Reaction::Accepted);
+}
+
+#[test]
+fn a_second_acknowledgement_by_our_own_key_counts_for_nothing_and_accuses_nobody() {
+    let mut scene = five();
+    scene.elect(&[1, 2]);
+    let other = block(1, "other").id();
+    let second = ack(&scene.set, 0, (1, 1), Some(other));
+    assert!(matches!(scene.hear(3, told(&second)), Reaction::Ignored(_)));
+    assert!(!scene.effects.iter().any(|effect| effect.starts_with("Accuse")));
+    // The same of another member is told.
+    let id = scene.proposed().expect("proposed");
+    for block_id in [id, other] {
+        scene.hear(3, told(&ack(&scene.set, 3, (1, 1), Some(block_id))));
+    }
+    assert!(scene.effects.iter().any(|effect| effect.starts_with("Accuse")));
 }

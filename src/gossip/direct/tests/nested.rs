@@ -208,6 +208,16 @@ fn more_than_there_are_validators_is_refused_before_any_signature_is_looked_at()
 }
 
 #[test]
+fn a_new_view_of_more_view_changes_than_there_are_validators_is_refused_for_their_number() {
+    let world = World::new(Algorithm::Pbft);
+    let change = statement(3, view_change(OURS, Some(world.commit(OURS - 1, 5)), None));
+    let message = pbft(2, new_view(OURS, vec![change; 6]));
+    let heard = world.hear(&message);
+    assert!(heard.as_ref().is_err_and(|why| why.contains("more VIEW-CHANGEs")), "{heard:?}");
+    assert_eq!(cost(&world, &message), 0);
+}
+
+#[test]
 fn who_makes_view_changes_up_does_not_have_what_is_in_them_verified() {
     let world = World::new(Algorithm::Pbft);
     let mut changes = world.good_new_view();
@@ -237,5 +247,10 @@ fn a_status_carries_the_proposal_of_its_views_primary_only() {
         assert_eq!(believed(&heard), position == 4, "position {position}: {heard:?}");
     }
     let of_another_view = Proposal { round: Round::new(3), ..world.proposal_at(4) };
-    assert!(world.hear(&pbft(2, world.status(Some(of_another_view)))).is_err());
+    // Five views later the same replica leads, and signs this one.
+    let mut of_a_later_view = world.proposal(2, OURS, 9);
+    of_a_later_view.signature = world.now.keys[4].sign(&of_a_later_view.sign_bytes(&chain_id()));
+    for proposal in [of_another_view, of_a_later_view] {
+        assert!(world.hear(&pbft(2, world.status(Some(proposal)))).is_err());
+    }
 }

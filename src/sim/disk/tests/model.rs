@@ -41,6 +41,7 @@ fn content_survives_by_a_sync_of_the_file_and_a_name_by_a_sync_of_its_directory(
         if sync_dir {
             port.sync_dir(Path::new("/home")).expect("synced");
         }
+        assert_eq!(disk.may_lose(Path::new("/home")), !(sync_file && sync_dir), "{sync_file} {sync_dir}");
         disk.power_cut(&mut Dice::new(1), Kindness::LosesAll);
         let expected = sync_dir.then(|| if sync_file { b"content".to_vec() } else { Vec::new() });
         assert_eq!(disk.bytes_of(file()), expected, "{sync_file} {sync_dir}");
