@@ -49,6 +49,12 @@ impl Checker for RulesTendermint {
                     *state = State { height, ..State::default() };
                 }
             }
+            // It forgets in which steps it was; its locks are the chain's safety, and held against it still.
+            What::Wiped => {
+                let state = self.nodes.of(seen.node);
+                (state.prevoted, state.precommitted) = (None, None);
+                state.timeouts.clear();
+            }
             What::Persisted(JournalRecord::Timeout { timer, duration }) => {
                 self.time_out(scene, seen.node, *timer, *duration)?;
             }
@@ -480,5 +486,16 @@ mod tests {
         (1..4).for_each(|node| stage.hears_vote(0, node, &precommit(&scene, node, (1, 1), None)));
         time_out(&mut stage, 1, Step::PrecommitWait);
         assert_eq!(enters(&mut stage, 2), Ok(()));
+    }
+
+    /// Seed 73000237 of level 2: it had prevoted nil, lost everything, and waited for the proposal again.
+    #[test]
+    fn who_lost_its_disk_may_wait_again_for_what_it_waited_for_before() {
+        let mut stage = stage();
+        time_out(&mut stage, 0, Step::Propose);
+        assert_eq!(votes(&mut stage, Prevote, 0, None), Ok(()));
+        assert!(try_time_out(&mut stage, 0, Step::Propose, 0).is_err());
+        stage.fine(0, What::Wiped);
+        time_out(&mut stage, 0, Step::Propose);
     }
 }

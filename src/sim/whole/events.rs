@@ -167,8 +167,4 @@ pub(super) enum Out {
     HashesDiffer,
     /// A client's transaction was not taken.
     Refused,
-    ReadAnswer {
-        ticket: ReadTicket,
-        outcome: Result<Height, String>,
-    },
 }

@@ -161,7 +161,11 @@ impl Process {
                 }
                 scope.out.push(Out::Halted(why));
             }
-            Effect::ReadAnswer { ticket, outcome } => scope.out.push(Out::ReadAnswer { ticket, outcome }),
+            Effect::ReadAnswer { ticket, outcome } => {
+                if let Some(height) = scope.clients.read_answered(ticket, outcome) {
+                    scope.see(What::ReadAnswered { read: ticket.0, height });
+                }
+            }
             _ => {}
         }
         Ok(())

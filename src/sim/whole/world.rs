@@ -547,11 +547,6 @@ impl World {
                 Out::Halted(why) => self.halted(node, &why),
                 Out::HashesDiffer => self.hashes_differ(node),
                 Out::Refused => self.watch.count("transaction refused"),
-                Out::ReadAnswer { ticket, outcome } => {
-                    if let Some(height) = self.clients.read_answered(ticket, outcome) {
-                        self.see(node, What::ReadAnswered { read: ticket.0, height });
-                    }
-                }
             }
         }
     }
