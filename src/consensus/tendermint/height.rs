@@ -71,6 +71,8 @@ pub(super) struct HeightState {
     pub(super) own: BTreeMap<(Round, VoteKind), OwnVote>,
     /// The round of which only the journal knows that we prevoted in it. The signer may know what.
     pub(super) prevoted_before: Option<Round>,
+    /// The prevote we meant when we asked the signer for nil in its place.
+    pub(super) fell_back: Option<(Round, BlockId)>,
     /// Signatures refused at this height.
     pub(super) refusals: u32,
     pub(super) proposing: Proposing,
@@ -106,6 +108,7 @@ impl HeightState {
             valid: None,
             own: BTreeMap::new(),
             prevoted_before: None,
+            fell_back: None,
             refusals: 0,
             proposing: Proposing::No,
             prevote_timer_set: false,

@@ -55,19 +55,28 @@ impl Tendermint {
         }
     }
 
-    /// Asks again. If we prevoted in this round before a crash, the application may have said no to the block then, and the
-    /// key has signed nil; it will sign nothing else here, and nil is always right (line 57).
+    /// Asks again. If we prevoted in this round before a crash, the key may have signed nil, because the application said
+    /// no to the block then: it will sign nothing else here. Or it signed for the block, and was merely not at work. So we
+    /// ask for one and the other in turn: both are right, nil always (line 57), and the key knows which it was.
     pub(super) fn ask_signer_again(
         &mut self,
         now: Now,
         unsigned: UnsignedVote,
         out: &mut Effects<Tendermint>,
     ) -> Reaction {
-        let prevote = unsigned.kind == VoteKind::Prevote && unsigned.block_id.is_some();
-        if prevote && self.current.prevoted_before == Some(unsigned.round) && !mutant!("T71") {
-            self.request_vote(now, VoteKind::Prevote, None, None, out);
-        } else {
-            out.push(Effect::Sign(SignRequest::Vote(unsigned)));
+        let before = unsigned.kind == VoteKind::Prevote && self.current.prevoted_before == Some(unsigned.round);
+        let meant = match unsigned.block_id {
+            Some(block_id) if before && !mutant!("T71") => {
+                self.current.fell_back = Some((unsigned.round, block_id));
+                self.request_vote(now, VoteKind::Prevote, None, None, out);
+                return Reaction::Accepted;
+            }
+            Some(_) => None,
+            None => self.current.fell_back.take_if(|(round, _)| before && *round == unsigned.round),
+        };
+        match meant {
+            Some((_, block_id)) => self.request_vote(now, VoteKind::Prevote, Some(block_id), None, out),
+            None => out.push(Effect::Sign(SignRequest::Vote(unsigned))),
         }
         Reaction::Accepted
     }

@@ -87,3 +87,25 @@ fn who_may_have_prevoted_nil_before_a_crash_falls_back_on_nil_when_another_prevo
     story.signed();
     story.expect(&["tell prevote 0 nil"]);
 }
+
+/// The key signed for the block, the node crashed, and then the signer was away for a while (level 2, seed 81004791).
+#[test]
+fn who_fell_back_on_nil_and_is_refused_that_too_asks_for_what_it_meant_again() {
+    let mut story = bystander();
+    let (a, begin) = (block(1, "A"), start(&story.set, Some(story.own_index()), 1));
+    story.proposal(0, None, &a);
+    story.parts(0, &a);
+    story.checked(&a, true);
+    story.expect(&["check A", "sign prevote 0 A"]);
+    let mut story = story.crash(begin);
+    story.checked(&a, true);
+    story.quietly();
+    for (pause, asked) in [("1000ms", "nil"), ("2000ms", "A"), ("4000ms", "nil"), ("8000ms", "A")] {
+        story.refused();
+        story.expect(&[&format!("timer Prevote 0 {pause}")]);
+        story.timer(Step::Prevote, 0);
+        story.expect(&[&format!("sign prevote 0 {asked}")]);
+    }
+    story.signed();
+    story.expect(&["tell prevote 0 A"]);
+}
