@@ -154,7 +154,7 @@ fn a_node_without_its_application_waits_says_so_and_obeys_ctrl_c() {
     ] {
         let mut node = Node::start_waiting(&home, &address);
         let line = node.process.wait_for("waiting for the application");
-        assert!(line.contains(words) && line.contains("cargo run -p kvstore -- --address"), "{line}");
+        assert!(line.contains(words) && line.contains("without one: --proxy_app kvstore"), "{line}");
         assert!(node.process.is_running());
         node.process.signal(Signal::INT);
         let status = node.process.end();
