@@ -8,7 +8,7 @@
 //! (the crash fell between); then the block it is locked on had a polka, and that is enough here.
 
 use super::book::{Knowledge, Known, PerNode, Sets};
-use crate::sim::{Checker, NodeNr, Scene, Seen, What, Word};
+use crate::sim::{Checker, Harm, NodeNr, Scene, Seen, What, Word};
 use crate::types::{BlockId, Height, JournalRecord, Proposal, Round, Step, TimerId, ValidatorSet, Vote, VoteKind};
 use std::time::Duration;
 
@@ -49,8 +49,9 @@ impl Checker for RulesTendermint {
                     *state = State { height, ..State::default() };
                 }
             }
-            // It forgets in which steps it was; its locks are the chain's safety, and held against it still.
-            What::Wiped => {
+            // It forgets, or its journal rots, in which steps it was; its locks are the chain's safety, and held against it
+            // still.
+            What::Wiped | What::Harmed { what: Harm::Home } => {
                 let state = self.nodes.of(seen.node);
                 (state.prevoted, state.precommitted) = (None, None);
                 state.timeouts.clear();
