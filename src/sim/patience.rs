@@ -8,7 +8,7 @@ use crate::consensus::Tick;
 pub(super) const QUIET_HEIGHTS: u64 = 6;
 
 /// Runs of a hundred that do not wait for healing, where one height is asked of machines alone.
-const HASTY: u64 = 80;
+const HASTY: u64 = 95;
 
 /// How long a run goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
