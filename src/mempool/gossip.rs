@@ -1,11 +1,11 @@
-//! Which peer is offered which transactions, when (reference §7.1): each transaction once, in batches, not to who
-//! sent it on this connection, to no peer that still fetches blocks. What was given to a peer and is not written yet is bounded; the rest
-//! waits in the pool, not in a queue.
+//! Which peer is offered which transactions, when (reference §7.1): each transaction once, in batches, not to who sent it
+//! on this connection, to no peer that still fetches blocks. What was given to a peer and is not written yet is bounded;
+//! the rest waits in the pool, not in a queue.
 //!
-//! Each transaction is offered a second time only when it starves (PBFT), and then also to who sent it. A peer has a cursor into the pool's order and
-//! little else: a transaction that was committed or dropped meanwhile
-//! is simply not found behind it any more. While a connection is busy its cursor stands still, so under load a batch
-//! carries all that came in meanwhile, and on an idle connection a transaction leaves at once.
+//! Each transaction is offered again only when it starves (PBFT, Raft), and then also to who sent it. A peer has a cursor
+//! into the pool's order and little else: a transaction that was committed or dropped meanwhile is simply not found behind
+//! it any more. While a connection is busy its cursor stands still, so under load a batch carries all that came in
+//! meanwhile, and on an idle connection a transaction leaves at once.
 
 use super::pool::Position;
 use super::{Broadcast, Mempool};
@@ -42,7 +42,8 @@ pub enum TxGossipInput {
     /// The pool took transactions: [`Mempool::taken`] is higher than it was.
     Changed,
     /// What waits may be unknown to whoever proposes: everybody is offered all of it once more, also where
-    /// [`Broadcast`] is off. PBFT says so, rarely: before it holds its transactions' waiting against the primary.
+    /// [`Broadcast`] is off. Said rarely: PBFT, before it holds its transactions' waiting against the primary; a follower of
+    /// Raft, whose leader proposes nothing.
     Starving,
 }
 

@@ -174,6 +174,8 @@ pub(super) const ROWS: &[Mutant] = &[
         "consensus::raft::tests::stories::who_is_behind_is_handed_the_block_it_is_at_and_the_next_one_each_once"),
     noticed_by("R82", "src/consensus/raft/follow.rs", "a whole commit does not take the place of one without extensions",
         "consensus::raft::tests::stories::an_early_commit_without_the_extensions_its_height_requires_decides_nothing_and_a_whole_one_takes_its_place"),
+    noticed_by("R83", "src/consensus/raft/patience.rs", "what the leader does not propose is never offered to it again",
+        "consensus::raft::tests::patience::a_follower_whose_transactions_the_leader_does_not_propose_offers_them_again_ever_more_seldom"),
     noticed_by("R18", "src/consensus/raft/majority.rs", "the members' progress is taken for sorted",
         "consensus::raft::tests::etcd::majorities_have_come_as_far_as_in_15_of_etcds_cases"),
     noticed_in_simulation("R20", "src/consensus/raft/read.rs", "a leader answers reads before it decided anything in its term", "exactly_once"),

@@ -16,6 +16,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::{get, post};
+use http_body_util::LengthLimitError;
+use std::error::Error;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -87,13 +89,14 @@ async fn body<N: Node>(shared: &Shared<N>, body: Body) -> Result<Bytes, Box<Resp
         Box::new(refuse(StatusCode::REQUEST_TIMEOUT, RpcError::invalid_request(why)))
     })?;
     read.map_err(|error| {
-        let why = match error.to_string().as_str() {
-            "length limit exceeded" => format!(
-                "error reading request body: http: request body too large (max_body_bytes is {})",
-                shared.config.max_body_bytes
-            ),
-            broken => format!("error reading request body: {broken}"),
+        let too_large = error.source().is_some_and(|source| source.is::<LengthLimitError>());
+        let max = shared.config.max_body_bytes;
+        let what = if too_large {
+            format!("http: request body too large (max_body_bytes is {max})")
+        } else {
+            error.to_string()
         };
+        let why = format!("error reading request body: {what}");
         Box::new(refuse(StatusCode::BAD_REQUEST, RpcError::invalid_request(why)))
     })
 }

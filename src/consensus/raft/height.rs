@@ -83,6 +83,9 @@ pub(super) struct HeightState {
     pub(super) verifying: BTreeMap<u32, Vote>,
     pub(super) early: Option<Early>,
     pub(super) txs_available: bool,
+    /// When what waits here is offered to the leader (again), and how often it was at this height.
+    pub(super) offer_at: Option<Tick>,
+    pub(super) offers: u32,
 }
 
 impl HeightState {
@@ -108,6 +111,8 @@ impl HeightState {
             verifying: BTreeMap::new(),
             early: None,
             txs_available: start.txs_available,
+            offer_at: None,
+            offers: 0,
             start,
         }
     }

@@ -267,6 +267,7 @@ impl Raft {
     /// Something is due; which, the deadlines say.
     fn on_woken(&mut self, now: Now, out: &mut Effects<Raft>) -> Reaction {
         self.expire_questions(now, out);
+        self.offer_txs_if_starving(now, out);
         if matches!(self.role, Role::Leader(_)) {
             self.lead_on(now, out);
         } else if now.tick >= self.election_at {
@@ -281,7 +282,8 @@ impl Raft {
             Role::Leader(leadership) => self.next_duty(now, leadership),
             Role::Follower | Role::PreCandidate(_) | Role::Candidate(_) => Some(self.election_at),
         };
-        let next = [duty, self.asking.deadline()].into_iter().flatten().min();
+        let offer = self.next_offer(now);
+        let next = [duty, self.asking.deadline(), offer].into_iter().flatten().min();
         if let Some(at) = next
             && self.wake != Some(at)
         {

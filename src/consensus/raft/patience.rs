@@ -1,11 +1,12 @@
-//! The end of a leader's patience with itself. The paper's leader leads for as long as it is heard, even if it gets nothing
+//! The end of a leader's patience with itself, and of a follower's with a leader that proposes nothing. The paper's leader leads for as long as it is heard, even if it gets nothing
 //! decided: because its application hangs, because it refuses its own block while a follower is silent, because its
 //! signer refused. To lead no more is always safe; whoever is elected next asks everybody anew, in its own term.
+//! A leader whose mempool lacks what others have in theirs has nothing to propose; it is good, and is told.
 
 use super::height::Outcome;
 use super::lead::{self, Peer};
 use super::{Raft, Role, majority};
-use crate::consensus::{Effects, Now, Tick};
+use crate::consensus::{Effect, Effects, Now, Tick};
 use crate::types::Address;
 use std::time::Duration;
 
@@ -67,6 +68,32 @@ impl Raft {
         let quick = self.current.begun_at.is_some_and(|begun| now.tick.since(begun) < self.patience() / 4);
         if quick {
             self.stalls = self.stalls.saturating_sub(1);
+        }
+    }
+
+    /// True when transactions wait here and the leader we follow has proposed nothing.
+    fn starves(&self) -> bool {
+        let led = self.leader.is_some() && !matches!(self.role, Role::Leader(_));
+        led && self.current.txs_available && self.current.proposal.is_none() && self.is_open()
+    }
+
+    /// When what waits here is offered to the leader (again): four election timeouts from now, then twice as long. None
+    /// when nothing waits for it.
+    pub(super) fn next_offer(&mut self, now: Now) -> Option<Tick> {
+        if !self.starves() || mutant!("R83") {
+            self.current.offer_at = None;
+            return None;
+        }
+        let pause = self.current.start.timeouts.election.saturating_mul(ELECTIONS << self.current.offers);
+        Some(*self.current.offer_at.get_or_insert(now.tick.plus(pause)))
+    }
+
+    /// §8: a client's request goes to the leader. Here gossip passes transactions on, but once: the leader's mempool may
+    /// have been full then, its application away, or `mempool.broadcast` is off.
+    pub(super) fn offer_txs_if_starving(&mut self, now: Now, out: &mut Effects<Raft>) {
+        if self.starves() && self.current.offer_at.take_if(|at| *at <= now.tick).is_some() {
+            self.current.offers = self.current.offers.saturating_add(1).min(DOUBLINGS_MAX);
+            out.push(Effect::OfferTxs);
         }
     }
 }

@@ -42,7 +42,7 @@ async fn http(server: &Server, request: &str, body: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn fifteen_requests_over_http_get_status_headers_and_body() {
+async fn seventeen_requests_over_http_get_status_headers_and_body() {
     let server = server(Submitted::Refused).await;
     let large = "x".repeat(10_001);
     let many = format!("[{}]", ["{\"id\":1,\"method\":\"health\"}"; 11].join(","));
@@ -61,7 +61,7 @@ async fn fifteen_requests_over_http_get_status_headers_and_body() {
         ("POST /", "{\"id\":1,\"method\":\"health\"}", "application/json", "\"id\":1,\"result\":{}"),
         ("POST /", "{\"method\":\"health\"}", "content-length: 0", ""),
         ("POST /", "{", "500", "-32700"),
-        ("POST /", &large, "400", "error reading request body"),
+        ("POST /", &large, "400", "http: request body too large (max_body_bytes is 10000)"),
         ("POST /", &many, "200", "batch request exceeds maximum (10) allowed number of requests"),
         ("POST /block", "height=1", "200 ok", "\"height\":\"1\""),
     ];

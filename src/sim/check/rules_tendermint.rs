@@ -30,6 +30,9 @@ struct State {
     precommitted: Option<Round>,
     /// Timeouts that counted at this height; they are journaled first.
     timeouts: Vec<(Round, Step)>,
+    /// Rounds of this height in which it came to prevote: in this life, and in those before it.
+    came_to_prevote: Vec<Round>,
+    prevoted_before: Vec<Round>,
 }
 
 impl Checker for RulesTendermint {
@@ -49,12 +52,27 @@ impl Checker for RulesTendermint {
                     *state = State { height, ..State::default() };
                 }
             }
-            // It forgets, or its journal rots, in which steps it was; its locks are the chain's safety, and held against it
-            // still.
-            What::Wiped | What::Harmed { what: Harm::Home } => {
+            // It forgets, or its journal may rot, in which steps it was; its locks are the chain's safety, and held against
+            // it still.
+            What::Wiped => {
                 let state = self.nodes.of(seen.node);
                 (state.prevoted, state.precommitted) = (None, None);
                 state.timeouts.clear();
+            }
+            // What it waited for in vain it may remember all the same.
+            What::Harmed { what: Harm::Home } => {
+                let state = self.nodes.of(seen.node);
+                (state.prevoted, state.precommitted) = (None, None);
+            }
+            What::Started { .. } => {
+                let state = self.nodes.of(seen.node);
+                state.prevoted_before.append(&mut state.came_to_prevote);
+            }
+            What::Persisted(JournalRecord::RoundStep { height, round, step: Step::Prevote }) => {
+                let state = self.nodes.of(seen.node);
+                if state.height == *height {
+                    state.came_to_prevote.push(*round);
+                }
             }
             What::Persisted(JournalRecord::Timeout { timer, duration }) => {
                 self.time_out(scene, seen.node, *timer, *duration)?;
@@ -123,6 +141,7 @@ impl RulesTendermint {
             known: self.knowledge.of(node, vote.height).unwrap_or(&nothing),
             lock: state.lock,
             timeouts: &state.timeouts,
+            may_have_prevoted: state.prevoted_before.contains(&vote.round),
             round: vote.round,
         };
         match (vote.kind, vote.block_id) {
@@ -170,6 +189,8 @@ struct Case<'a> {
     known: &'a Known,
     lock: Option<(Round, BlockId)>,
     timeouts: &'a [(Round, Step)],
+    /// It came to prevote in this round in an earlier life: nobody but its key knows whether it did, and what.
+    may_have_prevoted: bool,
     round: Round,
 }
 
@@ -219,7 +240,8 @@ impl Case<'_> {
                 .any(|round| locked < round && round < self.round && self.polka(round, Some(id)))
     }
 
-    /// Lines 26, 32 and 59: the proposal did not come, is not valid, or is not what the lock allows.
+    /// Lines 26, 32 and 59: the proposal did not come, is not valid, or is not what the lock allows. Or the node died when
+    /// it came to prevote, and its signer refused the other prevote since (docs/protocol/tendermint.md).
     fn prevote_nil(&self) -> Result<(), String> {
         let told = || self.known.proposals.iter().filter(|told| told.round == self.round);
         let refused = told().any(|told| self.known.rejected.contains(&told.block));
@@ -229,7 +251,11 @@ impl Case<'_> {
             let locked = self.lock.is_some_and(|(_, locked)| locked != block);
             locked || self.known.accepted.iter().any(|id| *id != block && polkas().any(|at| self.polka(at, Some(*id))))
         };
-        if self.timed_out(Step::Propose) || refused || told().any(|told| other_lock(told.block)) {
+        if self.timed_out(Step::Propose)
+            || self.may_have_prevoted
+            || refused
+            || told().any(|told| other_lock(told.block))
+        {
             return Ok(());
         }
         Err(format!("in round {} it prevotes nil, and neither waited in vain nor had anything to refuse", self.round))
@@ -498,5 +524,30 @@ mod tests {
         assert!(try_time_out(&mut stage, 0, Step::Propose, 0).is_err());
         stage.fine(0, What::Wiped);
         time_out(&mut stage, 0, Step::Propose);
+    }
+
+    /// Seed 91000488 of level 2: its store rotted, its journal told it of the timeout, and it signed nil once more.
+    #[test]
+    fn whose_store_rotted_remembers_what_it_waited_for_and_whose_disk_is_gone_does_not() {
+        for (lost, remembers) in [(What::Harmed { what: Harm::Home }, true), (What::Wiped, false)] {
+            let mut stage = stage();
+            time_out(&mut stage, 0, Step::Propose);
+            stage.fine(0, lost);
+            stage.fine(0, What::Started { life: 1 });
+            stage.begin(0, 1);
+            assert_eq!(votes(&mut stage, Prevote, 0, None).is_ok(), remembers);
+        }
+    }
+
+    #[test]
+    fn who_died_when_it_came_to_prevote_may_fall_back_on_nil_and_who_did_not_may_not() {
+        let mut stage = stage();
+        let (height, round) = (Height::new(1), Round::ZERO);
+        stage.fine(0, What::Persisted(&JournalRecord::RoundStep { height, round, step: Step::Prevote }));
+        assert!(votes(&mut stage, Prevote, 0, None).is_err());
+        stage.fine(0, What::Started { life: 1 });
+        stage.begin(0, 1);
+        assert_eq!(votes(&mut stage, Prevote, 0, None), Ok(()));
+        assert!(votes(&mut stage, Prevote, 1, None).is_err(), "another round");
     }
 }

@@ -1,8 +1,8 @@
-//! A leader that is heard and gets nothing decided makes way.
+//! A leader that is heard and gets nothing decided makes way; one that has nothing to propose is told what waits.
 
-use super::scene::{ELECTION, HEARTBEAT, Scene, ack, set_of};
+use super::scene::{ELECTION, HEARTBEAT, Scene, ack, block, set_of};
 use super::world::World;
-use crate::consensus::{Direct, RaftRole};
+use crate::consensus::{Direct, Input, RaftRole};
 use crate::crypto::Verified;
 use crate::types::{Height, RaftStatement};
 
@@ -82,9 +82,51 @@ fn a_leader_with_nothing_to_decide_leads_on() {
     scene.acknowledged_by(1, 1, id);
     let mut next = super::scene::start(&scene.set, 0, 2);
     next.timeouts.empty_blocks = crate::consensus::EmptyBlocks::Never;
-    scene.step(crate::consensus::Input::BlockApplied(Box::new(next)));
+    scene.step(Input::BlockApplied(Box::new(next)));
     led_for(&mut scene, 100);
     assert_eq!(scene.role(), RaftRole::Leader);
+}
+
+/// Node 1 leads term 1 of `scene` for so many election timeouts; after which of them what waits was offered again.
+fn offered_while_led(scene: &mut Scene, elections: u64) -> Vec<u64> {
+    let beats = u64::try_from(ELECTION.as_millis() / HEARTBEAT.as_millis()).expect("small");
+    let mut offered = Vec::new();
+    for beat in 1..=elections * beats {
+        scene.effects.clear();
+        scene.wait(HEARTBEAT);
+        scene.beat(1, 1, beat);
+        if scene.effects.iter().any(|effect| effect == "OfferTxs") {
+            offered.push(beat.div_ceil(beats));
+        }
+    }
+    offered
+}
+
+#[test]
+fn a_follower_whose_transactions_the_leader_does_not_propose_offers_them_again_ever_more_seldom() {
+    let mut scene = Scene::of(&set_of(&[0, 1, 2]), 0, 1);
+    scene.beat(1, 1, 0);
+    assert!(offered_while_led(&mut scene, 20).is_empty(), "nothing waits");
+    let mut scene = Scene::of(&set_of(&[0, 1, 2]), 0, 1);
+    scene.beat(1, 1, 0);
+    scene.step(Input::TxsAvailable);
+    // After 4, then after 8 more, then after 16 more.
+    assert_eq!(offered_while_led(&mut scene, 40), [4, 12, 28]);
+}
+
+#[test]
+fn a_follower_that_was_proposed_something_or_leads_offers_nothing_again() {
+    let set = set_of(&[0, 1, 2]);
+    let mut scene = Scene::of(&set, 0, 1);
+    scene.beat(1, 1, 0);
+    scene.step(Input::TxsAvailable);
+    scene.propose(1, 1, &block(1, "waits for the others"));
+    assert!(offered_while_led(&mut scene, 20).is_empty());
+    let mut leader = Scene::of(&set, 0, 1);
+    leader.elect(&[1]);
+    leader.step(Input::TxsAvailable);
+    led_for(&mut leader, 3);
+    assert!(!leader.effects.iter().any(|effect| effect == "OfferTxs"));
 }
 
 #[test]
