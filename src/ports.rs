@@ -114,6 +114,22 @@ pub enum SearchOrder {
     Descending,
 }
 
+/// What to search for, and which page of it.
+#[derive(Clone, Copy)]
+#[expect(missing_debug_implementations, reason = "a closure cannot be shown")]
+pub struct Search<'a> {
+    /// What matches.
+    pub query: &'a Query,
+    /// Which end comes first.
+    pub order: SearchOrder,
+    /// Counts from 0.
+    pub page: u64,
+    /// Matches on a page.
+    pub per_page: u64,
+    /// Asked again and again: the search ends with an error once it says no.
+    pub waits: Waits<'a>,
+}
+
 /// One page of matches and how many there are in all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
@@ -164,24 +180,10 @@ pub trait Store: Send + Sync {
 
     /// A transaction by hash. Errors when the index is off.
     fn tx(&self, hash: &Hash) -> Result<Option<TxResult>, StoreError>;
-    /// Transactions matching a query; `page` counts from 0. Ends with an error once nobody waits for the answer.
-    fn search_txs(
-        &self,
-        query: &Query,
-        order: SearchOrder,
-        page: u64,
-        per_page: u64,
-        waits: Waits<'_>,
-    ) -> Result<Page<TxResult>, StoreError>;
-    /// Heights of blocks matching a query, likewise.
-    fn search_blocks(
-        &self,
-        query: &Query,
-        order: SearchOrder,
-        page: u64,
-        per_page: u64,
-        waits: Waits<'_>,
-    ) -> Result<Page<Height>, StoreError>;
+    /// Transactions that match.
+    fn search_txs(&self, search: Search<'_>) -> Result<Page<TxResult>, StoreError>;
+    /// Heights of blocks that match.
+    fn search_blocks(&self, search: Search<'_>) -> Result<Page<Height>, StoreError>;
     /// True when transactions and blocks are indexed.
     fn indexes(&self) -> bool;
 

@@ -6,7 +6,7 @@ use super::call::Outcome;
 use crate::codec::json::abci::BlockResults;
 use crate::codec::json::{Int, List, View, to_bytes};
 use crate::crypto::Hash;
-use crate::ports::{Node, SearchOrder, Store};
+use crate::ports::{Node, Search, SearchOrder, Store};
 use crate::types::query::Query;
 use crate::types::{Block, BlockId, BlockMeta, Commit, ConsensusParams, Header, Height, Validator};
 use serde::Serialize;
@@ -260,7 +260,8 @@ impl<N: Node> Shared<N> {
         let (asked, size) = (args.int(1), per_page(args.int(2)));
         self.search(move |store, waits| {
             let wanted = asked.and_then(|page| u64::try_from(page).ok()).unwrap_or(1).saturating_sub(1);
-            let found = store.search_blocks(&query, order, wanted, size, waits).map_err(text)?;
+            let search = Search { query: &query, order, page: wanted, per_page: size, waits };
+            let found = store.search_blocks(search).map_err(text)?;
             page(asked, size, found.total)?;
             let blocks = found.items.iter().map(|height| whole_block(store, *height)).collect::<Result<Vec<_>, _>>()?;
             let blocks = blocks.iter().filter(|(_, block)| block.is_some());

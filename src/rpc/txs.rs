@@ -9,7 +9,7 @@ use crate::codec::json::scalar::Base64Text;
 use crate::codec::json::{Hex, Int, Shown, View, to_bytes};
 use crate::crypto::Hash;
 use crate::crypto::merkle::{self, Proof};
-use crate::ports::{Delivery, MempoolError, Node, SearchOrder, Store, Subscription};
+use crate::ports::{Delivery, MempoolError, Node, Search, SearchOrder, Store, Subscription};
 use crate::types::abci::{CheckTxResponse, ExecTxResult, TxResult};
 use crate::types::{Height, Published, Tx};
 use serde::Serialize;
@@ -218,7 +218,8 @@ impl<N: Node> Shared<N> {
         let (proofs, asked, size) = (Proofs::of(args.flag(1)), args.int(2), per_page(args.int(3)));
         self.search(move |store, waits| {
             let wanted = asked.and_then(|page| u64::try_from(page).ok()).unwrap_or(1).saturating_sub(1);
-            let found = store.search_txs(&query, order, wanted, size, waits).map_err(|error| error.to_string())?;
+            let search = Search { query: &query, order, page: wanted, per_page: size, waits };
+            let found = store.search_txs(search).map_err(|error| error.to_string())?;
             page(asked, size, found.total)?;
             let items =
                 found.items.into_iter().map(|item| Found::new(store, item, proofs)).collect::<Result<Vec<_>, _>>()?;

@@ -6,7 +6,7 @@ use super::kv::Direction;
 use super::store::KvStore;
 use super::values::failed;
 use crate::crypto::Hash;
-use crate::ports::{Page, SearchOrder, StoreError, Waits};
+use crate::ports::{Page, Search, SearchOrder, StoreError};
 use crate::types::Height;
 use crate::types::abci::TxResult;
 use crate::types::query::{Comparison, Condition, Operand, Query, Test};
@@ -47,7 +47,7 @@ struct Collector<T> {
 }
 
 impl<T> Collector<T> {
-    fn new(page: u64, per_page: u64) -> Collector<T> {
+    fn new(Search { page, per_page, .. }: Search<'_>) -> Collector<T> {
         let skip = page.saturating_mul(if mutant!("Z4") { per_page + 1 } else { per_page });
         Collector { skip, take: per_page, page: Page { items: Vec::new(), total: 0 } }
     }
@@ -61,14 +61,9 @@ impl<T> Collector<T> {
 }
 
 impl KvStore {
-    pub(super) fn find_txs(
-        &self,
-        query: &Query,
-        order: SearchOrder,
-        (page, per_page): (u64, u64),
-        waits: Waits<'_>,
-    ) -> Result<Page<TxResult>, StoreError> {
-        let mut found = Collector::new(page, per_page);
+    pub(super) fn find_txs(&self, search: Search<'_>) -> Result<Page<TxResult>, StoreError> {
+        let Search { query, order, .. } = search;
+        let mut found = Collector::new(search);
         if let Some(hash) = query.conditions().iter().find_map(asked_hash) {
             // As in CometBFT, a hash answers the query whatever else it says.
             let tx = parse_hash(hash)?.map_or(Ok(None), |hash| self.load_tx(&hash))?;
@@ -77,8 +72,7 @@ impl KvStore {
             }
             return Ok(found.page);
         }
-        self.walk(query, TXS, order, &mut |height| {
-            go_on(waits)?;
+        self.walk(search, TXS, &mut |height| {
             let Some(block) = self.indexed_block(height)? else { return Ok(()) };
             let text = height.to_string();
             let matches = |index: &u32| {
@@ -96,18 +90,11 @@ impl KvStore {
         Ok(found.page)
     }
 
-    pub(super) fn find_blocks(
-        &self,
-        query: &Query,
-        order: SearchOrder,
-        (page, per_page): (u64, u64),
-        waits: Waits<'_>,
-    ) -> Result<Page<Height>, StoreError> {
-        let mut found = Collector::new(page, per_page);
-        self.walk(query, BLOCKS, order, &mut |height| {
-            go_on(waits)?;
+    pub(super) fn find_blocks(&self, search: Search<'_>) -> Result<Page<Height>, StoreError> {
+        let mut found = Collector::new(search);
+        self.walk(search, BLOCKS, &mut |height| {
             let Some(results) = self.load_results(height)? else { return Ok(()) };
-            if query.matches_in_one_event(&[(BLOCK_HEIGHT, &height.to_string())], &results.events) {
+            if search.query.matches_in_one_event(&[(BLOCK_HEIGHT, &height.to_string())], &results.events) {
                 found.offer(|| Some(height));
             }
             Ok(())
@@ -115,16 +102,20 @@ impl KvStore {
         Ok(found.page)
     }
 
-    /// Shows every height at which a match is possible.
+    /// Shows every height at which a match is possible, for as long as somebody waits for the answer.
     fn walk(
         &self,
-        query: &Query,
+        search: Search<'_>,
         tables: Tables,
-        order: SearchOrder,
         look: &mut dyn FnMut(Height) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let Some(plan) = self.plan(query, tables)? else { return Ok(()) };
-        let direction = match order {
+        let Some(plan) = self.plan(search.query, tables)? else { return Ok(()) };
+        let mut look = |height: Height| {
+            let gone = || StoreError("the search was given up: nobody waits for its answer".to_owned());
+            (search.waits)().then_some(()).ok_or_else(gone)?;
+            look(height)
+        };
+        let direction = match search.order {
             SearchOrder::Ascending => Direction::Up,
             SearchOrder::Descending => Direction::Down,
         };
@@ -221,11 +212,6 @@ fn bounds(test: &Test) -> (Height, Height) {
         Comparison::Less | Comparison::LessOrEqual => (Height::ZERO, height),
         Comparison::Greater | Comparison::GreaterOrEqual => (height, Height::MAX),
     }
-}
-
-/// Whoever asked may be gone: then nothing more is read.
-fn go_on(waits: Waits<'_>) -> Result<(), StoreError> {
-    if waits() { Ok(()) } else { Err(StoreError("the search was given up: nobody waits for its answer".to_owned())) }
 }
 
 fn asked_hash(condition: &Condition) -> Option<&str> {

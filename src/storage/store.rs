@@ -5,9 +5,8 @@ use super::keys::{Key, Kind};
 use super::kv::{Durability, Kv};
 use super::values::{Changes, Values, corrupt};
 use crate::crypto::Hash;
-use crate::ports::{Page, SearchOrder, Store, StoreError, Waits};
+use crate::ports::{Page, Search, Store, StoreError};
 use crate::types::abci::{FinalizeBlockResponse, TxResult};
-use crate::types::query::Query;
 use crate::types::{
     AppliedBlock, Block, BlockMeta, CandidateBlock, ChainState, Commit, ConsensusParams, EvidenceChange,
     ExtendedCommit, Height, Part, StoredEvidence, ValidatorSet,
@@ -198,28 +197,14 @@ impl Store for KvStore {
         self.load_tx(hash)
     }
 
-    fn search_txs(
-        &self,
-        query: &Query,
-        order: SearchOrder,
-        page: u64,
-        per_page: u64,
-        waits: Waits<'_>,
-    ) -> Result<Page<TxResult>, StoreError> {
+    fn search_txs(&self, search: Search<'_>) -> Result<Page<TxResult>, StoreError> {
         self.require_index()?;
-        self.find_txs(query, order, (page, per_page), waits)
+        self.find_txs(search)
     }
 
-    fn search_blocks(
-        &self,
-        query: &Query,
-        order: SearchOrder,
-        page: u64,
-        per_page: u64,
-        waits: Waits<'_>,
-    ) -> Result<Page<Height>, StoreError> {
+    fn search_blocks(&self, search: Search<'_>) -> Result<Page<Height>, StoreError> {
         self.require_index()?;
-        self.find_blocks(query, order, (page, per_page), waits)
+        self.find_blocks(search)
     }
 
     fn indexes(&self) -> bool {

@@ -4,10 +4,10 @@ use super::Pbft;
 use super::height::{Outcome, OwnVote};
 use crate::consensus::blocks::PartTaken;
 use crate::consensus::tally::Counted;
-use crate::consensus::{Accusation, BlockVerdict, Effect, Effects, Reaction, RoundNote};
+use crate::consensus::{Accusation, Effect, Effects, Reaction, RoundNote};
 use crate::types::{
-    Address, BlockId, CommitSig, ExtendedCommit, Height, JournalMessage, JournalRecord, Misconduct, Part, Proposal,
-    Round, Source, Step, VOTE_EXTENSION_SENT_MAX, Vote, VoteKind,
+    Address, CommitSig, ExtendedCommit, Height, JournalMessage, JournalRecord, Misconduct, Part, Proposal, Round,
+    Source, Step, VOTE_EXTENSION_SENT_MAX, Vote, VoteKind,
 };
 
 /// Votes of this many views below ours still count: a decision there is a decision. Older ones come as a commit.
@@ -283,20 +283,6 @@ impl Pbft {
         self.current.outcome = Outcome::Fetching { commit };
         self.view_deadline = None;
         self.enter_step(Step::Commit, out);
-    }
-
-    /// The application's word on a block.
-    pub(super) fn on_block_checked(
-        &mut self,
-        (height, asked_in): (Height, Round),
-        block_id: BlockId,
-        verdict: &BlockVerdict,
-    ) -> Reaction {
-        let round = self.view;
-        if height != self.height() || !self.current.blocks.answered(&block_id, verdict, asked_in, round) {
-            return Reaction::Ignored("an answer nobody waits for");
-        }
-        Reaction::Accepted
     }
 
     /// True for the height after ours, whose messages are kept: our high watermark (§4.3).

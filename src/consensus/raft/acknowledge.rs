@@ -5,7 +5,7 @@ use super::height::{Outcome, OwnAck};
 use super::{Leader, Raft};
 use crate::consensus::blocks::Progress;
 use crate::consensus::tally::Counted;
-use crate::consensus::{Accusation, BlockVerdict, Direct, Effect, Effects, Now, Reaction, RoundNote};
+use crate::consensus::{Accusation, Direct, Effect, Effects, Now, Reaction, RoundNote};
 use crate::crypto::Verified;
 use crate::types::{
     BlockId, Height, JournalMessage, JournalRecord, NodeId, Power, Round, SignRequest, Source, Step, Time,
@@ -252,20 +252,6 @@ impl Raft {
             }
         }
         out.push(Effect::Note(RoundNote::Vote(vote)));
-        Reaction::Accepted
-    }
-
-    /// The application's word on a block.
-    pub(super) fn on_block_checked(
-        &mut self,
-        (height, asked_in): (Height, Round),
-        block_id: BlockId,
-        verdict: &BlockVerdict,
-    ) -> Reaction {
-        let round = self.term;
-        if height != self.height() || !self.current.blocks.answered(&block_id, verdict, asked_in, round) {
-            return Reaction::Ignored("an answer nobody waits for");
-        }
         Reaction::Accepted
     }
 

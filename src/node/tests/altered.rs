@@ -2,9 +2,8 @@
 
 use super::*;
 use crate::crypto::Hash;
-use crate::ports::{Page, SearchOrder, Waits};
+use crate::ports::{Page, Search};
 use crate::types::abci::{FinalizeBlockResponse, TxResult};
-use crate::types::query::Query;
 use crate::types::{
     AppliedBlock, Block, BlockMeta, CandidateBlock, ChainState, Commit, EvidenceChange, ExtendedCommit, Part,
     StoredEvidence, ValidatorSet,
@@ -61,28 +60,6 @@ impl Store for Altered {
         }
     }
 
-    fn search_txs(
-        &self,
-        query: &Query,
-        order: SearchOrder,
-        page: u64,
-        size: u64,
-        waits: Waits<'_>,
-    ) -> Result<Page<TxResult>, StoreError> {
-        self.inner.search_txs(query, order, page, size, waits)
-    }
-
-    fn search_blocks(
-        &self,
-        query: &Query,
-        order: SearchOrder,
-        page: u64,
-        size: u64,
-        waits: Waits<'_>,
-    ) -> Result<Page<Height>, StoreError> {
-        self.inner.search_blocks(query, order, page, size, waits)
-    }
-
     fn seen_commit(&self, height: Height) -> Result<Option<Commit>, StoreError> {
         let mut commit = self.inner.seen_commit(height)?;
         if let Some(commit) = commit.as_mut().filter(|_| self.unsigned == Some(height)) {
@@ -107,6 +84,8 @@ impl Store for Altered {
         fn evidence() -> Result<StoredEvidence, StoreError>;
         fn genesis() -> Result<Option<Vec<u8>>, StoreError>;
         fn tx(hash: &Hash) -> Result<Option<TxResult>, StoreError>;
+        fn search_txs(search: Search<'_>) -> Result<Page<TxResult>, StoreError>;
+        fn search_blocks(search: Search<'_>) -> Result<Page<Height>, StoreError>;
         fn indexes() -> bool;
         fn save_genesis(json: &[u8], state: &ChainState) -> Result<(), StoreError>;
         fn save_results(height: Height, results: &FinalizeBlockResponse) -> Result<(), StoreError>;

@@ -9,7 +9,6 @@ use crate::types::abci::{
     CheckTxResponse, Event, EventAttribute, ExecTxResult, FinalizeBlockResponse, InfoResponse, QueryResponse, Request,
     Response, TxResult,
 };
-use crate::types::query::Query;
 use crate::types::*;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -182,28 +181,16 @@ impl Store for FakeStore {
     fn tx(&self, hash: &Hash) -> Result<Option<TxResult>, StoreError> {
         Ok(self.txs.iter().find(|tx| Tx::new(tx.tx.clone()).hash() == *hash).cloned())
     }
-    fn search_txs(
-        &self,
-        query: &Query,
-        _: SearchOrder,
-        _: u64,
-        _: u64,
-        _: Waits<'_>,
-    ) -> Result<Page<TxResult>, StoreError> {
-        let matches =
-            |tx: &&TxResult| query.matches_in_one_event(&[("tx.height", &tx.height.to_string())], &tx.result.events);
+    fn search_txs(&self, search: Search<'_>) -> Result<Page<TxResult>, StoreError> {
+        let matches = |tx: &&TxResult| {
+            search.query.matches_in_one_event(&[("tx.height", &tx.height.to_string())], &tx.result.events)
+        };
         let items: Vec<TxResult> = self.txs.iter().filter(matches).cloned().collect();
         Ok(Page { total: items.len() as u64, items })
     }
-    fn search_blocks(
-        &self,
-        query: &Query,
-        _: SearchOrder,
-        _: u64,
-        _: u64,
-        _: Waits<'_>,
-    ) -> Result<Page<Height>, StoreError> {
-        let matches = |height: &Height| query.matches_in_one_event(&[("block.height", &height.to_string())], &[]);
+    fn search_blocks(&self, search: Search<'_>) -> Result<Page<Height>, StoreError> {
+        let matches =
+            |height: &Height| search.query.matches_in_one_event(&[("block.height", &height.to_string())], &[]);
         // The recording was made when the chain was 46 blocks long.
         let items: Vec<Height> = self.blocks.keys().copied().filter(|h| h.get() <= 46 && matches(h)).collect();
         Ok(Page { total: items.len() as u64, items })

@@ -1,7 +1,7 @@
 //! Searches against a dumb one: every query over every transaction, with paging, both ways round.
 
 use super::chain::{Sent, after, applied, block, event, genesis_state, h, seen, sent};
-use crate::ports::{SearchOrder, Store};
+use crate::ports::{Search, SearchOrder, Store};
 use crate::storage::kv::{Direction, KeyRange, Kv};
 use crate::storage::{Backend, Indexing, KvStore, MemoryKv, open};
 use crate::types::abci::Event;
@@ -68,6 +68,11 @@ const QUERIES: [&str; 18] = [
     "epoch.number = '1'",
 ];
 
+/// The first hundred, oldest first, for somebody who waits.
+fn search(query: &Query) -> Search<'_> {
+    Search { query, order: SearchOrder::Ascending, page: 0, per_page: 100, waits: &|| true }
+}
+
 #[test]
 fn a_search_finds_what_a_look_at_every_transaction_finds_on_every_page() {
     let store = open(Backend::Memory, "".as_ref(), Indexing::On).expect("opens");
@@ -88,7 +93,7 @@ fn a_search_finds_what_a_look_at_every_transaction_finds_on_every_page() {
         for order in [SearchOrder::Ascending, SearchOrder::Descending] {
             let mut found = Vec::new();
             for page in 0..=(expected.len() as u64 / 7) {
-                let page = store.search_txs(&query, order, page, 7, &|| true).expect("searched");
+                let page = store.search_txs(Search { order, page, per_page: 7, ..search(&query) }).expect("searched");
                 assert_eq!(page.total, expected.len() as u64, "{text}");
                 assert!(page.items.len() <= 7);
                 found.extend(page.items.iter().map(|tx| (tx.height, tx.index)));
@@ -131,7 +136,7 @@ fn blocks_are_found_by_height_and_by_their_own_events() {
         ("transfer.sender = 'alice'", &[]),
     ];
     for (text, heights) in cases {
-        let page = store.search_blocks(&query(text), SearchOrder::Ascending, 0, 100, &|| true).expect("searched");
+        let page = store.search_blocks(search(&query(text))).expect("searched");
         let expected: Vec<Height> = heights.iter().map(|height| h(*height)).collect();
         assert_eq!((page.items, page.total), (expected, heights.len() as u64), "{text}");
     }
@@ -142,22 +147,14 @@ fn a_hash_finds_its_transaction_and_nonsense_is_told() {
     let store = open(Backend::Memory, "".as_ref(), Indexing::On).expect("opens");
     save(&*store, &blocks());
     let hash = Tx::new(&b"tx 3 2"[..]).hash();
-    let page = store
-        .search_txs(&query(&format!("tx.hash = '{hash}'")), SearchOrder::Ascending, 0, 30, &|| true)
-        .expect("searched");
+    let page = store.search_txs(search(&query(&format!("tx.hash = '{hash}'")))).expect("searched");
     assert_eq!(page.total, 1);
     assert_eq!((page.items[0].height, page.items[0].index), (h(3), 2));
-    let none = store.search_txs(
-        &query(&format!("tx.hash = '{}'", crate::crypto::Hash::EMPTY)),
-        SearchOrder::Ascending,
-        0,
-        30,
-        &|| true,
-    );
+    let none = store.search_txs(search(&query(&format!("tx.hash = '{}'", crate::crypto::Hash::EMPTY))));
     assert_eq!(none.expect("searched").total, 0);
-    let short = store.search_txs(&query("tx.hash = '00'"), SearchOrder::Ascending, 0, 30, &|| true).expect("searched");
+    let short = store.search_txs(search(&query("tx.hash = '00'"))).expect("searched");
     assert_eq!(short.total, 0, "nothing has so short a hash");
-    assert!(store.search_txs(&query("tx.hash = 'xyz'"), SearchOrder::Ascending, 0, 30, &|| true).is_err());
+    assert!(store.search_txs(search(&query("tx.hash = 'xyz'"))).is_err());
 }
 
 #[test]
@@ -189,9 +186,10 @@ fn a_search_ends_when_nobody_waits_for_its_answer() {
             looked.get() < 3
         };
         let query = query(text);
+        let search = Search { waits: &waits, ..search(&query) };
         let why = match text.starts_with("tx") {
-            true => store.search_txs(&query, SearchOrder::Ascending, 0, 100, &waits).expect_err("given up"),
-            false => store.search_blocks(&query, SearchOrder::Ascending, 0, 100, &waits).expect_err("given up"),
+            true => store.search_txs(search).expect_err("given up"),
+            false => store.search_blocks(search).expect_err("given up"),
         };
         assert!(why.to_string().contains("nobody waits"), "{why}");
         assert_eq!(looked.get(), 3, "{text}: nothing is read after that");
@@ -204,9 +202,7 @@ fn indexing_is_idempotent() {
     let store: Arc<dyn Store> = open(Backend::Memory, "".as_ref(), Indexing::On).expect("opens");
     let blocks = blocks();
     save(&*store, &blocks);
-    let all = |store: &dyn Store| {
-        store.search_txs(&query("tx.height > 0"), SearchOrder::Ascending, 0, 100, &|| true).expect("found")
-    };
+    let all = |store: &dyn Store| store.search_txs(search(&query("tx.height > 0"))).expect("found");
     let before = all(&*store);
     let stored = store.block(h(12)).expect("read").expect("there");
     let again = Arc::new(crate::types::CandidateBlock::new(stored));
