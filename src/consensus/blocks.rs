@@ -4,7 +4,7 @@
 //! Sets are opened only for a header that a proposer signed or more than two thirds voted for, and forgotten as soon
 //! as no rule can need them.
 
-use super::BlockVerdict;
+use super::{BlockVerdict, Reaction};
 use crate::types::{BlockId, CandidateBlock, ConsensusParams, Part, PartSet, PartSetHeader, Round};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -157,11 +157,11 @@ impl Blocks {
         }
     }
 
-    /// The application's answer to the question of round `asked_in`; false when nobody waits for it. A no counts in its own
-    /// round only: one that was on its way when the next round began is asked for again there.
-    pub(crate) fn answered(&mut self, id: &BlockId, verdict: &BlockVerdict, asked_in: Round, round: Round) -> bool {
+    /// The application's answer to the question of round `asked_in`. A no counts in its own round only: one that was on its
+    /// way when the next round began is asked for again there.
+    pub(crate) fn answered(&mut self, id: &BlockId, verdict: &BlockVerdict, asked_in: Round, round: Round) -> Reaction {
         if self.with_verdict(id, Verdict::Asked).is_none() {
-            return false;
+            return Reaction::Ignored("an answer nobody waits for");
         }
         let verdict = match verdict {
             BlockVerdict::Accept => Verdict::Accepted,
@@ -169,7 +169,7 @@ impl Blocks {
             BlockVerdict::Reject(_) => Verdict::Rejected,
         };
         self.judge(id, verdict);
-        true
+        Reaction::Accepted
     }
 
     /// Forgets every no when a round begins, so that the block is asked about again if it is proposed again. A no binds

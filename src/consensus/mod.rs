@@ -67,13 +67,6 @@ pub enum Reaction {
     PeerFault(&'static str),
 }
 
-impl Reaction {
-    /// To the application's word on a block, which somebody waited for or nobody does any more.
-    fn to_verdict(waited_for: bool) -> Reaction {
-        if waited_for { Reaction::Accepted } else { Reaction::Ignored("an answer nobody waits for") }
-    }
-}
-
 /// A protocol that decides blocks, one height after the other.
 ///
 /// `step` is total: every input gets a [`Reaction`], nothing a peer says makes it panic.

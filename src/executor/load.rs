@@ -62,11 +62,13 @@ impl Executor {
 }
 
 /// A stored block with the parts it was saved in; none of one that was pruned, whose header may still be here because
-/// evidence is judged by it.
+/// evidence is judged by it, or that is pruned while it is read.
 fn load_candidate(store: &dyn Store, height: Height) -> Result<Option<CandidateBlock>, ExecuteError> {
-    if height < store.base() {
-        return Ok(None);
-    }
+    let whole = read_candidate(store, height);
+    if height < store.base() { Ok(None) } else { whole }
+}
+
+fn read_candidate(store: &dyn Store, height: Height) -> Result<Option<CandidateBlock>, ExecuteError> {
     let Some(meta) = store.block_meta(height)? else { return Ok(None) };
     let Some(mut parts) = PartSet::gather(meta.block_id.parts) else { return Ok(None) };
     let damaged = |why: &dyn std::fmt::Display| ExecuteError::Damaged { height, why: why.to_string() };
@@ -84,9 +86,8 @@ fn load_candidate(store: &dyn Store, height: Height) -> Result<Option<CandidateB
 /// When the store cannot be read.
 pub fn evidence_facts(store: &dyn Store, evidence: &Evidence) -> Result<Option<Facts>, StoreError> {
     let height = evidence.height();
-    let (Some(meta), Some(validators)) = (store.block_meta(height)?, store.validators(height)?) else {
-        return Ok(None);
-    };
+    let Some(meta) = store.block_meta(height)? else { return Ok(None) };
+    let Some(validators) = store.validators(height)? else { return Ok(None) };
     let trusted = match trusted_height(evidence) {
         Some(height) => signed_header(store, height.min(store.tip()))?,
         None => None,

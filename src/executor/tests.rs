@@ -6,7 +6,8 @@ use crate::consensus::Tick;
 use crate::crypto::PublicKey;
 use crate::pipeline::recover;
 use crate::ports::{SignError, SignMemory};
-use crate::storage::{Backend, Indexing, open};
+use crate::storage::tests::meddled::{Before, Meddled};
+use crate::storage::{Backend, Indexing, KvStore, open};
 use crate::types::abci::InitChainResponse;
 use crate::types::tests::{Signers, time};
 use crate::types::*;
@@ -108,10 +109,7 @@ fn a_signature_waits_until_what_was_journaled_before_is_durable() {
 #[test]
 fn the_store_of_another_chain_is_not_taken_up() {
     let (executor, ..) = executor();
-    let member = &Signers::new(1, &[10]).set.members()[0].clone();
-    let validators = vec![ValidatorUpdate { public_key: member.public_key, power: member.power }];
-    let answer = InitChainResponse { validators, ..InitChainResponse::default() };
-    let mut state = recover::first_state(executor.genesis(), &answer, 0).unwrap();
+    let mut state = first_state(&executor, &Signers::new(1, &[10]));
     executor.store.save_state(&state).unwrap();
     assert!(executor.standing().is_ok());
     state.chain_id = ChainId::try_from("another").unwrap();
@@ -147,15 +145,38 @@ fn a_peer_that_lags_behind_asks_for_a_pruned_block_whose_header_is_kept_and_the_
         let (block, commit) = block(&signers, height);
         execute(&mut executor, Effect::SaveBlock { block, commit });
     }
+    store.prune(Height::new(3), &first_state(&executor, &signers)).unwrap();
+    assert!(store.block_meta(Height::FIRST).unwrap().is_some(), "misbehaviour there can still be punished");
+    assert!(is_not_there(&mut executor, Height::FIRST));
+}
+
+#[test]
+fn a_peer_asks_for_a_block_that_is_pruned_while_it_is_read_and_the_node_goes_on() {
+    let (mut executor, ..) = executor();
+    let (signers, kv) = (Signers::new(1, &[10]), Arc::new(Meddled::default()));
+    let store = Arc::new(KvStore::new(Box::new(kv.clone()), Indexing::Off, None).unwrap());
+    executor.store = store.clone();
+    for height in (1..=3).map(Height::new) {
+        let (block, commit) = block(&signers, height);
+        execute(&mut executor, Effect::SaveBlock { block, commit });
+    }
+    let state = first_state(&executor, &signers);
+    kv.meddle(Before::Read, move || assert_eq!(store.prune(Height::new(3), &state).unwrap(), 2));
+    assert!(is_not_there(&mut executor, Height::FIRST));
+}
+
+fn first_state(executor: &Executor, signers: &Signers) -> ChainState {
     let members = signers.set.members().iter();
     let validators = members.map(|it| ValidatorUpdate { public_key: it.public_key, power: it.power }).collect();
     let answer = InitChainResponse { validators, ..InitChainResponse::default() };
-    let state = recover::first_state(executor.genesis(), &answer, 0).unwrap();
-    store.prune(Height::new(3), &state).unwrap();
-    assert!(store.block_meta(Height::FIRST).unwrap().is_some(), "misbehaviour there can still be punished");
+    recover::first_state(executor.genesis(), &answer, 0).unwrap()
+}
+
+/// Whether a peer that asks for the block is told that it is not here.
+fn is_not_there(executor: &mut Executor, height: Height) -> bool {
     let (now, mut answers) = (Now { tick: Tick(0), wall: time(0) }, VecDeque::new());
-    executor.execute(now, Effect::LoadDecided(Height::FIRST), &mut answers).unwrap();
-    assert!(matches!(answers.pop_front(), Some(Input::DecidedLoaded { decided: None, .. })));
+    executor.execute(now, Effect::LoadDecided(height), &mut answers).unwrap();
+    matches!(answers.pop_front(), Some(Input::DecidedLoaded { decided: None, .. }))
 }
 
 /// `unsafe-reset-all` keeps a key that is there and forgets what it signed: on a chain that goes on, no sentence may

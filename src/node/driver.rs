@@ -395,9 +395,16 @@ impl Driver {
                 Ok(())
             }
             Command::Evidence { evidence, reply } => {
+                // Anybody may name any height: what cannot be read there is told, and stops nobody.
+                let facts = match evidence_facts(&*self.store, &evidence) {
+                    Ok(facts) => facts,
+                    Err(error) => {
+                        let _ = reply.send(Err(error.to_string()));
+                        return Ok(());
+                    }
+                };
                 let request = self.inner.waiting.next_id();
                 self.inner.waiting.evidence.insert(request, reply);
-                let facts = evidence_facts(&*self.store, &evidence)?;
                 self.step(Input::Evidence { request, evidence, facts })
             }
         }

@@ -2,7 +2,7 @@
 
 use super::NodeError;
 use super::parts::{Life, Parts};
-use crate::ports::{Store, StoreError};
+use crate::ports::Store;
 use crate::types::{AppliedBlock, ChainState, Height};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, sync_channel};
@@ -74,7 +74,11 @@ fn work(store: &dyn Store, tasks: &Receiver<Task>) {
             Some(_) => tasks.try_recv(),
         };
         match next {
-            Ok(Task::Index(applied)) => report(store.index(&applied)),
+            Ok(Task::Index(applied)) => {
+                if let Err(error) = store.index(&applied) {
+                    tracing::error!("{error}. The chain goes on; searches may miss transactions until a restart");
+                }
+            }
             Ok(Task::Prune { retain, state }) => wish = Some((retain, state)),
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => return,
@@ -88,12 +92,11 @@ fn prune_slice(store: &dyn Store, retain: Height, state: Arc<ChainState>) -> Opt
     let to = retain.min(Height::new(store.base().get().saturating_add(PRUNED_AT_ONCE)));
     let outcome = store.prune(to, &state);
     let left = (outcome.is_ok() && to < retain).then_some((retain, state));
-    report(outcome.map(|removed| tracing::debug!("removed {removed} blocks below {to}, as the application allowed")));
-    left
-}
-
-fn report(outcome: Result<(), StoreError>) {
-    if let Err(error) = outcome {
-        tracing::error!("{error}. The chain goes on; searches may miss transactions until a restart");
+    match outcome {
+        Ok(removed) => tracing::debug!("removed {removed} blocks below {to}, as the application allowed"),
+        Err(error) => {
+            tracing::error!("{error}. The chain goes on; blocks below {to} stay until later ones are removed")
+        }
     }
+    left
 }

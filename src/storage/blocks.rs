@@ -32,16 +32,19 @@ impl KvStore {
         if !self.heights().hold(height) {
             return Ok(None);
         }
-        let key = Key::at(Kind::Meta, height);
-        let whole = match self.load_meta(height)? {
-            Some(meta) => self.assemble(height, meta.block_id.parts.total)?,
-            None => None,
-        };
-        match whole {
-            Some(bytes) => Block::decode(bytes).map(Some).map_err(|error| corrupt(&key, &error.to_string())),
-            None if self.heights().hold(height) => Err(missing(&key)),
+        match self.read_block(height)? {
+            Some(block) => Ok(Some(block)),
+            None if self.heights().hold(height) => Err(missing(&Key::at(Kind::Meta, height))),
             None => Ok(None),
         }
+    }
+
+    /// A block that is here, even if it is about to be pruned.
+    pub(super) fn read_block(&self, height: Height) -> Result<Option<Block>, StoreError> {
+        let Some(meta) = self.load_meta(height)? else { return Ok(None) };
+        let Some(bytes) = self.assemble(height, meta.block_id.parts.total)? else { return Ok(None) };
+        let corrupt = |error: &dyn std::fmt::Display| corrupt(&Key::at(Kind::Meta, height), &error.to_string());
+        Block::decode(bytes).map(Some).map_err(|error| corrupt(&error))
     }
 
     fn assemble(&self, height: Height, parts: u32) -> Result<Option<Bytes>, StoreError> {

@@ -12,7 +12,7 @@ use super::values::{Changes, corrupt};
 use crate::crypto::Hash;
 use crate::ports::StoreError;
 use crate::types::abci::{Event, FinalizeBlockResponse, TxResult};
-use crate::types::{AppliedBlock, Height, Tx};
+use crate::types::{AppliedBlock, Block, Height, Tx};
 use bytes::{Buf, Bytes};
 use std::collections::BTreeSet;
 
@@ -175,15 +175,28 @@ impl KvStore {
     /// Transactions and results of a height. None when they were pruned while the index was off.
     pub(super) fn indexed_block(&self, height: Height) -> Result<Option<IndexedBlock>, StoreError> {
         let Some(results) = self.load_results(height)? else { return Ok(None) };
-        let txs = match self.load_block(height)? {
-            Some(block) => Some(block.txs.iter().map(|tx| tx.bytes().clone()).collect()),
-            None => {
-                let key = Key::at(Kind::PrunedTxs, height);
-                let bytes = self.values.get(&key)?;
-                bytes.map(|bytes| split_txs(bytes).ok_or_else(|| corrupt(&key, "a length is wrong"))).transpose()?
-            }
-        };
-        Ok(txs.map(|txs| IndexedBlock { height, txs, results }))
+        Ok(self.txs_at(height)?.map(|txs| IndexedBlock { height, txs, results }))
+    }
+
+    fn txs_at(&self, height: Height) -> Result<Option<Vec<Bytes>>, StoreError> {
+        let txs_of = |block: Block| block.txs.iter().map(|tx| tx.bytes().clone()).collect();
+        if let Some(block) = self.load_block(height)? {
+            return Ok(Some(txs_of(block)));
+        }
+        if let Some(txs) = self.pruned_txs(height)? {
+            return Ok(Some(txs));
+        }
+        // Readers see the new base before what is below it is rewritten: it is still there, or was rewritten meanwhile.
+        match self.read_block(height)? {
+            Some(block) => Ok(Some(txs_of(block))),
+            None => self.pruned_txs(height),
+        }
+    }
+
+    fn pruned_txs(&self, height: Height) -> Result<Option<Vec<Bytes>>, StoreError> {
+        let key = Key::at(Kind::PrunedTxs, height);
+        let bytes = self.values.get(&key)?;
+        bytes.map(|bytes| split_txs(bytes).ok_or_else(|| corrupt(&key, "a length is wrong"))).transpose()
     }
 }
 

@@ -23,7 +23,7 @@ mod store;
 mod values;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use home::{Backend, exists, open};
 pub use kv::{Batch, Change, Direction, Durability, KeyRange, Kv, KvError, Visit};

@@ -148,9 +148,11 @@ impl Pbft {
         match input {
             Input::Received { source, message } => self.on_message(now, source, message, out),
             Input::BlockBuilt { height, round, block } => self.on_block_built(now, (height, round), block, out),
-            Input::BlockChecked { height, round, block_id, verdict } => {
-                let here = height == self.height();
-                Reaction::to_verdict(here && self.current.blocks.answered(&block_id, &verdict, round, self.view))
+            Input::BlockChecked { height, .. } if height != self.height() => {
+                Reaction::Ignored("an answer about a block of another height")
+            }
+            Input::BlockChecked { round, block_id, verdict, .. } => {
+                self.current.blocks.answered(&block_id, &verdict, round, self.view)
             }
             Input::VoteExtended { height, round, extension } => {
                 self.on_vote_extended(now, (height, round), extension, out)

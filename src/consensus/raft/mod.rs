@@ -180,9 +180,11 @@ impl Raft {
             Input::Received { source: Source::Peer(peer), message } => self.on_message(now, peer, message, out),
             Input::Received { source: Source::Own, .. } => Reaction::Ignored("our own message comes from the signer"),
             Input::BlockBuilt { height, round, block } => self.on_block_built(now, height, round, block, out),
-            Input::BlockChecked { height, round, block_id, verdict } => {
-                let here = height == self.height();
-                Reaction::to_verdict(here && self.current.blocks.answered(&block_id, &verdict, round, self.term))
+            Input::BlockChecked { height, .. } if height != self.height() => {
+                Reaction::Ignored("an answer about a block of another height")
+            }
+            Input::BlockChecked { round, block_id, verdict, .. } => {
+                self.current.blocks.answered(&block_id, &verdict, round, self.term)
             }
             Input::VoteExtended { height, round, extension } => {
                 self.on_vote_extended(now, height, round, extension, out)

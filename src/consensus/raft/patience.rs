@@ -77,15 +77,16 @@ impl Raft {
         led && self.current.txs_available && self.current.proposal.is_none() && self.is_open()
     }
 
-    /// When what waits here is offered to the leader (again): four election timeouts from now, then twice as long. None
-    /// when nothing waits for it.
+    /// When what waits here is offered to the leader (again): four election timeouts after it may propose, then twice as
+    /// long. None when nothing waits for it.
     pub(super) fn next_offer(&mut self, now: Now) -> Option<Tick> {
         if !self.starves() || mutant!("R83") {
             self.current.offer_at = None;
             return None;
         }
         let pause = self.current.start.timeouts.election.saturating_mul(ELECTIONS << self.current.offers);
-        Some(*self.current.offer_at.get_or_insert(now.tick.plus(pause)))
+        let from = now.tick.max(self.begins_at());
+        Some(*self.current.offer_at.get_or_insert(from.plus(pause)))
     }
 
     /// §8: a client's request goes to the leader. Here gossip passes transactions on, but once: the leader's mempool may

@@ -351,12 +351,15 @@ impl Tendermint {
         out: &mut Effects<Tendermint>,
     ) -> Reaction {
         let verdict = if mutant!("T21") { &BlockVerdict::Accept } else { verdict };
-        let round = self.round();
-        if height != self.height() || !self.current.blocks.answered(&block_id, verdict, asked_in, round) {
-            return Reaction::Ignored("an answer nobody waits for");
+        if height != self.height() {
+            return Reaction::Ignored("an answer about a block of another height");
         }
-        self.settle(now, out);
-        Reaction::Accepted
+        let round = self.round();
+        let reaction = self.current.blocks.answered(&block_id, verdict, asked_in, round);
+        if reaction == Reaction::Accepted {
+            self.settle(now, out);
+        }
+        reaction
     }
 
     /// The mempool has something.

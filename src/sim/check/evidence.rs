@@ -14,7 +14,8 @@ use std::time::Duration;
 /// part of the evidence. An application or a disk may take its time.
 const SOON: Duration = Duration::from_secs(1);
 /// Evidence is on the chain so many heights after somebody honest had it, or after healing: in Tendermint an honest
-/// member proposes at least once in this many heights, as liars have less than a third of the turns.
+/// member proposes at least once in this many heights, as liars have less than a third of the turns. Under PBFT a liar
+/// may stay primary: there the blocks of honest primaries count.
 const HEIGHTS_MAX: u64 = 6;
 
 /// Who voted twice, as far as anybody honest was told.
@@ -30,7 +31,7 @@ pub struct Evidence {
     decided: Height,
     /// The time of that block.
     time: Option<Time>,
-    healed: Option<Height>,
+    healed: bool,
 }
 
 /// Evidence that somebody has.
@@ -39,6 +40,8 @@ struct Owed {
     offence: Offence,
     /// From here on it is due.
     since: Height,
+    /// Blocks since then that should have had it.
+    chances: u64,
     node: NodeNr,
     /// When it was said. What is stored later than that is lost in a crash at this very moment.
     at: Tick,
@@ -66,8 +69,9 @@ struct Ears {
     height: Height,
     open: Open,
     votes: Votes,
-    /// The round it is in at least: the last one it signed in.
-    round: Round,
+    /// The round it is in at least: the last one it signed in. A view of PBFT goes on over heights and crashes: none until
+    /// it says in which it is.
+    round: Option<Round>,
     accused: Vec<Offence>,
     /// Both halves were told, one offence at a time: since when the accusation is due, once that is so.
     due: Option<(Offence, Option<Tick>)>,
@@ -88,7 +92,7 @@ impl Checker for Evidence {
 
     fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
         if matches!(seen.what, What::Healed) {
-            self.healed = Some(self.decided);
+            self.healed = true;
         }
         if !scene.is_honest(seen.node) {
             return Ok(());
@@ -97,8 +101,10 @@ impl Checker for Evidence {
         match seen.what {
             What::Began { height, .. } => {
                 self.sets.see(scene, seen);
-                let waits = self.nodes.of(node).due.filter(|_| scene.plan.level == Level::Whole);
-                *self.nodes.of(node) = Ears { height, open: Open::Yes, due: waits, ..Ears::default() };
+                let ears = self.nodes.of(node);
+                let due = ears.due.filter(|_| scene.plan.level == Level::Whole);
+                let round = if scene.plan.algorithm == Algorithm::Pbft { ears.round } else { Some(Round::ZERO) };
+                *ears = Ears { height, open: Open::Yes, round, due, ..Ears::default() };
             }
             What::Started { .. } | What::Crashed { .. } => {
                 *self.nodes.of(node) = Ears::default();
@@ -112,8 +118,12 @@ impl Checker for Evidence {
             What::Signed(Word::Vote(vote)) => {
                 let ears = self.nodes.of(node);
                 if ears.height == vote.height {
-                    ears.round = ears.round.max(vote.round);
+                    ears.round = ears.round.max(Some(vote.round));
                 }
+            }
+            What::Signed(Word::Statement(statement)) if scene.plan.algorithm == Algorithm::Pbft => {
+                let ears = self.nodes.of(node);
+                ears.round = ears.round.max(statement.body.round());
             }
             What::Applied { height, .. } => {
                 if let Some((offence, since)) = &mut self.nodes.of(node).due
@@ -174,8 +184,7 @@ impl Evidence {
         }
         let counts = ears.open == Open::Yes
             && vote.height == ears.height
-            && vote.round <= ears.round
-            && vote.round.get().saturating_add(ROUNDS_BEHIND) >= ears.round.get()
+            && ears.round.is_some_and(|at| vote.round <= at && vote.round.get() + ROUNDS_BEHIND >= at.get())
             && vote.extension_signature.is_none()
             && !(scene.extends(vote.height) && vote.kind == VoteKind::Precommit && vote.block_id.is_some())
             && (vote.block_id.is_some() || scene.plan.algorithm == Algorithm::Tendermint);
@@ -201,9 +210,8 @@ impl Evidence {
             ears.accused.push(offence);
         }
         ears.due = ears.due.filter(|(due, _)| *due != offence);
-        let carried = scene.plan.level == Level::Whole && scene.plan.algorithm == Algorithm::Tendermint;
-        if carried && !self.proven_offences.contains(&offence) {
-            self.owed.push(Owed { offence, since: self.decided.max(offence.height), node, at });
+        if scene.plan.level == Level::Whole && !self.proven_offences.contains(&offence) {
+            self.owed.push(Owed { offence, since: self.decided.max(offence.height), chances: 0, node, at });
         }
         Ok(())
     }
@@ -252,9 +260,12 @@ impl Evidence {
         let decided = self.decided.get();
         let age = scene.evidence.max_age_num_blocks;
         self.owed.retain(|owed| decided <= owed.offence.height.get().saturating_add(age));
-        let Some(healed) = self.healed else { return Ok(()) };
-        let late = |since: Height| self.decided.get() > since.max(healed).get().saturating_add(HEIGHTS_MAX);
-        match self.owed.iter().find(|owed| late(owed.since)) {
+        let honest = scene.is_honest_address(&block.block().header.proposer_address);
+        if self.healed && (honest || scene.plan.algorithm == Algorithm::Tendermint) {
+            let due = |owed: &&mut Owed| owed.since.get() < decided;
+            self.owed.iter_mut().filter(due).for_each(|owed| owed.chances += 1);
+        }
+        match self.owed.iter().find(|owed| owed.chances > HEIGHTS_MAX) {
             Some(Owed { offence, since, node, .. }) => Err(format!(
                 "node {} has evidence of {offence:?} since height {since}, and at {} it is not on the chain",
                 node.0, self.decided
@@ -270,8 +281,8 @@ const ROUNDS_BEHIND: u32 = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::check::story::{Stage, block, block_with, commit, precommit, prevote};
-    use crate::types::{BlockId, DuplicateVoteEvidence};
+    use crate::sim::check::story::{Stage, block, block_of, block_with, commit, pbft, precommit, prevote};
+    use crate::types::{BlockId, DuplicateVoteEvidence, PbftStatement};
 
     /// Node 3 lies, node 0 is watched.
     fn stage() -> Stage<Evidence> {
@@ -410,5 +421,49 @@ mod tests {
         stage.fine(0, What::Healed);
         let told: Vec<bool> = (1..14).map(|height| decide(&mut stage, height, Vec::new()).is_ok()).collect();
         assert_eq!(told.iter().filter(|fine| **fine).count(), 1 + HEIGHTS_MAX as usize);
+    }
+
+    /// Seed 102000041 of PBFT: in view 10 it was told two votes of view 0, which nobody counts any more.
+    #[test]
+    fn who_goes_on_in_a_late_view_need_not_accuse_who_votes_twice_in_a_view_long_gone() {
+        for (says, late) in [(Some(10), true), (Some(1), false), (None, true)] {
+            let mut stage = Stage::of(Algorithm::Pbft, 4, Evidence::default()).with_liar(3);
+            stage.scene.plan.level = Level::Bare;
+            let scene = stage.scene.clone();
+            stage.fine(0, What::Started { life: 1 });
+            stage.begin(0, 1);
+            if let Some(view) = says {
+                let says = pbft(&scene, 0, status(view));
+                stage.fine(0, What::Signed(Word::Statement(&says)));
+            }
+            for tag in ["a", "b"] {
+                stage.hears_vote(0, 3, &prevote(&scene, 3, (1, 0), Some(id(tag))));
+            }
+            stage.wait(SOON * 2);
+            assert_eq!(stage.done().is_ok(), late, "{says:?}");
+        }
+    }
+
+    #[test]
+    fn under_pbft_evidence_may_wait_for_an_honest_primary_and_no_longer() {
+        for (primary, fine) in [(3, true), (2, false)] {
+            let mut stage = Stage::of(Algorithm::Pbft, 4, Evidence::default()).with_liar(3);
+            stage.scene.plan.level = Level::Whole;
+            stage.begin(0, 1);
+            let scene = stage.scene.clone();
+            let vote = |tag| prevote(&scene, 3, (1, 0), Some(id(tag)));
+            stage.fine(0, What::Accused { first: &vote("a"), second: &vote("b") });
+            stage.fine(0, What::Healed);
+            let told = (1..14).try_for_each(|height| {
+                let decided = block_of(height, "a", None, scene.addresses[primary], &[]);
+                let commit = commit(&stage.scene, height, 0, decided.id(), &[0, 1, 2]);
+                stage.see(0, What::Decided { block: &decided, commit: &commit })
+            });
+            assert_eq!(told.is_ok(), fine, "{told:?}");
+        }
+    }
+
+    fn status(view: u32) -> PbftStatement {
+        PbftStatement::Status { view: Round::new(view), height: Height::new(1), active: true, proposal: None }
     }
 }

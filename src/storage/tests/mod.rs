@@ -4,5 +4,6 @@ mod backends;
 mod chain;
 mod crashes;
 mod evidence;
+pub(crate) mod meddled;
 mod searches;
 mod stores;

@@ -1,13 +1,14 @@
 //! Blocks, states and results come back as they were saved, from memory and from disk.
 
 use super::chain::{after, applied, block, event, genesis_state, h, seen, sent, time_of, validator};
+use super::meddled::{Before, Meddled};
 use crate::ports::Store;
 use crate::storage::keys::{Key, Kind};
 use crate::storage::kv::{Batch, Durability, Kv};
 use crate::storage::{Backend, Indexing, KvStore, MemoryKv, open};
 use crate::types::{BlockId, CandidateBlock, ChainState, ConsensusParams, EvidenceParams, PartSet, Tx, ValidatorSet};
 use bytes::Bytes;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Saves `count` blocks with their states and results, each with one transaction, `tx <height>`.
@@ -250,6 +251,22 @@ fn pruning_removes_blocks_and_keeps_what_evidence_may_need() {
             assert_eq!((tx.height, tx.tx), (h(7), Bytes::from_static(b"tx 7")));
         }
     }
+}
+
+#[test]
+fn a_transaction_is_found_while_its_block_is_being_pruned() {
+    let kv = Arc::new(Meddled::default());
+    let store = Arc::new(KvStore::new(Box::new(kv.clone()), Indexing::On, None).expect("opens"));
+    let state = grow(&*store, 60);
+    let (reader, found) = (Arc::clone(&store), Arc::new(Mutex::new(None)));
+    let told = Arc::clone(&found);
+    kv.meddle(Before::Write, move || {
+        assert_eq!(reader.base(), h(50), "readers see the new base, and nothing is removed yet");
+        *told.lock().unwrap() = reader.tx(&Tx::new(&b"tx 7"[..]).hash()).expect("read");
+    });
+    store.prune(h(50), &state).expect("pruned");
+    let found = found.lock().unwrap().take().expect("an indexed transaction is always found");
+    assert_eq!(found.tx, Bytes::from_static(b"tx 7"));
 }
 
 /// Evidence expires when it is too old by blocks and by time: one of them is not enough.

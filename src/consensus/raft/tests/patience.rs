@@ -2,7 +2,7 @@
 
 use super::scene::{ELECTION, HEARTBEAT, Scene, ack, block, set_of};
 use super::world::World;
-use crate::consensus::{Direct, Input, RaftRole};
+use crate::consensus::{Direct, Input, RaftRole, Tick};
 use crate::crypto::Verified;
 use crate::types::{Height, RaftStatement};
 
@@ -112,6 +112,16 @@ fn a_follower_whose_transactions_the_leader_does_not_propose_offers_them_again_e
     scene.step(Input::TxsAvailable);
     // After 4, then after 8 more, then after 16 more.
     assert_eq!(offered_while_led(&mut scene, 40), [4, 12, 28]);
+}
+
+#[test]
+fn while_a_leader_may_not_propose_yet_a_follower_offers_nothing_again() {
+    let mut start = super::scene::start(&set_of(&[0, 1, 2]), 0, 1);
+    start.begin_at = Tick(1_000_000_000).plus(ELECTION * 20);
+    start.txs_available = true;
+    let mut scene = Scene::begin(start, &[]);
+    scene.beat(1, 1, 0);
+    assert_eq!(offered_while_led(&mut scene, 30), [24], "20 for the pause between two blocks, and 4");
 }
 
 #[test]
