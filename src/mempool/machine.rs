@@ -311,8 +311,11 @@ impl Mempool {
         }
     }
 
-    /// Appends a transaction, unless a small cache let it in twice.
+    /// Appends a transaction, unless a small cache let it in twice, or the limits fell while the application looked at it.
     fn take(&mut self, tx: Tx, gas: u64, senders: Vec<NodeId>) {
+        if tx.encoded_len() > self.limits.bytes_max {
+            return self.forget_failed(&tx.hash());
+        }
         if !self.pool.contains(&tx.hash()) {
             self.pool.append(tx, gas, self.height, senders);
         }
@@ -400,7 +403,7 @@ impl Mempool {
     }
 
     fn on_committed(&mut self, height: Height, txs: &[(Tx, u32)], limits: TxLimits, out: &mut Effects) {
-        self.limits = limits;
+        let before = std::mem::replace(&mut self.limits, limits);
         self.height = height;
         self.told = if mutant!("M19") { self.told } else { Told::NotYet };
         self.gate = Gate::Open;
@@ -415,9 +418,26 @@ impl Mempool {
                 self.forget_failed(&tx.hash()); // it may become valid later (bug class 081)
             }
         }
+        if before != limits {
+            self.drop_what_fits_no_more();
+        }
         self.mark_committed(txs);
         self.start_recheck(height, out);
         self.send_held_back(out);
+    }
+
+    /// The first that fits into no block would keep all behind it out of blocks, for ever (CometBFT asks only when a
+    /// transaction comes).
+    fn drop_what_fits_no_more(&mut self) {
+        let TxLimits { bytes_max, gas_max } = self.limits;
+        let too_large =
+            |entry: &Entry| entry.tx.encoded_len() > bytes_max || gas_max.is_some_and(|max| entry.gas > max);
+        let misfits: Vec<Hash> =
+            self.pool.from(0).filter(|(_, entry)| too_large(entry)).map(|(_, entry)| entry.tx.hash()).collect();
+        for hash in misfits {
+            self.pool.remove(&hash);
+            self.forget_failed(&hash); // the limits may be raised again
+        }
     }
 
     /// A transaction may be in a block while the application still looks at it here.

@@ -14,7 +14,7 @@ pub(super) type Position = u64;
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) tx: Tx,
-    gas: u64,
+    pub(super) gas: u64,
     /// The last block when it was admitted; zero before this node applied one.
     pub(super) height: Height,
     /// Peers known to have it.

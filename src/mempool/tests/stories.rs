@@ -45,6 +45,30 @@ fn tells(effects: &[MempoolEffect]) -> bool {
     effects.contains(&MempoolEffect::TxsAvailable)
 }
 
+/// The application changed the consensus parameters. The first that fits into no block any more would keep all out.
+#[test]
+fn what_fits_into_no_block_since_the_limits_fell_is_dropped_and_may_come_again_when_they_rise() {
+    let mut mempool = Mempool::new(config(), LIMITS);
+    let large = tx(&"l".repeat(30));
+    let asked = submit(&mut mempool, &[large.clone(), tx("thirsty"), tx("small")]);
+    let MempoolEffect::Check { batch, .. } = asked[0] else { panic!("{asked:?}") };
+    step(&mut mempool, MempoolInput::Answered { batch, responses: vec![ok(1), ok(90), ok(1)] });
+    let late = submit(&mut mempool, &[tx(&"m".repeat(30))]);
+    let fall = |bytes_max, gas_max| MempoolInput::Committed {
+        height: Height::new(1),
+        txs: Vec::new(),
+        limits: TxLimits { bytes_max, gas_max: Some(gas_max) },
+    };
+    step(&mut mempool, fall(20, 50));
+    answer_all(&mut mempool, &late, ok(1));
+    assert_eq!(mempool.reap(Some(20), Some(50)), [tx("small")]);
+    assert_eq!((mempool.count(), mempool.bytes()), (1, 5));
+    let error = refusal(&submit(&mut mempool, &[large.clone()]));
+    assert!(error.contains("20"), "{error}");
+    step(&mut mempool, fall(1_000, 100));
+    assert!(matches!(submit(&mut mempool, &[large])[..], [MempoolEffect::Check { .. }]));
+}
+
 #[test]
 fn a_submission_becomes_one_batch_and_one_answer() {
     let mut mempool = Mempool::new(config(), LIMITS);

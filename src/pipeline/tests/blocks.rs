@@ -5,11 +5,15 @@ use crate::crypto::Signature;
 use crate::pipeline::build::{CommitMismatch, budget, commit_bytes_max, data_bytes_max, tx_limits};
 use crate::pipeline::execute::{next_state, prune_below};
 use crate::pipeline::machine::{VERDICTS_MAX, WAITING_MAX};
-use crate::pipeline::requests::extended_commit_info;
+use crate::pipeline::requests::{extended_commit_info, header_facts};
 use crate::pipeline::{
     CallId, ExecuteError, Outcome, PipelineEffect, PipelineError, PipelineInput, PipelineNote, check,
 };
-use crate::types::abci::{CommitResponse, ExecTxResult, FinalizeBlockResponse, Request, Response, Verdict};
+use crate::types::abci::{
+    AbciValidator, CommitResponse, ExecTxResult, FinalizeBlockResponse, Misbehavior, MisbehaviorKind, Request,
+    Response, Verdict,
+};
+use crate::types::tests::{Signers, block_id, time};
 use crate::types::*;
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -497,4 +501,42 @@ fn a_committed_block_is_told_to_everybody_who_waits_for_it() {
     let out = step(&mut world, PipelineInput::AppAnswered { call: commit.expect("committed"), response });
     let told: Vec<String> = out.iter().map(super::world::name).collect();
     assert_eq!(told[..5], ["SaveState", "MempoolUpdate", "EvidenceUpdate", "Publish", "Index"]);
+}
+
+/// What an application punishes by (reference §3.3): one entry for each offender, with the power it had.
+#[test]
+fn the_application_is_told_of_every_offender_with_its_offence_height_time_and_powers() {
+    let signers = Signers::new(1, &[10, 20, 30]);
+    let votes = ["a", "b"].map(|word| signers.vote(1, VoteKind::Prevote, 7, 2, Some(block_id(word))));
+    let offender = signers.set.by_address(&votes[0].validator_address).expect("a member").1.clone();
+    let [one, other] = votes;
+    let pair = DuplicateVoteEvidence::new(one, other, time(77), &signers.set).expect("a contradiction");
+    let header = signers.header(9);
+    let named = vec![signers.set.members()[0].clone(), signers.set.members()[2].clone()];
+    let attack = LightClientAttackEvidence {
+        conflicting_block: LightBlock {
+            signed_header: SignedHeader {
+                header: header.clone(),
+                commit: signers.commit(Height::new(9), block_id("other"), 99),
+            },
+            validators: signers.set.clone(),
+        },
+        common_height: Height::new(5),
+        byzantine_validators: named.clone(),
+        total_voting_power: Power::new(60),
+        timestamp: time(55),
+    };
+    let evidence = [Evidence::DuplicateVote(Box::new(pair)), Evidence::LightClientAttack(Box::new(attack))];
+    let told = header_facts(&header, &evidence).misbehavior;
+    let entry = |kind, validator: &Validator, height, seconds| Misbehavior {
+        kind,
+        validator: AbciValidator { address: validator.address, power: validator.power },
+        height: Height::new(height),
+        time: time(seconds),
+        total_voting_power: Power::new(60),
+    };
+    let attackers = named.iter().map(|member| entry(MisbehaviorKind::LightClientAttack, member, 5, 55));
+    let expected: Vec<_> =
+        std::iter::once(entry(MisbehaviorKind::DuplicateVote, &offender, 7, 77)).chain(attackers).collect();
+    assert_eq!(told, expected);
 }

@@ -120,6 +120,22 @@ fn a_follower_fetches_decides_falls_behind_and_fetches_again() {
 }
 
 #[test]
+fn a_transaction_goes_to_a_peer_as_soon_as_the_application_has_looked_at_it() {
+    let source = source(BLOCKS);
+    let mut node = World::follower();
+    tell(&mut node, Input::Peer(peer(), PeerInput::Up));
+    assert!(fetch_until_deciding(&mut node, &source, BLOCKS + 1));
+    tell(&mut node, stands_at(BLOCKS + 1));
+    node.outward.clear();
+    let tx = Tx::new("now".to_owned());
+    node.submit(tx.clone());
+    assert!(node.settle());
+    let offer = PeerMessage::Txs(vec![tx.bytes().clone()]);
+    let told = |effect: &Effect| matches!(effect, Effect::Tell { message, .. } if *message == offer);
+    assert!(node.outward.iter().any(told), "{:?}", node.outward);
+}
+
+#[test]
 fn a_follower_dies_after_every_order_while_it_fetches_and_nothing_is_applied_twice() {
     let source = source(BLOCKS);
     let mut whole = World::follower();

@@ -225,6 +225,8 @@ fn pruning_removes_blocks_and_keeps_what_evidence_may_need() {
     for indexing in [Indexing::On, Indexing::Off] {
         let store = open(Backend::Memory, "".as_ref(), indexing).expect("opens");
         let state = with_evidence_age(grow(&*store, 60));
+        let meta = |height| store.block_meta(h(height)).expect("read").expect("there");
+        let names: Vec<_> = (1..=60).map(|height| meta(height).block_id.hash).collect();
         assert_eq!(store.prune(h(50), &state).expect("pruned"), 49);
         assert_eq!((store.base(), store.tip()), (h(50), h(60)));
         assert_eq!(store.prune(h(50), &state).expect("nothing to do"), 0);
@@ -236,6 +238,10 @@ fn pruning_removes_blocks_and_keeps_what_evidence_may_need() {
             assert_eq!(store.part(h(height), 0).expect("read").is_some(), kept, "part {height}");
             assert_eq!(store.seen_commit(h(height)).expect("read").is_some(), kept, "seen commit {height}");
             assert_eq!(store.results(h(height)).expect("read").is_some(), kept, "results {height}");
+            let named = store.height_of(&names[height as usize - 1]).expect("read");
+            assert_eq!(named, kept.then_some(h(height)), "hash {height}");
+            let extended = store.extended_commit(h(height)).expect("read").is_some();
+            assert_eq!(extended, kept && height % 3 == 0, "extended commit {height}");
             assert_eq!(store.block_meta(h(height)).expect("read").is_some(), for_evidence, "header {height}");
             let commit = store.commit(h(height)).expect("read").is_some();
             assert_eq!(commit, for_evidence && height < 60, "commit {height}");
@@ -244,6 +250,7 @@ fn pruning_removes_blocks_and_keeps_what_evidence_may_need() {
                 assert!(store.params(h(height)).expect("read").is_some(), "parameters {height}");
             } else if height > 1 {
                 assert_eq!(store.validators(h(height)).expect("read"), None, "validators {height}");
+                assert_eq!(store.params(h(height)).expect("read"), None, "parameters {height}");
             }
         }
         if indexing == Indexing::On {
