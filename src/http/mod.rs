@@ -14,6 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::borrow::Cow;
 use std::future::Future as _;
 use std::io;
 use std::pin::{Pin, pin};
@@ -39,6 +40,11 @@ const WRITE_WITHIN: Duration = Duration::from_secs(10);
 const RATE_MIN: u64 = 16 << 10;
 /// The least hyper takes for the bound on a request's head.
 const HEAD_BYTES_LEAST: usize = 8 << 10;
+
+/// The address to listen on for `host:port`. An empty host means every interface, as in Go.
+pub(crate) fn listen_address(host_port: &str) -> Cow<'_, str> {
+    if host_port.starts_with(':') { format!("0.0.0.0{host_port}").into() } else { host_port.into() }
+}
 
 /// What clients may take of a server.
 #[derive(Debug, Clone, Copy)]

@@ -1,7 +1,7 @@
 //! `GET /metrics` for Prometheus.
 
 use super::Metrics;
-use crate::http::Bounds;
+use crate::http::{Bounds, listen_address};
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -17,8 +17,8 @@ const HEAD_BYTES_MAX: usize = 16 << 10;
 
 /// Listens on `host:port`; an empty host means every interface, as in Go.
 pub async fn bind(listen: &str) -> io::Result<TcpListener> {
-    let address = if listen.starts_with(':') { format!("0.0.0.0{listen}") } else { listen.to_owned() };
-    TcpListener::bind(&address)
+    let address = listen_address(listen);
+    TcpListener::bind(address.as_ref())
         .await
         .map_err(|why| io::Error::new(why.kind(), format!("cannot serve metrics on {address}: {why}")))
 }

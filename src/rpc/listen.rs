@@ -1,8 +1,10 @@
 //! Where the RPC listens: `tcp://host:port` and `unix://path`, several joined by commas.
 
 use super::raw_urls::Escaper;
+use crate::http::listen_address;
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -16,6 +18,18 @@ pub enum ListenError {
     /// Not an address.
     #[error("rpc.laddr: {0:?} is not an address; write tcp://host:port or unix://path (comma between several)")]
     Malformed(String),
+    /// Something else lies where the socket should be.
+    #[error(
+        "the RPC cannot listen on unix://{}: {what} lies there, not a socket. Move it away, or choose another path with \
+         --rpc.laddr or [rpc] laddr in config.toml",
+        .path.display()
+    )]
+    NotASocket {
+        /// Where.
+        path: PathBuf,
+        /// A file, a directory or something else.
+        what: &'static str,
+    },
     /// The system refused.
     #[error("the RPC cannot listen on {address}: {why}. {remedy}")]
     Refused {
@@ -56,8 +70,9 @@ pub async fn bind(laddr: &str) -> Result<Vec<Listener>, ListenError> {
 async fn bind_one(address: &str) -> Result<Listener, ListenError> {
     let refused = |why: io::Error| ListenError::Refused { address: address.to_owned(), remedy: remedy(&why), why };
     if let Some(path) = address.strip_prefix("unix://") {
-        // A socket file left by a stopped node would block the address for ever; a live one answers.
-        if UnixStream::connect(path).await.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+        if let Left::Socket = left_at(Path::new(path))?
+            && UnixStream::connect(path).await.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+        {
             std::fs::remove_file(path).map_err(refused)?;
         }
         let door = Door::Unix(UnixListener::bind(path).map_err(refused)?, path.into());
@@ -67,9 +82,35 @@ async fn bind_one(address: &str) -> Result<Listener, ListenError> {
     if host.contains("://") || !host.contains(':') {
         return Err(ListenError::Malformed(address.to_owned()));
     }
-    let listener = TcpListener::bind(host).await.map_err(refused)?;
+    let listener = TcpListener::bind(listen_address(host).as_ref()).await.map_err(refused)?;
     let address = format!("tcp://{}", listener.local_addr().map_err(refused)?);
     Ok(Listener { door: Door::Tcp(listener), address })
+}
+
+/// What lies where a socket is wanted.
+enum Left {
+    Nothing,
+    /// One that a stopped node left would block the address for ever; a live one answers.
+    Socket,
+}
+
+fn left_at(path: &Path) -> Result<Left, ListenError> {
+    // What cannot be looked at cannot be bound either, and then the system says why.
+    let Ok(found) = std::fs::symlink_metadata(path) else { return Ok(Left::Nothing) };
+    let kind = found.file_type();
+    if kind.is_socket() {
+        return Ok(Left::Socket);
+    }
+    let what = if kind.is_dir() {
+        "a directory"
+    } else if kind.is_symlink() {
+        "a symbolic link"
+    } else if kind.is_file() {
+        "an ordinary file"
+    } else {
+        "a device or pipe"
+    };
+    Err(ListenError::NotASocket { path: path.to_owned(), what })
 }
 
 fn remedy(why: &io::Error) -> &'static str {

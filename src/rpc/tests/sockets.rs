@@ -132,6 +132,34 @@ async fn an_address_in_use_names_the_way_out() {
 }
 
 #[tokio::test]
+async fn an_address_without_a_host_is_every_interface() {
+    let listeners = bind("tcp://:0").await.expect("a free port");
+    let port = listeners[0].address().strip_prefix("tcp://0.0.0.0:").expect("every interface");
+    assert_ne!(port, "0");
+}
+
+#[tokio::test]
+async fn a_socket_nobody_listens_at_is_replaced_and_anything_else_stays() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let listen = async |name: &str| bind(&format!("unix://{}", path(name).display())).await;
+    drop(std::os::unix::net::UnixListener::bind(path("left")).expect("binds"));
+    let listening = listen("left").await.expect("the one before has gone");
+    let error = listen("left").await.expect_err("somebody listens").to_string();
+    assert!(error.contains("Another process has it"), "{error}");
+    drop(listening);
+    std::fs::write(path("file"), "precious").expect("writes");
+    std::fs::create_dir(path("folder")).expect("creates");
+    std::os::unix::fs::symlink(path("file"), path("link")).expect("links");
+    for (name, what) in [("file", "an ordinary file"), ("folder", "a directory"), ("link", "a symbolic link")] {
+        let error = listen(name).await.expect_err("no socket").to_string();
+        assert!(error.contains(&format!("{what} lies there, not a socket. Move it away")), "{error}");
+        assert!(error.contains(&format!("unix://{}", path(name).display())), "{error}");
+    }
+    assert_eq!(std::fs::read_to_string(path("link")).expect("both are still there"), "precious");
+}
+
+#[tokio::test]
 async fn a_client_that_waits_for_its_block_is_told_when_the_node_stops() {
     let server = server(Submitted::Stuck).await;
     let address = server.address.clone();
