@@ -1,6 +1,8 @@
 //! Clients' reads of the store: beside the runtime's threads, so that a slow disk holds up nobody else, and only a few at
 //! once. Those threads are the ones consensus checks commits and statements on. A read holds its place until it ends, also
-//! when its client has gone; a search, which may take long, is given up then.
+//! when its client has gone; a search, which may take long, is given up when its connection ends. Over HTTP that is when the
+//! client hangs up. From a WebSocket nothing is read during a call, so that what a client sent before it left is still
+//! done; that it has gone is noticed when a ping cannot be sent.
 
 use super::Shared;
 use crate::ports::{Node, Store, Waits};
@@ -56,7 +58,7 @@ impl<N: Node> Shared<N> {
         let Ok(place) = tokio::time::timeout(TURN_WITHIN, Arc::clone(places).acquire_owned()).await else {
             let seconds = TURN_WITHIN.as_secs();
             return Err(format!(
-                "the node is busy: none of its reads of this kind ended within {seconds} s. Ask later"
+                "the node is busy: among its reads of this kind no turn came within {seconds} s. Ask later"
             ));
         };
         let place = place.expect("nobody closes this semaphore");
