@@ -10,7 +10,8 @@ use crate::crypto::PublicKey;
 use crate::ports::{Node, ReadGuarantee, Store};
 use crate::types::abci::{CheckTxKind, CheckTxRequest, InfoRequest, InfoResponse, QueryRequest, QueryResponse};
 use crate::types::abci::{Request, Response};
-use crate::types::{Address, BlockMeta, Evidence, GenesisDoc, Power, Time, Tx, Version};
+use crate::types::{Address, BlockMeta, Evidence, Power, Time, Tx, Version};
+use bytes::Bytes;
 use serde::Serialize;
 
 /// Bytes of one chunk of `genesis_chunked`.
@@ -82,11 +83,6 @@ struct StatusAnswer<'a> {
 }
 
 #[derive(Serialize)]
-struct GenesisAnswer<'a> {
-    genesis: View<'a, crate::types::GenesisDoc>,
-}
-
-#[derive(Serialize)]
 struct ChunkAnswer<'a> {
     chunk: Int<usize>,
     total: Int<usize>,
@@ -123,12 +119,11 @@ struct EvidenceAnswer<'a> {
     hash: Base64<'a>,
 }
 
-/// The genesis document, and the same as compact JSON.
-fn genesis_document(store: &dyn Store) -> Result<(GenesisDoc, Vec<u8>), String> {
+/// The genesis document as compact JSON.
+fn genesis_json(store: &dyn Store) -> Result<Bytes, String> {
     let json = store.genesis().map_err(|error| error.to_string())?.ok_or("no genesis document is stored yet")?;
     let document = genesis::parse(&json).map_err(|error| error.to_string())?;
-    let compact = to_bytes(&View(&document));
-    Ok((document, compact))
+    Ok(to_bytes(&View(&document)).into())
 }
 
 impl<N: Node> Shared<N> {
@@ -189,19 +184,21 @@ impl<N: Node> Shared<N> {
     }
 
     pub(super) async fn genesis(&self) -> Outcome {
-        self.read(|store| {
-            let (document, json) = genesis_document(store)?;
-            if json.len() > GENESIS_CHUNK_BYTES {
-                return Err("genesis response is large, please use the genesis_chunked API instead".to_owned());
-            }
-            Ok(to_bytes(&GenesisAnswer { genesis: View(&document) }))
-        })
-        .await
+        let json = self.genesis_json().await?;
+        if json.len() > GENESIS_CHUNK_BYTES {
+            return Err("genesis response is large, please use the genesis_chunked API instead".to_owned());
+        }
+        Ok([b"{\"genesis\":", json.as_ref(), b"}"].concat())
+    }
+
+    /// Read and rendered for the first who asks, kept for the others: it may be large and nobody pays for asking.
+    async fn genesis_json(&self) -> Result<Bytes, String> {
+        self.genesis.get_or_try_init(|| self.read(genesis_json)).await.cloned()
     }
 
     pub(super) async fn genesis_chunked(&self, chunk: i64) -> Outcome {
-        self.read(move |store| {
-            let (_, json) = genesis_document(store)?;
+        let json = self.genesis_json().await?;
+        self.read(move |_| {
             let total = json.len().div_ceil(GENESIS_CHUNK_BYTES);
             let data = usize::try_from(chunk).ok().and_then(|chunk| json.chunks(GENESIS_CHUNK_BYTES).nth(chunk));
             let data =

@@ -29,9 +29,11 @@ pub use routes::{Route, endpoints};
 pub use wire::{Request, parse_requests};
 
 use crate::ports::Node;
+use bytes::Bytes;
 use limits::Limits;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 /// How the RPC behaves: CometBFT's `[rpc]` keys, resolved.
@@ -96,6 +98,8 @@ pub(crate) struct Shared<N> {
     config: RpcConfig,
     limits: Limits,
     reads: reads::Reads,
+    /// The genesis document as compact JSON, once somebody asked for it. It never changes.
+    genesis: OnceCell<Bytes>,
     shutdown: CancellationToken,
 }
 
@@ -105,7 +109,15 @@ pub(crate) struct Shared<N> {
 /// When a listener's task does, which would be our own mistake.
 pub async fn serve<N: Node>(node: Arc<N>, listeners: Vec<Listener>, config: RpcConfig, shutdown: CancellationToken) {
     let limits = Limits::new(config.max_subscription_clients, config.max_subscriptions_per_client);
-    let shared = Arc::new(Shared { node, config, limits, reads: reads::Reads::default(), shutdown: shutdown.clone() });
+    let shared = Arc::new(Shared {
+        node,
+        config,
+        limits,
+        reads: reads::Reads::default(),
+        genesis: OnceCell::new(),
+        shutdown: shutdown.clone(),
+    });
+    let router = http::router(shared.clone());
     let mut tasks = tokio::task::JoinSet::new();
     for listener in listeners {
         let connections = match shared.config.max_open_connections {
@@ -114,7 +126,7 @@ pub async fn serve<N: Node>(node: Arc<N>, listeners: Vec<Listener>, config: RpcC
         };
         let bounds = crate::http::Bounds { connections, head_bytes: shared.config.max_header_bytes };
         let listener = listen::Open(listener);
-        tasks.spawn(crate::http::serve(listener, bounds, http::router(shared.clone()), shutdown.clone()));
+        tasks.spawn(crate::http::serve(listener, bounds, router.clone(), shutdown.clone()));
     }
     // One that panics must be heard of: the caller panics with it.
     tasks.join_all().await;

@@ -15,6 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -78,6 +79,8 @@ pub(super) struct FakeStore {
     pub(super) blocks: BTreeMap<Height, (BlockId, Block)>,
     pub(super) txs: Vec<TxResult>,
     validators: ValidatorSet,
+    /// How often the genesis document was read.
+    genesis_reads: Arc<AtomicUsize>,
 }
 
 impl FakeStore {
@@ -102,7 +105,8 @@ impl FakeStore {
         }
         let genesis = FakeStore::document();
         let members = genesis.validators.iter().map(|v| Validator::new(v.public_key, v.power));
-        FakeStore { blocks, txs, validators: ValidatorSet::new(members).expect("a set") }
+        let validators = ValidatorSet::new(members).expect("a set");
+        FakeStore { blocks, txs, validators, genesis_reads: Arc::default() }
     }
 
     fn document() -> GenesisDoc {
@@ -176,6 +180,7 @@ impl Store for FakeStore {
         Ok(Some(FinalizeBlockResponse::default()))
     }
     fn genesis(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.genesis_reads.fetch_add(1, Ordering::Relaxed);
         Ok(Some(genesis::render(&FakeStore::document())))
     }
     fn tx(&self, hash: &Hash) -> Result<Option<TxResult>, StoreError> {
@@ -241,6 +246,8 @@ pub(super) struct FakeNode {
     pub(super) network: FakeNetwork,
     /// What sure reads were asked for.
     pub(super) reads: Mutex<Vec<ReadGuarantee>>,
+    /// How often the genesis document was read.
+    pub(super) genesis_reads: Arc<AtomicUsize>,
 }
 
 /// Whom the node knows.
@@ -257,6 +264,7 @@ impl FakeNode {
     pub(super) fn new(submitted: Submitted) -> FakeNode {
         let store = Arc::new(FakeStore::recorded());
         FakeNode {
+            genesis_reads: Arc::clone(&store.genesis_reads),
             store,
             bus: Bus::default(),
             submitted,

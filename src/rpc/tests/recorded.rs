@@ -23,6 +23,7 @@ pub(super) fn shared(submitted: Submitted) -> Shared<FakeNode> {
         limits: Limits::new(config.max_subscription_clients, config.max_subscriptions_per_client),
         reads: Reads::default(),
         config,
+        genesis: Default::default(),
         shutdown: Default::default(),
     }
 }

@@ -9,7 +9,10 @@ use crate::rpc::chain::{page, per_page};
 use crate::rpc::limits::Limits;
 use crate::rpc::routes::{Route, endpoints};
 use crate::rpc::wire::parse_requests;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
+use std::sync::atomic::Ordering;
 
 #[test]
 fn twenty_three_arguments_in_urls_are_read_as_cometbft_reads_them() {
@@ -257,6 +260,20 @@ fn the_list_of_endpoints_cannot_carry_a_script() {
     let page = endpoints("evil\"><script>", &RpcConfig::default());
     assert!(page.contains("//evilscript/block?height=_") && !page.contains("<script>"));
     assert!(!page.contains("unsafe_flush_mempool") && endpoints("h", &unsafe_too).contains("unsafe_flush_mempool"));
+}
+
+#[tokio::test]
+async fn the_genesis_document_is_rendered_once_for_all_who_ask() {
+    let shared = shared(Submitted::Stuck);
+    let call = |method: &str| json!({"id": 1, "method": method, "params": {}});
+    for _ in 0..3 {
+        let whole = ask(&shared, &call("genesis")).await;
+        let chunk = ask(&shared, &call("genesis_chunked")).await;
+        let data = STANDARD.decode(chunk["result"]["data"].as_str().unwrap()).unwrap();
+        assert_eq!(whole["result"]["genesis"], serde_json::from_slice::<serde_json::Value>(&data).unwrap());
+        assert_eq!(whole["result"]["genesis"]["chain_id"], "dockerchain");
+    }
+    assert_eq!(shared.node.genesis_reads.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
