@@ -1,18 +1,18 @@
 //! The HTTP side: POST and GET, headers, limits, health (reference §8.1).
 
-use super::args;
 use super::call::may_cache;
+use super::cors::Cors;
 use super::listen::Client;
 use super::routes::{Access, Route, endpoints};
 use super::wire::{RpcError, URI_ID, answer, join, parse_requests};
-use super::{RpcConfig, Shared, websocket};
+use super::{Shared, args, form, websocket};
 use crate::http::BODY_WITHIN;
 use crate::ports::Node;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Path, Query, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -20,13 +20,15 @@ use http_body_util::LengthLimitError;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use tower_http::cors::{AllowOrigin, CorsLayer};
 
 type Pairs = Vec<(String, String)>;
 
-/// All paths.
+/// All paths. Says in the log what of the configuration has no effect.
 pub(super) fn router<N: Node>(shared: Arc<Shared<N>>) -> Router {
-    let cors = cors(&shared.config);
+    let cors = Cors::of(&shared.config);
+    for complaint in &cors.complaints {
+        tracing::warn!("{complaint}");
+    }
     let router = Router::new()
         .route("/", post(post_root::<N>).get(list::<N>))
         .route("/v1", post(post_root::<N>))
@@ -37,8 +39,8 @@ pub(super) fn router<N: Node>(shared: Arc<Shared<N>>) -> Router {
         .fallback(async || not_found())
         .layer(middleware::map_response(stamp))
         .with_state(shared);
-    match cors {
-        Some(cors) => router.layer(cors),
+    match cors.layer {
+        Some(layer) => router.layer(layer),
         None => router,
     }
 }
@@ -48,20 +50,6 @@ async fn stamp(mut response: Response) -> Response {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     response.headers_mut().insert(HeaderName::from_static("x-server-time"), HeaderValue::from(seconds));
     response
-}
-
-fn cors(config: &RpcConfig) -> Option<CorsLayer> {
-    if config.cors_allowed_origins.is_empty() {
-        return None;
-    }
-    let origin = if config.cors_allowed_origins.iter().any(|origin| origin == "*") {
-        AllowOrigin::any()
-    } else {
-        AllowOrigin::list(config.cors_allowed_origins.iter().filter_map(|origin| origin.parse().ok()))
-    };
-    let methods: Vec<Method> = config.cors_allowed_methods.iter().filter_map(|name| name.parse().ok()).collect();
-    let headers: Vec<HeaderName> = config.cors_allowed_headers.iter().filter_map(|name| name.parse().ok()).collect();
-    Some(CorsLayer::new().allow_origin(origin).allow_methods(methods).allow_headers(headers))
 }
 
 fn json(status: StatusCode, body: Vec<u8>) -> Response {
@@ -160,7 +148,7 @@ async fn get_route<N: Node>(
     Path(name): Path<String>,
     Query(query): Query<Pairs>,
 ) -> Response {
-    uri_call(&shared, &client, &name, &query).await
+    uri_call(&shared, &client, &name, Ok(query)).await
 }
 
 /// A form posted to a route counts as its query.
@@ -175,13 +163,14 @@ async fn post_route<N: Node>(
         Ok(form) => form,
         Err(response) => return *response,
     };
-    let form = std::str::from_utf8(&form).unwrap_or_default();
-    let form = format!("/?{form}").parse().ok().and_then(|uri| Query::<Pairs>::try_from_uri(&uri).ok());
-    query.extend(form.map(|Query(pairs)| pairs).unwrap_or_default());
-    uri_call(&shared, &client, &name, &query).await
+    let query = form::fields(&form).map(|fields| {
+        query.extend(fields);
+        query
+    });
+    uri_call(&shared, &client, &name, query).await
 }
 
-async fn uri_call<N: Node>(shared: &Shared<N>, client: &Client, name: &str, query: &Pairs) -> Response {
+async fn uri_call<N: Node>(shared: &Shared<N>, client: &Client, name: &str, query: Result<Pairs, String>) -> Response {
     let failed = |status, error| json(status, answer(Some(&URI_ID), &Err(error)));
     let route = match shared.route(name) {
         Ok(route) => route,
@@ -190,7 +179,7 @@ async fn uri_call<N: Node>(shared: &Shared<N>, client: &Client, name: &str, quer
         }
         Err(_) => return not_found(),
     };
-    let args = match args::from_uri(route, query) {
+    let args = match query.and_then(|query| args::from_uri(route, &query)) {
         Ok(args) => args,
         Err(why) => {
             let why = format!("error converting http params to arguments: {why}");

@@ -2,12 +2,15 @@
 //! (reference §8). Parse → ask the [`Node`] → render; no state but the count of subscriptions.
 //!
 //! Reading order: `routes` (what can be called) → `args` (how arguments are read) → `wire` (requests and answers) →
-//! `call` (dispatch) → `reads` → `chain`, `info`, `network`, `why`, `txs` (the answers) → `http` → `websocket` → `listen`.
+//! `call` (dispatch) → `reads` → `chain`, `info`, `network`, `why`, `txs` (the answers) → `form`, `cors` → `http` →
+//! `websocket` → `listen`.
 
 mod args;
 mod call;
 mod chain;
 mod consensus_view;
+mod cors;
+mod form;
 mod go_words;
 mod http;
 mod info;
@@ -39,7 +42,7 @@ use tokio_util::sync::CancellationToken;
 /// How the RPC behaves: CometBFT's `[rpc]` keys, resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RpcConfig {
-    /// Origins browsers may call from; empty switches CORS off, `*` allows all.
+    /// Origins browsers may call from, each with at most one `*` for any text; empty switches CORS off, `*` allows all.
     pub cors_allowed_origins: Vec<String>,
     /// Methods browsers may use.
     pub cors_allowed_methods: Vec<String>,

@@ -2,7 +2,8 @@
 //!
 //! Go's HTTP server takes quotes, angle brackets and braces in a URL as they are, and CometBFT's documentation uses
 //! them so; strict servers answer 400. This machine stands before ours and escapes such bytes in the target of every
-//! GET. Everything else passes unchanged.
+//! GET, HEAD and POST. Everything else passes unchanged. It does not know where the body of a POST ends, so on a
+//! connection that stays open nothing is escaped after the first POST: who sends more there escapes, as libraries do.
 
 /// Longest prefix looked at to tell a method or a header name.
 const WORD_MAX: usize = 8;
@@ -21,12 +22,21 @@ enum Place {
     RequestStart,
     /// In a method, after these bytes.
     Method { word: [u8; WORD_MAX], len: usize },
-    /// In the target of a GET.
-    Target,
+    /// In a target.
+    Target(Behind),
     /// Behind the target, up to the empty line.
     Head { line: Line, upgrade: Upgrade },
     /// Nothing is looked at any more: bodies, WebSockets.
     Rest,
+}
+
+/// What comes behind a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Behind {
+    /// A head, then the next request or another protocol.
+    Head,
+    /// A head, then a body.
+    Body,
 }
 
 /// What is known of a header line.
@@ -64,32 +74,31 @@ impl Escaper {
 impl Place {
     fn after(self, byte: u8, out: &mut Vec<u8>) -> Place {
         match self {
-            Place::Target if is_raw(byte) => {
+            Place::Target(behind) if is_raw(byte) => {
                 out.extend_from_slice(b"%");
                 out.extend_from_slice(hex::encode_upper([byte]).as_bytes());
-                return Place::Target;
+                return Place::Target(behind);
             }
             _ => out.push(byte),
         }
         match self {
             Place::RequestStart if byte == b'\r' || byte == b'\n' => Place::RequestStart,
             Place::RequestStart => Place::Method { word: [byte, 0, 0, 0, 0, 0, 0, 0], len: 1 },
-            Place::Method { word, len } if byte == b' ' => {
-                if &word[..len] == b"GET" {
-                    Place::Target
-                } else {
-                    Place::Rest
-                }
-            }
+            Place::Method { word, len } if byte == b' ' => match &word[..len] {
+                b"GET" | b"HEAD" => Place::Target(Behind::Head),
+                b"POST" => Place::Target(Behind::Body),
+                _ => Place::Rest,
+            },
             Place::Method { len: WORD_MAX, .. } => Place::Rest,
             Place::Method { mut word, len } => {
                 word[len] = byte;
                 Place::Method { word, len: len + 1 }
             }
-            Place::Target if byte == b' ' || byte == b'\n' => {
-                Place::Head { line: Line { word: [0; WORD_MAX], len: 1 }, upgrade: Upgrade::No }
-            }
-            Place::Target => Place::Target,
+            Place::Target(behind) if byte == b' ' || byte == b'\n' => match behind {
+                Behind::Head => Place::Head { line: Line { word: [0; WORD_MAX], len: 1 }, upgrade: Upgrade::No },
+                Behind::Body => Place::Rest,
+            },
+            Place::Target(behind) => Place::Target(behind),
             Place::Head { line, upgrade } => head(line, upgrade, byte),
             Place::Rest => Place::Rest,
         }
@@ -132,11 +141,14 @@ mod tests {
     }
 
     #[test]
-    fn quotes_and_brackets_in_the_target_of_a_get_are_escaped_and_nothing_else() {
+    fn quotes_and_brackets_in_the_targets_of_get_head_and_post_are_escaped_and_nothing_else() {
         let cases = [
             ("GET /tx?q=\"a>5\" HTTP/1.1\r\nX: \"1\"\r\n\r\n", "GET /tx?q=%22a%3E5%22 HTTP/1.1\r\nX: \"1\"\r\n\r\n"),
             ("GET /a HTTP/1.1\r\n\r\nGET /?\" HTTP/1.1\r\n\r\n", "GET /a HTTP/1.1\r\n\r\nGET /?%22 HTTP/1.1\r\n\r\n"),
-            ("POST /\" HTTP/1.1\r\n\r\n{\"a\":1}", "POST /\" HTTP/1.1\r\n\r\n{\"a\":1}"),
+            ("POST /\" HTTP/1.1\r\n\r\n{\"a\":1}", "POST /%22 HTTP/1.1\r\n\r\n{\"a\":1}"),
+            ("POST / HTTP/1.1\r\n\r\n\nGET /\" HTTP/1.1\r\n", "POST / HTTP/1.1\r\n\r\n\nGET /\" HTTP/1.1\r\n"),
+            ("HEAD /\" HTTP/1.1\r\n\r\nGET /\" HTTP/1.1\r\n", "HEAD /%22 HTTP/1.1\r\n\r\nGET /%22 HTTP/1.1\r\n"),
+            ("PUT /\" HTTP/1.1\r\n\r\n", "PUT /\" HTTP/1.1\r\n\r\n"),
             ("GET /%22é HTTP/1.1\r\n\r\n", "GET /%22%C3%A9 HTTP/1.1\r\n\r\n"),
             ("OPTIONS12345 /\" HTTP/1.1\r\n", "OPTIONS12345 /\" HTTP/1.1\r\n"),
         ];

@@ -6,6 +6,8 @@ use crate::ports::ReadGuarantee;
 use crate::rpc::RpcConfig;
 use crate::rpc::args::{from_json, from_uri};
 use crate::rpc::chain::{page, per_page};
+use crate::rpc::cors::Cors;
+use crate::rpc::form;
 use crate::rpc::limits::Limits;
 use crate::rpc::routes::{Route, endpoints};
 use crate::rpc::wire::parse_requests;
@@ -260,6 +262,38 @@ fn the_list_of_endpoints_cannot_carry_a_script() {
     let page = endpoints("evil\"><script>", &RpcConfig::default());
     assert!(page.contains("//evilscript/block?height=_") && !page.contains("<script>"));
     assert!(!page.contains("unsafe_flush_mempool") && endpoints("h", &unsafe_too).contains("unsafe_flush_mempool"));
+}
+
+#[test]
+fn a_form_may_be_longer_than_a_url() {
+    let tx = format!("\"{}\"", "x".repeat(70_000));
+    let read = form::fields(format!("tx={tx}").as_bytes());
+    assert_eq!(read, Ok(vec![("tx".to_owned(), tx)]));
+}
+
+#[test]
+fn what_of_cors_has_no_effect_is_said() {
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let mut config = RpcConfig {
+        cors_allowed_origins: texts(&["https://*.example.com", "https://*.*.org", "two words", "null"]),
+        cors_allowed_methods: texts(&["GET", "PO ST"]),
+        cors_allowed_headers: texts(&["Origin", "X:Y"]),
+        ..RpcConfig::default()
+    };
+    let cors = Cors::of(&config);
+    let about =
+        |key: &str, item: &str| format!("rpc.{key}: {item:?} allows nothing: correct it in [rpc] of config.toml");
+    let expected = [
+        about("cors_allowed_origins", "https://*.*.org"),
+        about("cors_allowed_origins", "two words"),
+        about("cors_allowed_methods", "PO ST"),
+        about("cors_allowed_headers", "X:Y"),
+    ];
+    assert_eq!(cors.complaints, expected);
+    assert!(cors.layer.is_some());
+    config.cors_allowed_origins.clear();
+    let off = Cors::of(&config);
+    assert!(off.layer.is_none() && off.complaints.is_empty(), "CORS is off");
 }
 
 #[tokio::test]

@@ -21,7 +21,12 @@ async fn server(submitted: Submitted) -> Server {
     let listeners = bind("tcp://127.0.0.1:0").await.expect("a free port");
     let address = listeners[0].address().trim_start_matches("tcp://").to_owned();
     let (node, shutdown) = (Arc::new(FakeNode::new(submitted)), CancellationToken::new());
-    let config = RpcConfig { max_body_bytes: 10_000, max_subscriptions_per_client: 2, ..RpcConfig::default() };
+    let config = RpcConfig {
+        max_body_bytes: 10_000,
+        max_subscriptions_per_client: 2,
+        cors_allowed_origins: vec!["https://*.Example.com".to_owned(), "http://exact".to_owned()],
+        ..RpcConfig::default()
+    };
     tokio::spawn(serve(node.clone(), listeners, config, shutdown.clone()));
     Server { node, address, shutdown }
 }
@@ -70,6 +75,67 @@ async fn seventeen_requests_over_http_get_status_headers_and_body() {
         assert!(answer_head.contains(head), "{request}: {answer_head}");
         assert!(answer.contains(expected), "{request}: {answer}");
         assert!(answer_head.contains("x-server-time: "), "{request}: {answer_head}");
+    }
+    server.shutdown.cancel();
+}
+
+#[tokio::test]
+async fn a_transaction_in_a_posted_form_or_url_is_submitted_as_typed_or_not_at_all() {
+    let server = server(Submitted::Stuck).await;
+    let many = "a&".repeat(100) + "tx=\"a=b\"";
+    let submit = "POST /broadcast_tx_sync";
+    let submitted: [(&str, &str, &str); 7] = [
+        (submit, "tx=\"a=b\"", "a=b"),
+        (submit, "tx=\"a <b>#c\"&other=#", "a <b>#c"),
+        (submit, "other&tx=%22a%2Bb+c%22", "a+b c"),
+        (submit, "tx=0x613d62", "a=b"),
+        ("POST /broadcast_tx_sync?tx=\"a=b\"", "", "a=b"),
+        ("POST /broadcast_tx_sync?tx=\"<é>\"", "other=1", "<é>"),
+        ("GET /broadcast_tx_sync?tx=\"a=b\"", "", "a=b"),
+    ];
+    for (request, form, tx) in submitted {
+        let (_, answer) = http(&server, request, form).await;
+        let hash = hex::encode_upper(Tx::new(tx.as_bytes().to_vec()).hash());
+        assert!(answer.contains(&format!("\"hash\":\"{hash}\"")), "{request} {form}: {answer}");
+    }
+    let before = server.node.batches.lock().expect("no panic").len();
+    let refused: [(&str, &str); 5] = [
+        ("tx=\"100%\"", r#"invalid URL escape "%\"""#),
+        ("tx=%22a%zz%22", r#"invalid URL escape "%zz""#),
+        ("tx=\"a;b\"", "invalid semicolon separator in query"),
+        ("--x\r\nContent-Disposition: form-data; name=\"tx\"\r\n\r\n\"a=b\"\r\n--x--", "invalid semicolon"),
+        (&many, "a form of more than 100 fields"),
+    ];
+    for (form, why) in refused {
+        let (head, answer) = http(&server, submit, form).await;
+        assert!(head.starts_with("http/1.1 500"), "{form}: {head}");
+        let answer: Value = serde_json::from_str(&answer).expect("JSON");
+        let said = answer["error"]["data"].as_str().expect("why");
+        assert!(said.starts_with(&format!("error converting http params to arguments: {why}")), "{said}");
+    }
+    assert_eq!(server.node.batches.lock().expect("no panic").len(), before, "nothing was submitted");
+    let (head, _) = http(&server, "HEAD /abci_query?data=\"tx0\"", "").await;
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    server.shutdown.cancel();
+}
+
+#[tokio::test]
+async fn web_pages_of_origins_with_a_wildcard_may_call_and_others_may_not() {
+    let server = server(Submitted::Stuck).await;
+    let cases = [
+        ("https://a.example.com", "access-control-allow-origin: https://a.example.com\r\n"),
+        ("https://a.b.example.com", "access-control-allow-origin: https://a.b.example.com\r\n"),
+        ("http://exact", "access-control-allow-origin: http://exact\r\n"),
+        ("https://example.com", ""),
+        ("https://a.example.com.evil", ""),
+        ("http://a.example.com", ""),
+        ("http://exact.not", ""),
+    ];
+    for (origin, expected) in cases {
+        let (head, _) = http(&server, &format!("GET /health HTTP/1.1\r\nOrigin: {origin}\r\nThe-Rest:"), "").await;
+        assert!(head.starts_with("http/1.1 200"), "{origin}: {head}");
+        assert_eq!(head.contains("access-control-allow-origin"), !expected.is_empty(), "{origin}: {head}");
+        assert!(head.contains(expected), "{origin}: {head}");
     }
     server.shutdown.cancel();
 }
