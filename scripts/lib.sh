@@ -1,7 +1,12 @@
 # Shared by the scripts: say what happens, install what is missing, show that long steps move.
 # Source it; do not run it.
 
-say() { printf '\033[1m%s\033[0m %s\n' "$1" "${*:2}"; }
+# say WORD SENTENCE: the word in bold where a person looks on (https://no-color.org).
+say() {
+  local bold='' plain=''
+  [ ! -t 1 ] || [ -n "${NO_COLOR:-}" ] || { bold=$'\033[1m'; plain=$'\033[0m'; }
+  printf '%s%s%s %s\n' "$bold" "$1" "$plain" "${*:2}"
+}
 fail() { printf '\nerror: %s\n' "$1" >&2; shift; printf '  %s\n' "$@" >&2; exit 1; }
 
 # need_rust: cargo of the version in Cargo.toml, or a sentence saying how to get it.

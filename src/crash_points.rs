@@ -120,10 +120,11 @@ fn parse(value: &str) -> Result<(Point, u64), String> {
     Ok((Point(at as u32), hit))
 }
 
-/// The names most like this one.
+/// The names most like this one; of the same group first, where its first word is that of one.
 fn nearest(name: &str) -> Vec<&'static str> {
+    let group = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
     let mut names: Vec<&str> = ALL.iter().map(|row| row.name).collect();
-    names.sort_by_key(|known| strsim::damerau_levenshtein(known, name));
+    names.sort_by_key(|known| (group(known) != group(name), strsim::damerau_levenshtein(known, name)));
     names.truncate(NEAR_NAMES);
     names
 }

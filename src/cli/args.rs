@@ -1,7 +1,9 @@
 //! What may be said on the command line. Names follow CometBFT; dashed commands have underscore spellings too.
 
+use super::numbers;
 use crate::config::{ConfigError, Home, Key, Overrides};
 use crate::forming::RPC_ABOVE_P2P;
+use crate::sim::Level;
 use clap::{ArgAction, Args, FromArgMatches, Parser, Subcommand};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -261,30 +263,31 @@ pub(super) struct TestnetArgs {
     quorate simulate --app-command 'python3 app.py --socket {socket} --home {home}'")]
 pub(super) struct SimulateArgs {
     /// The protocol: tendermint, pbft or raft
-    #[arg(long, value_name = "NAME", required_unless_present_any = ["app", "app_command"])]
-    #[arg(conflicts_with_all = ["app", "app_command"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["app", "app_command"])]
     pub(super) algorithm: Option<String>,
     /// 1: protocol machines alone; 2: whole replicas
-    #[arg(long, value_name = "LEVEL", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    #[arg(long, value_name = "LEVEL", default_value = "1", value_parser = numbers::level, allow_negative_numbers = true)]
     #[arg(conflicts_with_all = ["app", "app_command"])]
-    pub(super) level: u8,
+    pub(super) level: Level,
     /// Run this seed alone and tell about it; with --trace every event goes to standard output as a line of JSON
-    #[arg(long, value_name = "SEED", conflicts_with_all = ["seeds", "from", "minutes"])]
+    #[arg(long, value_name = "SEED", value_parser = numbers::seed, allow_negative_numbers = true)]
+    #[arg(conflicts_with_all = ["seeds", "from", "minutes"])]
     pub(super) seed: Option<u64>,
     /// How many seeds [default: 1000]
-    #[arg(long, value_name = "COUNT", conflicts_with = "minutes", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "COUNT", value_parser = numbers::seeds, allow_negative_numbers = true)]
+    #[arg(conflicts_with = "minutes")]
     pub(super) seeds: Option<u64>,
     /// The first seed
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = numbers::seed, allow_negative_numbers = true)]
     pub(super) from: u64,
     /// Run seeds for this long instead
-    #[arg(long, value_name = "MINUTES", value_parser = minutes)]
+    #[arg(long, value_name = "MINUTES", value_parser = numbers::minutes, allow_negative_numbers = true)]
     pub(super) minutes: Option<f64>,
     /// How many nodes
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = numbers::nodes, allow_negative_numbers = true)]
     pub(super) nodes: Option<u8>,
     /// How many heights every honest node must decide and apply
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = numbers::heights, allow_negative_numbers = true)]
     pub(super) heights: Option<u64>,
     /// No faults, no liars, no bad weather
     #[arg(long)]
@@ -324,20 +327,12 @@ pub(super) struct AppArgs {
     pub(super) vote_extensions: bool,
     /// Longest time an answer may take, in seconds
     #[arg(long = "call-timeout", alias = "call_timeout", value_name = "SECONDS", default_value_t = CALL_TIMEOUT_DEFAULT)]
+    #[arg(allow_negative_numbers = true)]
     pub(super) call_timeout: f64,
     /// Only these faults of the seed, by their numbers in the report
-    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', requires = "seed", conflicts_with_all = ["calm", "algorithm"])]
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', value_parser = numbers::fault)]
+    #[arg(requires = "seed", conflicts_with_all = ["calm", "algorithm"])]
     pub(super) only: Option<Vec<u32>>,
-}
-
-/// Longest run of the simulator, in minutes: a year.
-const MINUTES_MAX: f64 = 525_600.0;
-
-/// A span of time as people type it.
-fn minutes(text: &str) -> Result<f64, String> {
-    let minutes: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
-    let sensible = (0.0..=MINUTES_MAX).contains(&minutes);
-    sensible.then_some(minutes).ok_or_else(|| format!("it is a number of minutes from 0 to {MINUTES_MAX}"))
 }
 
 impl AppArgs {

@@ -12,6 +12,8 @@ pub enum Exit {
     Failed,
     /// 2: it was asked wrongly.
     Usage,
+    /// 130, as the shell has it: somebody pressed Ctrl-C before it was done.
+    Interrupted,
     /// 78, `EX_CONFIG`: configuration, genesis or key files cannot be used.
     Config,
 }
@@ -22,6 +24,7 @@ impl Exit {
         match self {
             Exit::Failed => 1,
             Exit::Usage => 2,
+            Exit::Interrupted => 130,
             Exit::Config => 78,
         }
     }

@@ -1,7 +1,7 @@
 //! The command line.
 //!
 //! Every command says what it did and what comes next; every error has at most three lines: what happened, why, the
-//! exact next command. Exit codes: 0 done, 1 it failed, 2 wrong usage, 78 the home's files cannot be used.
+//! exact next command. Exit codes: 0 done, 1 it failed, 2 wrong usage, 78 the home's files cannot be used, 130 interrupted.
 //!
 //! Reading order: `args` → `error` → `output` → the commands, in the order of a first day: `init`, `start`, `status`, `why`, `net`, `testnet`,
 //! `evidence`.
@@ -19,7 +19,9 @@ mod init;
 mod keys;
 mod log;
 mod net;
+mod numbers;
 mod output;
+mod refusal;
 mod reset;
 mod run;
 mod simulate;
@@ -41,27 +43,45 @@ use std::process::ExitCode;
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(refusal) => {
-            // Help and version go to stdout with code 0, wrong usage to stderr with code 2. Nobody may be reading.
+        // Help and version go to stdout with code 0, wrong usage to stderr with code 2. Nobody may be reading.
+        Err(refusal) if !refusal.use_stderr() => {
             let _ = refusal.print();
-            return if refusal.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
+            return ExitCode::SUCCESS;
         }
+        Err(refusal) => return refuse(&refusal),
     };
+    let reader = if arguments.common.json { Reader::Program } else { Reader::Person };
+    let out = Output::new(reader, Box::new(std::io::stdout()));
     // Who asks for the names may be about to correct the variable.
     let names_are_asked_for = matches!(arguments.command, Some(Command::Debug(_)));
     if !names_are_asked_for && let Err(why) = crash_points::arm_from_environment() {
         let text = format!("{why}\n  next: quorate debug crash-points");
-        output::complain(&CliError { exit: Exit::Usage, text });
+        return fail(&CliError { exit: Exit::Usage, text }, &out);
+    }
+    // A node lives on without a reader; an answer that is lost is a failure.
+    let answers = !matches!(arguments.command, None | Some(Command::Start(_)));
+    let arrived = || if answers { out.arrived() } else { Ok(()) };
+    match run(arguments, &out).and_then(|()| arrived()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, &out),
+    }
+}
+
+fn fail(error: &CliError, out: &Output) -> ExitCode {
+    output::complain(error);
+    out.nothing_but(error);
+    error.exit.into()
+}
+
+/// Words that are not understood; `--json` may be among them.
+fn refuse(refusal: &clap::Error) -> ExitCode {
+    if refusal.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = refusal.print();
         return Exit::Usage.into();
     }
-    let reader = if arguments.common.json { Reader::Program } else { Reader::Person };
-    match run(arguments, &Output::new(reader, Box::new(std::io::stdout()))) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            output::complain(&error);
-            error.exit.into()
-        }
-    }
+    let words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let reader = if words.iter().any(|word| word == "--json") { Reader::Program } else { Reader::Person };
+    fail(&refusal::explain(refusal, &words), &Output::new(reader, Box::new(std::io::stdout())))
 }
 
 fn run(arguments: Arguments, out: &Output) -> Result<(), CliError> {

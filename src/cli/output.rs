@@ -1,7 +1,8 @@
 //! Printing: for people, or as one JSON value with `--json`.
 
-use super::CliError;
-use std::cell::RefCell;
+use super::{CliError, Exit};
+use serde_json::json;
+use std::cell::{Cell, RefCell};
 use std::io::{self, IsTerminal as _, Write};
 
 /// For whom to print.
@@ -15,11 +16,13 @@ pub(super) enum Reader {
 pub(super) struct Output {
     pub(super) reader: Reader,
     sink: RefCell<Box<dyn Write>>,
+    said: Cell<bool>,
+    failure: RefCell<Option<io::Error>>,
 }
 
 impl Output {
     pub(super) fn new(reader: Reader, sink: Box<dyn Write>) -> Output {
-        Output { reader, sink: RefCell::new(sink) }
+        Output { reader, sink: RefCell::new(sink), said: Cell::new(false), failure: RefCell::new(None) }
     }
 
     /// Prints the text to a person, the value to a program.
@@ -32,8 +35,34 @@ impl Output {
 
     /// Prints a line. A reader that went away (`quorate status | head -1`) is no error.
     pub(super) fn line(&self, text: &str) {
+        self.said.set(true);
         let mut sink = self.sink.borrow_mut();
-        let _ = writeln!(sink, "{}", text.trim_end_matches('\n')).and_then(|()| sink.flush());
+        let outcome = writeln!(sink, "{}", text.trim_end_matches('\n')).and_then(|()| sink.flush());
+        if let Err(why) = outcome
+            && why.kind() != io::ErrorKind::BrokenPipe
+        {
+            self.failure.borrow_mut().get_or_insert(why);
+        }
+    }
+
+    /// An error when something printed did not arrive, as on a full disk.
+    pub(super) fn arrived(&self) -> Result<(), CliError> {
+        match self.failure.take() {
+            None => Ok(()),
+            Some(why) => Err(CliError {
+                exit: Exit::Failed,
+                text: format!(
+                    "standard output took not all of the answer: {why}\n  next: df -h   (make room), then again"
+                ),
+            }),
+        }
+    }
+
+    /// A program that asked gets one JSON value in any case: the error, if there was no answer.
+    pub(super) fn nothing_but(&self, error: &CliError) {
+        if self.reader == Reader::Program && !self.said.get() {
+            self.line(&format!("{:#}", json!({ "error": error.text, "exit_code": error.exit.code() })));
+        }
     }
 
     /// A remark that is not part of the answer.

@@ -1,13 +1,15 @@
 //! `quorate simulate`: networks in virtual time, one for each seed, with faults and liars; checkers judge what is seen.
 
 mod app;
+mod interrupt;
 
 use super::args::SimulateArgs;
-use super::output::{Output, human_seconds};
+use super::output::{Output, complain, human_seconds};
 use super::{CliError, Exit};
 use crate::sim::campaign::{self, Found, Report};
 use crate::sim::{Coverage, Level, Outcome, Plan, Trace, Wishes, panics, shrink};
 use crate::types::Algorithm;
+use interrupt::{Interrupt, interrupted};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -21,10 +23,6 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 const SHRINK_TRIES: u32 = 400;
 /// Lines of a trace that are shown of a violation.
 const LINES_SHOWN: usize = 40;
-/// Most nodes: they are counted in a byte, and words grow with their square.
-const NODES_MAX: u8 = 32;
-/// Most heights; more would take days.
-const HEIGHTS_MAX: u64 = 100_000;
 
 /// Whether every event of a seed is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +36,11 @@ impl Events {
     pub(super) fn of(flag: &super::args::Common) -> Events {
         if flag.trace { Events::Printed } else { Events::Counted }
     }
+}
+
+/// `1 seed`, `2 seeds`.
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// When a campaign ends.
@@ -62,12 +65,18 @@ pub(super) fn run(args: &SimulateArgs, events: Events, out: &Output) -> Result<(
     }
 }
 
+/// Exit code 2: nothing was found out.
 fn usage(what: impl std::fmt::Display, next: impl std::fmt::Display) -> CliError {
     CliError { exit: Exit::Usage, text: format!("{what}\n  next: {next}") }
 }
 
 fn wishes(args: &SimulateArgs) -> Result<Wishes, CliError> {
-    let name = args.algorithm.as_deref().unwrap_or_default();
+    let Some(name) = args.algorithm.as_deref() else {
+        return Err(usage(
+            "neither a protocol (--algorithm) nor an application (--app-command, --app) is named",
+            "quorate simulate --algorithm raft",
+        ));
+    };
     let named = |algorithm: &Algorithm| algorithm.to_string() == name;
     let Some(algorithm) = Algorithm::ALL.into_iter().find(named) else {
         return Err(usage(
@@ -75,23 +84,7 @@ fn wishes(args: &SimulateArgs) -> Result<Wishes, CliError> {
             "quorate simulate --algorithm raft",
         ));
     };
-    if args.nodes.is_some_and(|nodes| !(1..=NODES_MAX).contains(&nodes)) {
-        return Err(usage(format!("--nodes is 1 to {NODES_MAX}"), "quorate simulate --help"));
-    }
-    if args.heights.is_some_and(|heights| !(1..=HEIGHTS_MAX).contains(&heights)) {
-        return Err(usage(format!("--heights is 1 to {HEIGHTS_MAX}"), "quorate simulate --help"));
-    }
-    let level = match args.level {
-        1 => Level::Bare,
-        2 => Level::Whole,
-        _ => {
-            return Err(usage(
-                "--level is 1, protocol machines alone, or 2, whole replicas",
-                "quorate simulate --help",
-            ));
-        }
-    };
-    Ok(Wishes { level, algorithm, nodes: args.nodes, heights: args.heights, calm: args.calm })
+    Ok(Wishes { level: args.level, algorithm, nodes: args.nodes, heights: args.heights, calm: args.calm })
 }
 
 /// One seed: its plan, what happened, the verdict.
@@ -106,8 +99,9 @@ fn one(wishes: &Wishes, seed: u64, args: &SimulateArgs, events: Events, out: &Ou
         let shrunk = shrink::shrink(plan, violation, SHRINK_TRIES);
         (plan, outcome, tried) = (shrunk.plan, shrunk.outcome, shrunk.tried);
     }
-    if let Some(file) = &args.trace_file {
-        write_trace(file, &outcome.lines)?;
+    let written = args.trace_file.as_ref().map_or(Ok(()), |file| write_trace(file, &outcome.lines));
+    if let (Err(why), true) = (&written, outcome.violation.is_some()) {
+        complain(why); // what was found is told in any case
     }
     if printed {
         outcome.lines.iter().for_each(|line| out.line(line));
@@ -117,7 +111,7 @@ fn one(wishes: &Wishes, seed: u64, args: &SimulateArgs, events: Events, out: &Ou
         out.give(&tell_one(&plan, &outcome, tried, &replay), &one_as_json(seed, &plan, &outcome, &replay));
     }
     match &outcome.violation {
-        None => Ok(()),
+        None => written,
         Some(violation) => Err(CliError::failed(format!("seed {seed}: {violation}"), format!("{replay} --shrink"))),
     }
 }
@@ -125,7 +119,7 @@ fn one(wishes: &Wishes, seed: u64, args: &SimulateArgs, events: Events, out: &Ou
 fn write_trace(file: &Path, lines: &[String]) -> Result<(), CliError> {
     let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
     fs::write(file, text).map_err(|why| {
-        CliError::failed(
+        usage(
             format!("cannot write the trace to {}: {why}", file.display()),
             "name a file in a directory that can be written",
         )
@@ -171,6 +165,7 @@ fn many(wishes: &Wishes, args: &SimulateArgs, out: &Output) -> Result<(), CliErr
         (seeds, None) => Until::Seeds(seeds.unwrap_or(SEEDS_DEFAULT).max(1)),
     };
     let (began, mut told, mut complaints) = (Instant::now(), Duration::ZERO, 0);
+    let interrupt = Interrupt::listen();
     let report = campaign::run(wishes, args.from, |report| {
         report.elapsed = began.elapsed();
         // At once: whoever stops an hour's run keeps what it found.
@@ -180,14 +175,16 @@ fn many(wishes: &Wishes, args: &SimulateArgs, out: &Output) -> Result<(), CliErr
             told = report.elapsed;
             Output::note(&progress(report));
         }
-        match until {
+        let more = match until {
             Until::Seeds(seeds) => report.seeds < seeds,
             Until::Time(time) => report.elapsed < time,
-        }
+        };
+        more && !interrupt.came()
     });
-    let first = report.found.first().map(|found| (found, shrunk(wishes, found)));
+    let came = interrupt.came();
     let mut text = tell_many(wishes, &report);
-    if let Some((found, shrunk)) = &first {
+    if let (Some(found), false) = (report.found.first(), came) {
+        let shrunk = shrunk(wishes, found);
         text += &format!("\nThe smallest form found of seed {} ({} tries):\n", found.seed, shrunk.tried);
         text += &shrunk.plan.tell();
         text += &last_lines(&shrunk.outcome.lines);
@@ -195,29 +192,42 @@ fn many(wishes: &Wishes, args: &SimulateArgs, out: &Output) -> Result<(), CliErr
             text += &format!("\nBroken there: {violation}\n");
         }
     }
-    out.give(&text, &many_as_json(wishes, args.from, &report));
-    let never = report.never(wishes);
-    match first {
-        None if never.is_empty() => Ok(()),
-        None => Err(CliError::failed(
-            format!(
-                "in {} seeds this never happened: {}; what was simulated is less than it should be",
-                report.seeds,
-                never.join(", ")
-            ),
-            "tell the developers of Quorate: the simulator draws too little",
+    let mut value = many_as_json(wishes, args.from, &report);
+    value["interrupted"] = came.into();
+    out.give(&text, &value);
+    let next = args.from.wrapping_add(report.seeds);
+    match (report.found.first(), came) {
+        (Some(found), _) => Err(broken(wishes, &report, found)),
+        (None, true) => Err(interrupted(
+            format!("interrupted after {}; no rule was broken so far", counted(report.seeds, "seed")),
+            command(wishes, &format!("--from {next}")),
         )),
-        Some((found, _)) => Err(CliError::failed(
-            format!(
-                "{} of {} seeds broke a rule; seed {}: {}",
-                report.found.len(),
-                report.seeds,
-                found.seed,
-                found.violation
-            ),
-            format!("{} --shrink", replay_command(wishes, found.seed)),
-        )),
+        (None, false) => all_happened(wishes, &report),
     }
+}
+
+fn broken(wishes: &Wishes, report: &Report, Found { seed, violation }: &Found) -> CliError {
+    let (broken, seeds) = (report.found.len(), counted(report.seeds, "seed"));
+    CliError::failed(
+        format!("{broken} of {seeds} broke a rule; seed {seed}: {violation}"),
+        format!("{} --shrink", replay_command(wishes, *seed)),
+    )
+}
+
+/// An error when a long campaign never did what it should now and then.
+fn all_happened(wishes: &Wishes, report: &Report) -> Result<(), CliError> {
+    let never = report.never(wishes);
+    if never.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::failed(
+        format!(
+            "in {} this never happened: {}; what was simulated is less than it should be",
+            counted(report.seeds, "seed"),
+            never.join(", ")
+        ),
+        "tell the developers of Quorate: the simulator draws too little",
+    ))
 }
 
 fn shrunk(wishes: &Wishes, found: &Found) -> shrink::Shrunk {
@@ -226,24 +236,25 @@ fn shrunk(wishes: &Wishes, found: &Found) -> shrink::Shrunk {
 
 fn progress(report: &Report) -> String {
     format!(
-        "{:>6}  {} seeds, {:.0} a minute, {} violations",
+        "{:>6}  {}, {:.0} a minute, {}",
         human_seconds(report.elapsed.as_secs()),
-        report.seeds,
+        counted(report.seeds, "seed"),
         report.pace(),
-        report.found.len()
+        counted(report.found.len() as u64, "violation")
     )
 }
 
 fn tell_many(wishes: &Wishes, report: &Report) -> String {
+    let differs = |found: &&Found| found.violation.checker == campaign::DETERMINISM;
+    let differing = report.found.iter().filter(differs).count() as u64;
     let mut text = format!(
-        "{}: {} seeds in {:.1} s, {:.0} a minute; {} events; {} seeds ran twice and did the same twice\n",
+        "{}: {} in {:.1} s, {:.0} a minute; {} events; {} ran twice and did the same twice\n",
         wishes.algorithm,
-        report.seeds,
+        counted(report.seeds, "seed"),
         report.elapsed.as_secs_f64(),
         report.pace(),
         report.events,
-        report.twice
-            - report.found.iter().filter(|found| found.violation.checker == campaign::DETERMINISM).count() as u64,
+        counted(report.twice - differing, "seed"),
     );
     text += &covered(&report.coverage);
     report.found.iter().for_each(|found| text += &tell_found(wishes, found));
@@ -259,11 +270,15 @@ fn tell_found(wishes: &Wishes, Found { seed, violation }: &Found) -> String {
 
 /// One command that does the same again.
 fn replay_command(wishes: &Wishes, seed: u64) -> String {
+    command(wishes, &format!("--seed {seed}"))
+}
+
+fn command(wishes: &Wishes, seeds: &str) -> String {
     let level = match wishes.level {
         Level::Bare => 1,
         Level::Whole => 2,
     };
-    let mut command = format!("quorate simulate --algorithm {} --level {level} --seed {seed}", wishes.algorithm);
+    let mut command = format!("quorate simulate --algorithm {} --level {level} {seeds}", wishes.algorithm);
     if let Some(nodes) = wishes.nodes {
         command += &format!(" --nodes {nodes}");
     }

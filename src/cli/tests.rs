@@ -282,21 +282,70 @@ fn wrong_words_are_refused_with_code_2() {
     assert!(Arguments::try_parse_from([std::ffi::OsString::from("quorate"), "start".into(), not_utf8]).is_err());
 }
 
-/// What `simulate` would have to ignore, or could not count up to, is refused. 4 cases after what clap refuses.
+/// What `simulate` would have to ignore, or cannot begin with, is refused, with what would be taken. 5 cases.
 #[test]
 fn a_simulation_that_cannot_be_meant_is_refused_with_code_2() {
-    let heights = u64::MAX.to_string();
     let app = ["--app-command", "app {socket}", "--seed", "1"];
-    let cases: [(&[&str], &str); 4] = [
-        (&["--algorithm", "raft", "--heights", &heights], "--heights is 1 to"),
-        (&["--algorithm", "raft", "--heights", "0"], "--heights is 1 to"),
-        (&[&app[..], &["--heights", &heights]].concat(), "--heights is 1 to"),
+    let cases: [(&[&str], &str); 5] = [
+        (&[], "next: quorate simulate --algorithm raft"),
+        (&["--algorithm", "paxos"], "there are tendermint, pbft and raft"),
+        (&[&app[..], &["--nodes", "17"]].concat(), "there are 1 to 16 instances"),
         (&[&app[..], &["--only", "99"]].concat(), "has no fault 99"),
+        (&[&app[..], &["--genesis", "/nowhere/genesis.json"]].concat(), "next: name a genesis file"),
     ];
     for (flags, why) in cases {
         let error = quorate(Path::new("/nowhere"), &[&["simulate"], flags].concat()).unwrap_err();
         assert!(error.exit == Exit::Usage && error.to_string().contains(why), "{flags:?}: {error}");
     }
+}
+
+/// One finds a broken rule by exit code 1; where nothing was simulated to its end, the code is another.
+#[test]
+fn a_simulation_that_finds_nothing_out_is_no_broken_rule() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("no-such-folder/trace");
+    let flags = ["simulate", "--algorithm", "raft", "--seed", "42", "--trace-file", trace.to_str().unwrap()];
+    let error = quorate(folder.path(), &flags).unwrap_err();
+    assert!(error.exit == Exit::Usage && error.text.contains("cannot write the trace"), "{error}");
+    let error = quorate(folder.path(), &["simulate", "--app-command", "exit 3; {socket}"]).unwrap_err();
+    assert!(error.exit == Exit::Usage && error.text.contains("ended before it listened"), "{error}");
+}
+
+/// A disk that is full.
+struct Full;
+
+impl io::Write for Full {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_answer_that_a_full_disk_did_not_take_is_a_failure_and_one_nobody_reads_is_not() {
+    let out = Output::new(Reader::Person, Box::new(Full));
+    run(arguments(Path::new("/nowhere"), &["version"]), &out).unwrap();
+    let error = out.arrived().unwrap_err();
+    assert!(error.exit == Exit::Failed && error.text.contains("standard output"), "{error}");
+    let (gone, reader) = std::os::unix::net::UnixStream::pair().unwrap();
+    drop(reader);
+    let out = Output::new(Reader::Person, Box::new(gone));
+    run(arguments(Path::new("/nowhere"), &["version"]), &out).unwrap();
+    out.arrived().unwrap();
+}
+
+#[test]
+fn a_program_gets_one_json_value_in_any_case() {
+    let printed = Printed::default();
+    let out = Output::new(Reader::Program, Box::new(printed.clone()));
+    let error = run(arguments(Path::new("/nowhere"), &["simulate", "--algorithm", "paxos"]), &out).unwrap_err();
+    out.nothing_but(&error);
+    out.nothing_but(&error);
+    let told: serde_json::Value = serde_json::from_slice(&printed.0.take()).unwrap();
+    assert!(told["exit_code"] == 2 && told["error"].as_str().unwrap().contains("paxos"), "{told}");
 }
 
 /// Flags of `start` with values out of range, and what the message must contain. 16 cases.

@@ -67,4 +67,5 @@ fn the_variable_names_a_point_and_the_hit_at_which_it_ends() {
 fn a_point_that_is_not_there_is_refused_with_the_names_near_it() {
     let why = parse("wal.sinc.before:2").expect_err("a slip");
     assert!(why.contains("no crash point \"wal.sinc.before\"; near it are wal.sync.before, "), "{why}");
+    assert!(nearest("store.nothing").iter().all(|name| name.starts_with("store.")), "{:?}", nearest("store.nothing"));
 }

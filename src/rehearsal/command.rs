@@ -141,8 +141,7 @@ impl Host for CommandHost {
     }
 
     fn advice(&self) -> String {
-        let output = self.instances.values().next().map(|process| last_words(&process.log)).unwrap_or_default();
-        format!("does the command listen at {{socket}}, {{address}} or {{port}}?{output}")
+        "let the command listen at what {socket}, {address} or {port} stands for, then run this again".to_owned()
     }
 
     fn keep(&mut self) -> Option<PathBuf> {

@@ -27,7 +27,7 @@ pub enum HostError {
         how: String,
     },
     /// Nobody listens.
-    #[error("instance {instance} does not listen at {address} after {seconds} s: {advice}")]
+    #[error("instance {instance} does not listen at {address} after {seconds} s{words}")]
     NotListening {
         /// Which.
         instance: InstanceNr,
@@ -35,6 +35,8 @@ pub enum HostError {
         address: Address,
         /// How long it was waited for.
         seconds: u64,
+        /// What it printed, with a few words before; or nothing.
+        words: String,
         /// What to do.
         advice: String,
     },
@@ -120,7 +122,7 @@ impl Host for GivenHost {
     }
 
     fn advice(&self) -> String {
-        "start it there, with no data".to_owned()
+        "start it there, with no data, and run this again".to_owned()
     }
 
     fn keep(&mut self) -> Option<PathBuf> {

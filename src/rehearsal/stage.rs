@@ -169,8 +169,9 @@ impl<'a, H: Host> Stage<'a, H> {
                 return Err(HostError::EndedAtOnce { instance: nr, address: address.clone(), how });
             }
             if began.elapsed() > within {
-                let (address, seconds, advice) = (address.clone(), within.as_secs(), self.host.advice());
-                return Err(HostError::NotListening { instance: nr, address, seconds, advice });
+                let (address, seconds) = (address.clone(), within.as_secs());
+                let (words, advice) = (self.host.last_words(nr), self.host.advice());
+                return Err(HostError::NotListening { instance: nr, address, seconds, words, advice });
             }
         }
     }

@@ -1,9 +1,11 @@
 //! `quorate simulate --app`, `--app-command`: somebody's own application, led through faults.
 
-use super::{Events, PROGRESS_EVERY, usage, write_trace};
+use super::interrupt::interrupted;
+use super::{Events, PROGRESS_EVERY, counted, usage, write_trace};
+use crate::cli::CliError;
 use crate::cli::args::{AppArgs, CALL_TIMEOUT_DEFAULT, SimulateArgs};
+use crate::cli::numbers::INSTANCES_MAX;
 use crate::cli::output::{Output, human_seconds};
-use crate::cli::{CliError, Exit};
 use crate::config::load_genesis;
 use crate::rehearsal::{CommandHost, Extensions, GivenHost, Host, HostError, Run, Script, Shrunk, rehearse, shrink};
 use crate::sim::app::{Finding, Hosting, Place, Plan, TxSource, Wishes, causes, parse_txs};
@@ -16,14 +18,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Heights of a run when nothing is said.
 const HEIGHTS_DEFAULT: u64 = 20;
-/// Most heights: what is decided is kept in memory.
-const HEIGHTS_MAX: u64 = 100_000;
 /// Seeds when nothing is said and we start the application.
 const SEEDS_DEFAULT: u64 = 10;
 /// Instances when nothing is said.
 const INSTANCES_DEFAULT: u8 = 3;
-/// Most instances.
-const INSTANCES_MAX: u8 = 16;
 /// Longest time given to shrinking.
 const SHRINK_WITHIN: Duration = Duration::from_secs(60);
 
@@ -67,7 +65,7 @@ pub(super) fn run(args: &SimulateArgs, app: &AppArgs, events: Events, out: &Outp
         .build()
         .map_err(|why| CliError::failed(format!("the system gave no means to wait for sockets: {why}"), "try again"))?;
     let report = runtime.block_on(async {
-        let interrupted = async {
+        let signalled = async {
             // Whatever ends this process, the instances and their homes go first.
             let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
             let (mut hangup, mut quit) = (signal(SignalKind::hangup())?, signal(SignalKind::quit())?);
@@ -81,7 +79,7 @@ pub(super) fn run(args: &SimulateArgs, app: &AppArgs, events: Events, out: &Outp
         };
         tokio::select! {
             report = task.campaign(events, out) => report,
-            _ = interrupted => Err(CliError::failed("interrupted; all instances were ended", "run it again")),
+            _ = signalled => Err(interrupted("interrupted; all instances were ended", "run it again")),
         }
     })?;
     if events == Events::Counted {
@@ -99,9 +97,6 @@ pub(super) fn run(args: &SimulateArgs, app: &AppArgs, events: Events, out: &Outp
 fn task<'a>(args: &'a SimulateArgs, app: &AppArgs) -> Result<Task<'a>, CliError> {
     let help = "quorate simulate --help";
     let heights = args.heights.unwrap_or(HEIGHTS_DEFAULT);
-    if !(1..=HEIGHTS_MAX).contains(&heights) {
-        return Err(usage(format!("--heights is 1 to {HEIGHTS_MAX}"), help));
-    }
     let (place, hosting, instances) = match &app.app_command {
         Some(command) => {
             let instances = args.nodes.unwrap_or(INSTANCES_DEFAULT);
@@ -158,7 +153,15 @@ fn refuse_unknown_faults(args: &SimulateArgs, wishes: &Wishes) -> Result<(), Cli
 
 fn genesis(app: &AppArgs) -> Result<Option<GenesisDoc>, CliError> {
     match &app.genesis {
-        Some(path) => Ok(Some(load_genesis(path, None)?.doc)),
+        Some(path) => match load_genesis(path, None) {
+            Ok(loaded) => Ok(Some(loaded.doc)),
+            // Its advice is for a node of a chain.
+            Err(why) => {
+                let what = why.to_string();
+                let what = what.split("\n  next: ").next().unwrap_or_default();
+                Err(usage(what, "name a genesis file, as `quorate init --home DIR` makes one in DIR/config"))
+            }
+        },
         None => Ok(None),
     }
 }
@@ -174,10 +177,11 @@ fn txs(app: &AppArgs) -> Result<TxSource, CliError> {
 impl From<HostError> for CliError {
     fn from(error: HostError) -> CliError {
         let next = match &error {
-            HostError::NotFresh { .. } => "stop it, remove its data, start it and run this again",
-            _ => "start it alone in a shell, with a path or a port in place of the names in braces",
+            HostError::NotFresh { .. } => "stop it, remove its data, start it and run this again".to_owned(),
+            HostError::NotListening { advice, .. } => advice.clone(),
+            _ => "start it alone in a shell, with a path or a port in place of the names in braces".to_owned(),
         };
-        CliError { exit: Exit::Failed, text: format!("{error}\n  next: {next}") }
+        usage(error, next)
     }
 }
 
@@ -209,12 +213,15 @@ impl Task<'_> {
                     if let Some(found) = &mut report.found
                         && self.wishes.only.is_none()
                     {
+                        // At once: whoever does not wait for the rest keeps it.
+                        Output::note(&format!("found with seed {seed}: {}", found.finding.sentence()));
                         let told = "leaving out what the finding does not need";
                         let work = shrink(&plan, &self.script, &found.finding, SHRINK_WITHIN, &mut hosts);
                         found.shrunk = Some(with_progress(told, began, work).await?);
                     }
                 }
                 Where::Given(addresses) => {
+                    let told = format!("seed {seed} at {}", addresses.join(", "));
                     let mut hosts = || Ok(GivenHost::at(addresses).expect("checked before"));
                     let run = with_progress(&told, began, self.seed(&plan, &mut hosts, &mut report)).await?;
                     self.events(&run, events, out)?;
@@ -432,11 +439,6 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default().trim_end_matches("; its last output:")
 }
 
-/// `1 seed`, `2 seeds`.
-fn counted(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
 /// The faults a finding does not happen without.
 fn needed(found: &Found) -> Option<&[crate::sim::app::Fault]> {
     found.shrunk.as_ref().filter(|shrunk| shrunk.run.is_some()).map(|shrunk| shrunk.plan.faults.as_slice())
@@ -455,7 +457,7 @@ async fn with_progress<T, E: Into<CliError>>(
             done = &mut work => return done.map_err(Into::into),
             () = tokio::time::sleep_until(next.into()) => {
                 Output::note(&format!("{:>6}  {what}", human_seconds(began.elapsed().as_secs())));
-                next += PROGRESS_EVERY;
+                next = Instant::now() + PROGRESS_EVERY;
             }
         }
     }
