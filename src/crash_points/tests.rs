@@ -1,7 +1,7 @@
 //! The table, the hooks and the variable. What happens at each point is shown by processes that die there
 //! (`tests/integration/crash_points.rs`).
 
-use super::{ALL, CrashPoint, Point, VARIABLE, parse};
+use super::{ALL, CrashPoint, Point, VARIABLE, nearest, parse};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

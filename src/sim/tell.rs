@@ -10,8 +10,9 @@ use std::time::Duration;
 impl Plan {
     /// The plan for people, line by line.
     pub fn tell(&self) -> String {
-        let mut text =
-            format!("Seed {}: {}, {} nodes, {} heights.\n", self.seed, self.algorithm, self.nodes.len(), self.heights);
+        let counted = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let (nodes, heights) = (counted(self.nodes.len() as u64, "node"), counted(self.heights, "height"));
+        let mut text = format!("Seed {}: {}, {nodes}, {heights}.\n", self.seed, self.algorithm);
         for (nr, node) in self.nodes.iter().enumerate() {
             let conduct = match &node.conduct {
                 Conduct::Honest => String::new(),

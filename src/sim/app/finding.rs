@@ -109,6 +109,10 @@ pub fn causes(finding: &Finding, needed: Option<&[Fault]>) -> Vec<&'static str> 
     };
     if needed.is_some_and(<[Fault]>::is_empty) {
         add("nothing had to happen for it: a clock, random numbers, the order of a map or of threads, floating point");
+        // The instance that replays all blocks was asked for no proposal, no CheckTx and no Query, whatever the faults.
+        add(
+            "state changed in CheckTx, PrepareProposal, ProcessProposal or Query: a replay of the blocks never calls them",
+        );
         add("data outside the application: files, the network, its process id");
     }
     for fault in needed.into_iter().flatten() {
