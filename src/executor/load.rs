@@ -55,7 +55,7 @@ impl Executor {
             Algorithm::Tendermint => self.journal.records_since(state.next_height())?,
             Algorithm::Raft | Algorithm::Pbft => self.journal.records_with_standing(state.next_height())?,
         };
-        self.refuse_forgotten_promises(state.algorithm, &records)?;
+        self.refuse_forgotten_promises(state, &records)?;
         let evidence = self.store.evidence()?;
         Ok(Resume { last_commit, last_block, last_header_app_hash, records, evidence })
     }

@@ -24,7 +24,7 @@ pub use reception::{Handed, Received, Reception, Speaker, heard_directly, judge_
 pub use serve_blocks::{answer, status};
 pub use shown::{HEIGHTS_SEARCHED_MAX, Shown, ShownBy, newest_shown};
 pub use sign::NotSigned;
-pub use sign_state::{Deed, DoppelgangerCheck, ForgottenPromises, Hearing, StaleSignState};
+pub use sign_state::{BlocksFromAnOlderCopy, Deed, DoppelgangerCheck, ForgottenPromises, Hearing, StaleSignState};
 
 use crate::consensus::Now;
 use crate::pipeline::PipelineInput;
@@ -53,6 +53,9 @@ pub enum ExecuteError {
     /// The journal of a validator that signed or promised something does not say what it promised.
     #[error(transparent)]
     ForgottenPromises(#[from] ForgottenPromises),
+    /// The blocks are from an older copy than the journal.
+    #[error(transparent)]
+    BlocksFromAnOlderCopy(#[from] BlocksFromAnOlderCopy),
     /// The genesis document and the store.
     #[error("{0}")]
     Genesis(String),

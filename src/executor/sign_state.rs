@@ -5,7 +5,7 @@ use super::shown::{Shown, newest_shown};
 use super::{ExecuteError, Executor};
 use crate::ports::{SignMemory, Signer, Store};
 use crate::replica::KeyCheck;
-use crate::types::{Address, Algorithm, Height, JournalRecord, Promises, SignPosition};
+use crate::types::{Address, Algorithm, ChainState, Height, JournalRecord, Promises, SignPosition};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -46,6 +46,22 @@ pub struct ForgottenPromises {
     pub round: &'static str,
 }
 
+/// The journal of a validator of Raft or PBFT is of a later height than its blocks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "refused to take part: the journal says that this node was at height {promised}, and its blocks end below height \
+     {height}: they were put back from an older copy. What it acknowledged at the heights between, it would forget, and \
+     two blocks could be decided at one of them\n  next: put back the newest data/ as a whole. If its blocks are lost, \
+     this validator has to come back with a new key: move config/priv_validator_key.json away, then quorate \
+     unsafe-reset-all, which makes a new one where none is; then have the application replace the old one"
+)]
+pub struct BlocksFromAnOlderCopy {
+    /// The height of the newest standing in the journal.
+    pub promised: Height,
+    /// The height the store lets this node take up.
+    pub height: Height,
+}
+
 /// What a key did that it must not forget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deed {
@@ -80,23 +96,28 @@ impl Executor {
     /// Under Raft and PBFT who granted a vote, or left a view, must not forget it, whatever happens to its disk: a second
     /// vote in one term elects a second leader (Raft, §5.2 and Figure 2, "persistent state"; bug class 118). The sign
     /// state remembers of a vote for a leader only that there was one; which, the journal says. So a key that signed or
-    /// promised, and no standing in the journal, do not go together.
+    /// promised, and no standing in the journal, do not go together. Nor does a standing of a height beyond the next: it
+    /// is written when the block before is stored, so that block was here, and what was acknowledged after it (§5.4.1)
+    /// would not be read back at the height where it counts.
     pub(super) fn refuse_forgotten_promises(
         &self,
-        algorithm: Algorithm,
+        state: &ChainState,
         records: &[JournalRecord],
     ) -> Result<(), ExecuteError> {
-        let round = match algorithm {
+        let round = match state.algorithm {
             Algorithm::Tendermint => return Ok(()),
             Algorithm::Raft => "term",
             Algorithm::Pbft => "view",
         };
         let Some(memory) = self.signer().and_then(Signer::memory) else { return Ok(()) };
-        let remembers = records.iter().any(|record| matches!(record, JournalRecord::Standing(_)));
-        match Deed::of(&memory) {
-            Some(deed) if !remembers && !mutant!("K20") => {
-                Err(ForgottenPromises { file: memory.file, deed, round }.into())
-            }
+        let Some(deed) = Deed::of(&memory) else { return Ok(()) };
+        let standings = records.iter().filter_map(|record| match record {
+            JournalRecord::Standing(standing) => Some(standing.height),
+            _ => None,
+        });
+        match (standings.max(), state.next_height()) {
+            (None, _) if !mutant!("K20") => Err(ForgottenPromises { file: memory.file, deed, round }.into()),
+            (Some(promised), height) if promised > height => Err(BlocksFromAnOlderCopy { promised, height }.into()),
             _ => Ok(()),
         }
     }

@@ -118,6 +118,23 @@ fn a_key_that_signed_or_promised_takes_part_in_raft_and_pbft_only_with_a_standin
     }
 }
 
+/// What it acknowledged at height 7 is in the journal, and would not be read at the height where its blocks end.
+#[test]
+fn blocks_from_an_older_copy_than_the_journal_are_refused_under_raft_and_pbft_and_those_as_new_are_not() {
+    let at = |height| JournalRecord::Standing(Standing { height, round: Round::new(1), voted_for: None });
+    for algorithm in [Algorithm::Tendermint, Algorithm::Raft, Algorithm::Pbft] {
+        let key = memory(voted(), Promises::Given);
+        let free = memory(SignPosition::START, Promises::NoneGiven);
+        let records = vec![at(Height::FIRST), at(Height::new(7))];
+        assert!(refusal(algorithm, free, records.clone()).is_none(), "{algorithm}");
+        let said = refusal(algorithm, key, records).map(|error| error.to_string());
+        assert_eq!(said.is_some(), algorithm != Algorithm::Tendermint, "{algorithm}");
+        for word in ["at height 7", "below height 1", "put back the newest data/", "a new key"] {
+            assert!(said.as_ref().is_none_or(|said| said.contains(word)), "{word}: {said:?}");
+        }
+    }
+}
+
 #[test]
 fn the_refusal_names_the_file_what_the_key_did_and_what_to_do() {
     for (memory, deed) in [
