@@ -292,7 +292,8 @@ pub(super) struct SimulateArgs {
     /// No faults, no liars, no bad weather
     #[arg(long)]
     pub(super) calm: bool,
-    /// If the seed breaks a rule, leave out of its plan what that does not need
+    /// If the seed breaks a rule, take as long as it needs to leave out of its plan what that does not need; a trace is of
+    /// what is left then. Without it this ends after a minute
     #[arg(long, requires = "seed")]
     pub(super) shrink: bool,
     /// Write every event to this file, as lines of JSON

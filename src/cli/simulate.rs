@@ -2,12 +2,14 @@
 
 mod app;
 mod interrupt;
+#[cfg(test)]
+mod tests;
 
 use super::args::SimulateArgs;
 use super::output::{Output, complain, human_seconds};
 use super::{CliError, Exit};
 use crate::sim::campaign::{self, Found, Report};
-use crate::sim::{Coverage, Level, Outcome, Plan, Trace, Wishes, panics, shrink};
+use crate::sim::{Coverage, Level, Outcome, Plan, Trace, Violation, Wishes, panics, shrink};
 use crate::types::Algorithm;
 use interrupt::{Interrupt, interrupted};
 use serde_json::{Value, json};
@@ -21,6 +23,8 @@ const SEEDS_DEFAULT: u64 = 1000;
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 /// Plans tried to shrink one.
 const SHRINK_TRIES: u32 = 400;
+/// Longest time given to shrinking where nobody asked for it with `--shrink`.
+const SHRINK_WITHIN: Duration = Duration::from_secs(60);
 /// Lines of a trace that are shown of a violation.
 const LINES_SHOWN: usize = 40;
 
@@ -57,7 +61,7 @@ pub(super) fn run(args: &SimulateArgs, events: Events, out: &Output) -> Result<(
     let wishes = wishes(args)?;
     panics::keep_quiet();
     match args.seed {
-        Some(seed) => one(&wishes, seed, args, events, out),
+        Some(seed) => one(campaign::run_twice, &wishes, seed, args, events, out),
         None if events == Events::Printed || args.trace_file.is_some() => {
             Err(usage("a trace is of one seed", "quorate simulate --algorithm NAME --seed SEED --trace"))
         }
@@ -87,33 +91,70 @@ fn wishes(args: &SimulateArgs) -> Result<Wishes, CliError> {
     Ok(Wishes { level: args.level, algorithm, nodes: args.nodes, heights: args.heights, calm: args.calm })
 }
 
-/// One seed: its plan, what happened, the verdict.
-fn one(wishes: &Wishes, seed: u64, args: &SimulateArgs, events: Events, out: &Output) -> Result<(), CliError> {
+/// One seed: its plan, what happened, the verdict. Where it breaks a rule, what is told is the smallest plan that does.
+/// `run` runs a plan.
+fn one(
+    run: impl Fn(&Plan, Trace) -> Outcome,
+    wishes: &Wishes,
+    seed: u64,
+    args: &SimulateArgs,
+    events: Events,
+    out: &Output,
+) -> Result<(), CliError> {
     let printed = events == Events::Printed;
-    let traced = printed || args.trace_file.is_some();
     let plan = Plan::draw(seed, wishes);
-    let trace = if traced || args.shrink { Trace::with_lines() } else { Trace::hash_only() };
-    let outcome = campaign::run_twice(&plan, trace);
-    let (mut plan, mut outcome, mut tried) = (plan, outcome, 0);
-    if let (true, Some(violation)) = (args.shrink, &outcome.violation) {
-        let shrunk = shrink::shrink(plan, violation, SHRINK_TRIES);
-        (plan, outcome, tried) = (shrunk.plan, shrunk.outcome, shrunk.tried);
-    }
-    let written = args.trace_file.as_ref().map_or(Ok(()), |file| write_trace(file, &outcome.lines));
+    let traced = printed || args.trace_file.is_some();
+    let trace = || if traced { Trace::with_lines() } else { Trace::hash_only() };
+    let outcome = run(&plan, trace());
+    let replay = replay_command(wishes, seed);
+    let smallest = match &outcome.violation {
+        // Whoever wants every event of this seed and did not ask for less gets just that.
+        Some(_) if printed && !args.shrink => None,
+        Some(violation) => {
+            // At once: whoever stops the search for a smaller plan keeps what was found.
+            Output::note(&format!("seed {seed}: {violation}\n  again: {replay}"));
+            Some(smallest(run, &plan, violation, args))
+        }
+        None => None,
+    };
+    let shown = smallest.as_ref().filter(|_| args.shrink).map_or(&outcome, |shrunk| &shrunk.outcome);
+    let written = args.trace_file.as_ref().map_or(Ok(()), |file| write_trace(file, &shown.lines));
     if let (Err(why), true) = (&written, outcome.violation.is_some()) {
         complain(why); // what was found is told in any case
     }
     if printed {
-        outcome.lines.iter().for_each(|line| out.line(line));
-    }
-    let replay = replay_command(wishes, seed);
-    if !printed {
-        out.give(&tell_one(&plan, &outcome, tried, &replay), &one_as_json(seed, &plan, &outcome, &replay));
+        shown.lines.iter().for_each(|line| out.line(line));
+    } else {
+        let (plan, told, tried) =
+            smallest.as_ref().map_or((&plan, &outcome, 0), |it| (&it.plan, &it.outcome, it.tried));
+        out.give(&tell_one(plan, told, tried, &replay), &one_as_json(seed, plan, told, &replay));
     }
     match &outcome.violation {
         None => written,
-        Some(violation) => Err(CliError::failed(format!("seed {seed}: {violation}"), format!("{replay} --shrink"))),
+        Some(violation) => Err(CliError::failed(format!("seed {seed}: {violation}"), replay)),
     }
+}
+
+/// The smallest plan found that breaks the same rule, with its trace; the plan itself where it does not do so again.
+fn smallest(
+    run: impl Fn(&Plan, Trace) -> Outcome,
+    plan: &Plan,
+    violation: &Violation,
+    args: &SimulateArgs,
+) -> shrink::Shrunk {
+    let (began, mut told) = (Instant::now(), PROGRESS_EVERY);
+    let go_on = |tried: u32| {
+        let elapsed = began.elapsed();
+        if elapsed >= told {
+            told = elapsed + PROGRESS_EVERY;
+            let time = human_seconds(elapsed.as_secs());
+            Output::note(&format!("{time:>6}  leaving out what it does not need, {tried} plans tried"));
+        }
+        tried < SHRINK_TRIES && (args.shrink || elapsed < SHRINK_WITHIN)
+    };
+    let mut shrunk = shrink::shrink_by(run, plan.clone(), violation, go_on);
+    shrunk.outcome.violation.get_or_insert_with(|| violation.clone());
+    shrunk
 }
 
 fn write_trace(file: &Path, lines: &[String]) -> Result<(), CliError> {
@@ -129,7 +170,8 @@ fn write_trace(file: &Path, lines: &[String]) -> Result<(), CliError> {
 fn tell_one(plan: &Plan, outcome: &Outcome, tried: u32, replay: &str) -> String {
     let mut text = plan.tell();
     if tried > 0 {
-        text += &format!("This is what {tried} tries to leave something out left of it.\n");
+        let broken = "The seed broke a rule.";
+        text += &format!("{broken} This is what {tried} tries to leave something out left of its plan.\n");
     }
     text += &format!(
         "\nIt took {:.3} s of virtual time and {} events; trace {:016x}.\n",
@@ -142,7 +184,7 @@ fn tell_one(plan: &Plan, outcome: &Outcome, tried: u32, replay: &str) -> String 
         None => text += "No rule was broken.\n",
         Some(violation) => {
             text += &last_lines(&outcome.lines);
-            text += &format!("\nBroken: {violation}\nAgain: {replay} --shrink\n");
+            text += &format!("\nBroken: {violation}\nAgain: {replay}\n");
         }
     }
     text
@@ -210,7 +252,7 @@ fn broken(wishes: &Wishes, report: &Report, Found { seed, violation }: &Found) -
     let (broken, seeds) = (report.found.len(), counted(report.seeds, "seed"));
     CliError::failed(
         format!("{broken} of {seeds} broke a rule; seed {seed}: {violation}"),
-        format!("{} --shrink", replay_command(wishes, *seed)),
+        replay_command(wishes, *seed),
     )
 }
 
@@ -231,7 +273,7 @@ fn all_happened(wishes: &Wishes, report: &Report) -> Result<(), CliError> {
 }
 
 fn shrunk(wishes: &Wishes, found: &Found) -> shrink::Shrunk {
-    shrink::shrink(Plan::draw(found.seed, wishes), &found.violation, SHRINK_TRIES)
+    shrink::shrink(Plan::draw(found.seed, wishes), &found.violation, |tried| tried < SHRINK_TRIES)
 }
 
 fn progress(report: &Report) -> String {

@@ -12,6 +12,9 @@ use crate::sim::app::{Finding, Given, InstanceNr, Kind, Place};
 use crate::types::Height;
 use crate::types::abci::{FinalizeBlockResponse, InfoResponse, Request, Response};
 
+/// Most fields named beside the first one that differs.
+const MORE_SHOWN_MAX: usize = 4;
+
 impl<H: Host> Stage<'_, H> {
     /// Brings an instance to the newest block. `at` is the node's own store and state.
     pub(super) async fn handshake(&mut self, nr: InstanceNr, at: (u64, u64)) -> Result<(), Stop> {
@@ -199,8 +202,9 @@ impl<H: Host> Stage<'_, H> {
         let mut what = format!("{field} {verb} {} in {} and {} in {}", first.0, first.1, second.0, second.1);
         let more = found.grave.len() - 1;
         if more > 0 {
-            let rest: Vec<&str> = found.grave[1..].iter().map(|it| it.field).take(4).collect();
-            what += &format!(" ({more} more fields differ: {})", rest.join(", "));
+            let rest: Vec<String> = found.grave[1..].iter().take(MORE_SHOWN_MAX).map(Difference::name).collect();
+            let (fields, cut) = (if more == 1 { "field differs" } else { "fields differ" }, more > rest.len());
+            what += &format!(" ({more} more {fields}: {}{})", rest.join(", "), if cut { ", …" } else { "" });
         }
         let concerned = self.instances.iter().filter(|it| it.nr == nr || it.nr == first_nr);
         let before = concerned.map(Instance::story).collect();

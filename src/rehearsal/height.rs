@@ -177,7 +177,7 @@ impl<H: Host> Stage<'_, H> {
                 }
                 Misfortune::Foreign => {
                     self.count("proposals no application made");
-                    let txs = TxSource::foreign(&mut dice, &self.waiting);
+                    let txs = self.thin(height, TxSource::foreign(&mut dice, &self.waiting));
                     let draft = self.draft(round, &evidence);
                     let (block, _) = Chain::complete(draft, txs, &[]);
                     let verdict = self.process(&block, None, &[]).await?;
@@ -192,6 +192,7 @@ impl<H: Host> Stage<'_, H> {
         let present = self.present();
         let proposer = *dice.pick(&present).expect("instance A is never away for long");
         let block = self.prepare(proposer, round, &evidence).await?;
+        let block = self.thin_block(height, round, &evidence, block);
         let skipped: Vec<InstanceNr> = self
             .plan
             .at(height)
@@ -231,6 +232,26 @@ impl<H: Host> Stage<'_, H> {
             }
         }
         Ok(())
+    }
+
+    /// The transactions that are kept where this is the block some are left out of; all of any other block.
+    fn thin(&self, height: u64, txs: Vec<Bytes>) -> Vec<Bytes> {
+        match self.thinned {
+            Some(thinned) if thinned.is_of(height, &txs) => thinned.left(),
+            _ => txs,
+        }
+    }
+
+    fn thin_block(
+        &self,
+        height: u64,
+        round: Round,
+        evidence: &[Evidence],
+        block: Arc<CandidateBlock>,
+    ) -> Arc<CandidateBlock> {
+        let whole: Vec<Bytes> = block.block().txs.iter().map(|tx| tx.bytes().clone()).collect();
+        let left = self.thin(height, whole.clone());
+        if left == whole { block } else { Chain::complete(self.draft(round, evidence), left, &[]).0 }
     }
 
     fn draft(&self, round: Round, evidence: &[Evidence]) -> crate::pipeline::build::Draft {

@@ -23,6 +23,8 @@ pub(super) struct Instance {
     pub(super) back_at: Option<u64>,
     /// How often it was started.
     pub(super) lives: u32,
+    /// What it was started with that the others were not: time zone and the like.
+    pub(super) environment: Vec<(&'static str, String)>,
     /// What happened to it, newest last.
     story: VecDeque<String>,
 }
@@ -37,6 +39,7 @@ impl Instance {
             committing: None,
             back_at: None,
             lives: 0,
+            environment: Vec::new(),
             story: VecDeque::new(),
         }
     }
@@ -51,9 +54,12 @@ impl Instance {
 
     /// What happened to it, in one sentence.
     pub(super) fn story(&self) -> String {
-        match self.story.len() {
+        let pairs: Vec<String> = self.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let environment = (!pairs.is_empty()).then(|| format!("it runs in another environment, {}", pairs.join(" ")));
+        let told: Vec<String> = environment.into_iter().chain(self.story.iter().cloned()).collect();
+        match told.len() {
             0 => format!("nothing special had happened to instance {}", self.nr),
-            _ => format!("instance {}: {}", self.nr, self.story.iter().cloned().collect::<Vec<_>>().join("; ")),
+            _ => format!("instance {}: {}", self.nr, told.join("; ")),
         }
     }
 

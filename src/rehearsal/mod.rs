@@ -5,7 +5,7 @@
 //! that are started and killed ([`Host`]), connections, the order of calls of a node.
 //!
 //! Reading order: this file → `host` → `command` → `instance` → `stage` → `calls` → `handshake` → `height` →
-//! `snapshot` → `shrink`.
+//! `snapshot` → `shrink` → `narrow`.
 
 mod calls;
 mod command;
@@ -13,19 +13,23 @@ mod handshake;
 mod height;
 mod host;
 mod instance;
+mod narrow;
 mod shrink;
 mod snapshot;
 mod stage;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use command::CommandHost;
 pub use host::{GivenHost, Host, HostError};
-pub use shrink::{Shrunk, shrink};
+pub use narrow::{Narrowed, narrow};
+pub use shrink::{End, Shrunk, shrink};
 
 use crate::crypto::sha256;
 use crate::sim::app::{Finding, Plan, TxSource};
 use crate::types::GenesisDoc;
+use bytes::Bytes;
+use narrow::Thinned;
 use stage::Stage;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -57,6 +61,8 @@ pub enum Extensions {
 pub struct Run {
     /// The first thing that went wrong; it ends the run.
     pub finding: Option<Finding>,
+    /// The transactions of the block it was found in; none where it was found in no block.
+    pub txs: Vec<Bytes>,
     /// What stops no chain and is worth a look, each once.
     pub remarks: Vec<String>,
     /// What happened how often.
@@ -78,5 +84,15 @@ impl Run {
 /// # Errors
 /// When it cannot be started or is not fresh: then nothing was shown.
 pub async fn rehearse(host: &mut impl Host, plan: &Plan, script: &Script) -> Result<Run, HostError> {
-    Stage::new(host, plan, script).run().await
+    Stage::new(host, plan, script, None).run().await
+}
+
+/// The same, with fewer transactions in one block.
+async fn rehearse_thinned(
+    host: &mut impl Host,
+    plan: &Plan,
+    script: &Script,
+    thinned: &Thinned<'_>,
+) -> Result<Run, HostError> {
+    Stage::new(host, plan, script, Some(thinned)).run().await
 }

@@ -14,6 +14,17 @@ pub struct Shrunk {
     pub run: Option<Run>,
     /// Runs it took.
     pub tried: u32,
+    /// Whether it was all tried.
+    pub end: End,
+}
+
+/// Why nothing more is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Without any one of the faults that are left the mistake was not made.
+    Smallest,
+    /// The time was over: some of what is left may not be needed.
+    OutOfTime,
 }
 
 /// Shrinks a plan: heights after the finding first, then all faults at once, halves, single ones (delta debugging,
@@ -28,27 +39,29 @@ pub async fn shrink<H: Host>(
     within: Duration,
     hosts: &mut impl FnMut() -> Result<H, HostError>,
 ) -> Result<Shrunk, HostError> {
+    let until = Instant::now() + within;
     let mut shrinking =
-        Shrinking { best: plan.clone(), run: None, tried: 0, script, finding, until: Instant::now() + within };
+        Shrinking { best: plan.clone(), run: None, tried: 0, end: End::Smallest, script, finding, until };
     let last = finding.height.unwrap_or(plan.initial).clamp(plan.initial, plan.last());
     let heights = last - plan.initial + 1;
     let faults = plan.faults.iter().filter(|fault| fault.height <= last).cloned().collect();
     if !shrinking.attempt(Plan { heights, faults, ..plan.clone() }, hosts).await?
         && !shrinking.attempt(plan.clone(), hosts).await?
     {
-        return Ok(Shrunk { plan: plan.clone(), run: None, tried: shrinking.tried });
+        return Ok(Shrunk { plan: plan.clone(), run: None, tried: shrinking.tried, end: shrinking.end });
     }
     let nothing = Plan { faults: Vec::new(), ..shrinking.best.clone() };
-    if !shrinking.attempt(nothing, hosts).await? {
+    if nothing != shrinking.best && !shrinking.attempt(nothing, hosts).await? {
         shrinking.faults(hosts).await?;
     }
-    Ok(Shrunk { plan: shrinking.best, run: shrinking.run, tried: shrinking.tried })
+    Ok(Shrunk { plan: shrinking.best, run: shrinking.run, tried: shrinking.tried, end: shrinking.end })
 }
 
 struct Shrinking<'a> {
     best: Plan,
     run: Option<Run>,
     tried: u32,
+    end: End,
     script: &'a Script,
     finding: &'a Finding,
     until: Instant,
@@ -62,6 +75,7 @@ impl Shrinking<'_> {
         hosts: &mut impl FnMut() -> Result<H, HostError>,
     ) -> Result<bool, HostError> {
         if Instant::now() >= self.until {
+            self.end = End::OutOfTime;
             return Ok(false);
         }
         self.tried += 1;

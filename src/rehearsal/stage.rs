@@ -3,11 +3,12 @@
 use super::calls::Stop;
 use super::host::{Host, HostError, Life};
 use super::instance::Instance;
+use super::narrow::Thinned;
 use super::{Extensions, Run, Script};
 use crate::abci::{Options, SocketApp, TimeLimits, connect};
 use crate::ports::{App as _, AppError, Connection};
 use crate::sim::Dice;
-use crate::sim::app::{Chain, Finding, Hosting, InstanceNr, Kind, Misfortune, Place, Plan, TxSource, genesis};
+use crate::sim::app::{Chain, Decided, Finding, Hosting, InstanceNr, Kind, Misfortune, Place, Plan, TxSource, genesis};
 use crate::types::Height;
 use crate::types::abci::{Request, Response};
 use bytes::Bytes;
@@ -29,6 +30,8 @@ pub(super) struct Stage<'a, H> {
     pub(super) host: &'a mut H,
     pub(super) plan: &'a Plan,
     pub(super) script: &'a Script,
+    /// A block some transactions are left out of.
+    pub(super) thinned: Option<&'a Thinned<'a>>,
     pub(super) chain: Chain,
     pub(super) instances: Vec<Instance>,
     pub(super) txs: TxSource,
@@ -38,7 +41,12 @@ pub(super) struct Stage<'a, H> {
 }
 
 impl<'a, H: Host> Stage<'a, H> {
-    pub(super) fn new(host: &'a mut H, plan: &'a Plan, script: &'a Script) -> Stage<'a, H> {
+    pub(super) fn new(
+        host: &'a mut H,
+        plan: &'a Plan,
+        script: &'a Script,
+        thinned: Option<&'a Thinned<'a>>,
+    ) -> Stage<'a, H> {
         let mut beginning = script.genesis.clone().unwrap_or_else(|| genesis(plan));
         if script.extensions == Extensions::FromTheStart {
             beginning.consensus_params.abci.vote_extensions_enable_height = Some(beginning.initial_height);
@@ -47,6 +55,7 @@ impl<'a, H: Host> Stage<'a, H> {
             host,
             plan,
             script,
+            thinned,
             chain: Chain::new(beginning),
             instances: Vec::new(),
             txs: script.txs.clone(),
@@ -63,7 +72,11 @@ impl<'a, H: Host> Stage<'a, H> {
         }
         match outcome {
             Ok(()) => {}
-            Err(Stop::Found(finding)) => self.run.finding = Some(*finding),
+            Err(Stop::Found(finding)) => {
+                let block = finding.height.and_then(|height| self.chain.at(height));
+                self.run.txs = block.map(Decided::txs).unwrap_or_default();
+                self.run.finding = Some(*finding);
+            }
             Err(Stop::Host(error)) => return Err(error),
         }
         Ok(self.run)
@@ -114,8 +127,10 @@ impl<'a, H: Host> Stage<'a, H> {
     }
 
     pub(super) async fn start(&mut self, nr: InstanceNr) -> Result<(), Stop> {
-        let address = self.host.start(nr, &self.environment(nr))?;
+        let environment = self.environment(nr);
+        let address = self.host.start(nr, &environment)?;
         let lives = self.instance(nr).lives;
+        self.instance(nr).environment = environment;
         match self.connect(nr, &address).await {
             Ok(app) => {
                 let instance = self.instance(nr);

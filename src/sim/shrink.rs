@@ -14,17 +14,27 @@ pub struct Shrunk {
     pub tried: u32,
 }
 
-/// Shrinks a plan that breaks a rule; tries at most `tries` plans.
-pub fn shrink(plan: Plan, violation: &Violation, tries: u32) -> Shrunk {
+/// Shrinks a plan that breaks a rule, as long as `go_on` says so: it is asked before each plan, and told how many were tried.
+pub fn shrink(plan: Plan, violation: &Violation, go_on: impl FnMut(u32) -> bool) -> Shrunk {
     let run = |plan: &Plan, trace| match violation.checker {
         campaign::DETERMINISM => campaign::run_twice(plan, trace),
         _ => super::run(plan.clone(), trace),
     };
+    shrink_by(run, plan, violation, go_on)
+}
+
+/// The same, with another way to run a plan.
+pub fn shrink_by(
+    run: impl Fn(&Plan, Trace) -> Outcome,
+    plan: Plan,
+    violation: &Violation,
+    go_on: impl FnMut(u32) -> bool,
+) -> Shrunk {
     let complains = |plan: &Plan| {
         let outcome = run(plan, Trace::hash_only());
         outcome.violation.is_some_and(|found| is_alike(&found, violation))
     };
-    let (plan, tried) = shrink_while(plan, tries, complains);
+    let (plan, tried) = shrink_while(plan, go_on, complains);
     let outcome = run(&plan, Trace::with_lines());
     Shrunk { plan, outcome, tried }
 }
@@ -43,8 +53,8 @@ fn words(why: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Leaves out what it can while `fails` says yes; gives how many plans it asked about.
-fn shrink_while(plan: Plan, tries: u32, fails: impl FnMut(&Plan) -> bool) -> (Plan, u32) {
-    let mut shrinking = Shrinking { plan, fails, tries, tried: 0 };
+fn shrink_while(plan: Plan, go_on: impl FnMut(u32) -> bool, fails: impl FnMut(&Plan) -> bool) -> (Plan, u32) {
+    let mut shrinking = Shrinking { plan, fails, go_on, tried: 0, over: false };
     loop {
         let before = shrinking.plan.clone();
         shrinking.faults();
@@ -53,23 +63,25 @@ fn shrink_while(plan: Plan, tries: u32, fails: impl FnMut(&Plan) -> bool) -> (Pl
         shrinking.heights();
         shrinking.nodes();
         shrinking.powers();
-        if shrinking.plan == before || shrinking.tried >= tries {
+        if shrinking.plan == before || shrinking.over {
             return (shrinking.plan, shrinking.tried);
         }
     }
 }
 
-struct Shrinking<F> {
+struct Shrinking<F, G> {
     plan: Plan,
     fails: F,
-    tries: u32,
+    go_on: G,
     tried: u32,
+    over: bool,
 }
 
-impl<F: FnMut(&Plan) -> bool> Shrinking<F> {
+impl<F: FnMut(&Plan) -> bool, G: FnMut(u32) -> bool> Shrinking<F, G> {
     /// Takes the smaller plan if it still fails.
     fn attempt(&mut self, smaller: Plan) -> bool {
-        if self.tried >= self.tries || smaller == self.plan {
+        self.over = self.over || !(self.go_on)(self.tried);
+        if self.over || smaller == self.plan {
             return false;
         }
         self.tried += 1;
@@ -211,7 +223,7 @@ mod tests {
         let mut plans = (0..).map(|seed| Plan::draw(seed, &wishes)).filter(|plan| fails(plan) && plan.faults.len() > 8);
         let mut plan = plans.next().expect("seeds enough");
         plan.nodes[2].conduct = Conduct::Liar(vec![Lie::Late, Lie::Replay]);
-        let (left, tried) = shrink_while(plan, 1000, fails);
+        let (left, tried) = shrink_while(plan, |tried| tried < 1000, fails);
         assert!(tried < 200, "{tried} plans");
         assert_eq!((left.nodes.len(), left.heights, left.faults.len()), (3, 2, 1));
         assert!(is_cause(&left.faults[0].what));
@@ -233,7 +245,7 @@ mod tests {
     fn no_more_plans_are_tried_than_allowed() {
         let wishes =
             Wishes { level: Level::Bare, algorithm: Algorithm::Raft, nodes: Some(5), heights: Some(50), calm: false };
-        let (_, tried) = shrink_while(Plan::draw(1, &wishes), 7, |_| true);
+        let (_, tried) = shrink_while(Plan::draw(1, &wishes), |tried| tried < 7, |_| true);
         assert!(tried <= 7);
     }
 }

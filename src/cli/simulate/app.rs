@@ -1,19 +1,26 @@
 //! `quorate simulate --app`, `--app-command`: somebody's own application, led through faults.
 
+mod tell;
+#[cfg(test)]
+mod tests;
+
 use super::interrupt::interrupted;
 use super::{Events, PROGRESS_EVERY, counted, usage, write_trace};
 use crate::cli::CliError;
-use crate::cli::args::{AppArgs, CALL_TIMEOUT_DEFAULT, SimulateArgs};
+use crate::cli::args::{AppArgs, SimulateArgs};
 use crate::cli::numbers::INSTANCES_MAX;
 use crate::cli::output::{Output, human_seconds};
 use crate::config::load_genesis;
-use crate::rehearsal::{CommandHost, Extensions, GivenHost, Host, HostError, Run, Script, Shrunk, rehearse, shrink};
-use crate::sim::app::{Finding, Hosting, Place, Plan, TxSource, Wishes, causes, parse_txs};
+use crate::rehearsal::{
+    CommandHost, Extensions, GivenHost, Host, HostError, Narrowed, Run, Script, Shrunk, narrow, rehearse, shrink,
+};
+use crate::sim::app::{Finding, Hosting, Plan, TxSource, Wishes, parse_txs};
 use crate::types::GenesisDoc;
-use serde_json::{Value, json};
+use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use tell::first_line;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Heights of a run when nothing is said.
@@ -24,6 +31,8 @@ const SEEDS_DEFAULT: u64 = 10;
 const INSTANCES_DEFAULT: u8 = 3;
 /// Longest time given to shrinking.
 const SHRINK_WITHIN: Duration = Duration::from_secs(60);
+/// Longest time given to finding the transactions that a hash differs by.
+const NARROW_WITHIN: Duration = Duration::from_secs(30);
 
 /// Where the application is.
 enum Where {
@@ -37,6 +46,8 @@ struct Task<'a> {
     place: Where,
     wishes: Wishes,
     script: Script,
+    /// Says at once what must not be lost, whatever becomes of the report.
+    note: fn(&str),
 }
 
 /// What all seeds showed.
@@ -55,7 +66,19 @@ struct Found {
     plan: Plan,
     finding: Finding,
     kept: Option<PathBuf>,
+    /// Of the block it is in.
+    txs: Vec<Bytes>,
     shrunk: Option<Shrunk>,
+    narrowed: Option<Narrowed>,
+    /// Why not everything was tried to make it smaller.
+    cut_short: Option<String>,
+}
+
+/// How a campaign ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Done,
+    Interrupted,
 }
 
 pub(super) fn run(args: &SimulateArgs, app: &AppArgs, events: Events, out: &Output) -> Result<(), CliError> {
@@ -64,33 +87,23 @@ pub(super) fn run(args: &SimulateArgs, app: &AppArgs, events: Events, out: &Outp
         .enable_all()
         .build()
         .map_err(|why| CliError::failed(format!("the system gave no means to wait for sockets: {why}"), "try again"))?;
-    let report = runtime.block_on(async {
-        let signalled = async {
-            // Whatever ends this process, the instances and their homes go first.
-            let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-            let (mut hangup, mut quit) = (signal(SignalKind::hangup())?, signal(SignalKind::quit())?);
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = hangup.recv() => {}
-                _ = quit.recv() => {}
-            }
-            Ok::<(), std::io::Error>(())
-        };
-        tokio::select! {
-            report = task.campaign(events, out) => report,
-            _ = signalled => Err(interrupted("interrupted; all instances were ended", "run it again")),
+    let (report, ended) = runtime.block_on(task.lead(interruption(), events, out))?;
+    task.conclude(&report, ended, events, out)
+}
+
+/// Whatever ends this process, the instances and their homes go first.
+async fn interruption() {
+    let came = |kind: SignalKind| async move {
+        match signal(kind) {
+            Ok(mut signal) => signal.recv().await,
+            Err(_) => std::future::pending().await,
         }
-    })?;
-    if events == Events::Counted {
-        out.give(&task.tell(&report), &task.as_json(&report));
-    }
-    match &report.found {
-        None => Ok(()),
-        Some(found) => Err(CliError::failed(
-            format!("seed {}: {}", found.plan.seed, first_line(&found.finding.sentence())),
-            task.replay(found),
-        )),
+    };
+    tokio::select! {
+        _ = came(SignalKind::interrupt()) => {}
+        _ = came(SignalKind::terminate()) => {}
+        _ = came(SignalKind::hangup()) => {}
+        _ = came(SignalKind::quit()) => {}
     }
 }
 
@@ -134,7 +147,7 @@ fn task<'a>(args: &'a SimulateArgs, app: &AppArgs) -> Result<Task<'a>, CliError>
     let script = Script { call_timeout, txs: txs(app)?, genesis, extensions };
     let wishes = Wishes { hosting, instances, heights, initial, calm: args.calm, only };
     refuse_unknown_faults(args, &wishes)?;
-    Ok(Task { args, place, wishes, script })
+    Ok(Task { args, place, wishes, script, note: Output::note })
 }
 
 /// A number that names no fault of the seed would leave out what somebody wants to see.
@@ -186,8 +199,48 @@ impl From<HostError> for CliError {
 }
 
 impl Task<'_> {
-    async fn campaign(&self, events: Events, out: &Output) -> Result<Report, CliError> {
+    /// All seeds, with whatever starts instances here.
+    async fn lead(
+        &self,
+        stopped: impl Future<Output = ()>,
+        events: Events,
+        out: &Output,
+    ) -> Result<(Report, Ended), CliError> {
+        match &self.place {
+            Where::Command(command) => self.campaign(|| CommandHost::new(command), stopped, events, out).await,
+            Where::Given(addresses) => {
+                let hosts = || Ok(GivenHost::at(addresses).expect("checked before"));
+                self.campaign(hosts, stopped, events, out).await
+            }
+        }
+    }
+
+    /// All seeds, until one fails or somebody has seen enough: what was found until then is kept.
+    async fn campaign<H: Host>(
+        &self,
+        hosts: impl FnMut() -> Result<H, HostError>,
+        stopped: impl Future<Output = ()>,
+        events: Events,
+        out: &Output,
+    ) -> Result<(Report, Ended), CliError> {
         let mut report = Report::default();
+        let ended = tokio::select! {
+            done = self.seeds(hosts, &mut report, events, out) => done.map(|()| Ended::Done)?,
+            () = stopped => Ended::Interrupted,
+        };
+        if let (Ended::Interrupted, Some(found)) = (ended, &mut report.found) {
+            found.cut_short.get_or_insert("it was interrupted".to_owned());
+        }
+        Ok((report, ended))
+    }
+
+    async fn seeds<H: Host>(
+        &self,
+        mut hosts: impl FnMut() -> Result<H, HostError>,
+        report: &mut Report,
+        events: Events,
+        out: &Output,
+    ) -> Result<(), CliError> {
         let began = Instant::now();
         let seeds = self.args.seed.map(|_| 1).or(self.args.seeds).unwrap_or(match self.place {
             Where::Command(_) => SEEDS_DEFAULT,
@@ -200,36 +253,78 @@ impl Task<'_> {
                 Some(limit) => began.elapsed() >= limit,
                 None => seed - first >= seeds.max(1),
             };
-            if over || report.found.is_some() {
+            if over {
                 break;
             }
             let plan = Plan::draw(seed, &self.wishes);
-            let told = format!("{} without a finding, now seed {seed}", counted(report.seeds, "seed"));
-            match &self.place {
-                Where::Command(command) => {
-                    let mut hosts = || CommandHost::new(command);
-                    let run = with_progress(&told, began, self.seed(&plan, &mut hosts, &mut report)).await?;
-                    self.events(&run, events, out)?;
-                    if let Some(found) = &mut report.found
-                        && self.wishes.only.is_none()
-                    {
-                        // At once: whoever does not wait for the rest keeps it.
-                        Output::note(&format!("found with seed {seed}: {}", found.finding.sentence()));
-                        let told = "leaving out what the finding does not need";
-                        let work = shrink(&plan, &self.script, &found.finding, SHRINK_WITHIN, &mut hosts);
-                        found.shrunk = Some(with_progress(told, began, work).await?);
-                    }
-                }
-                Where::Given(addresses) => {
-                    let told = format!("seed {seed} at {}", addresses.join(", "));
-                    let mut hosts = || Ok(GivenHost::at(addresses).expect("checked before"));
-                    let run = with_progress(&told, began, self.seed(&plan, &mut hosts, &mut report)).await?;
-                    self.events(&run, events, out)?;
-                }
-            }
+            let told = match &self.place {
+                Where::Command(_) => format!("{} without a finding, now seed {seed}", counted(report.seeds, "seed")),
+                Where::Given(addresses) => format!("seed {seed} at {}", addresses.join(", ")),
+            };
+            let run = with_progress(&told, began, self.seed(&plan, &mut hosts, report)).await?;
+            self.events(&run, events, out)?;
             report.elapsed = began.elapsed();
+            if let Some(found) = &mut report.found {
+                (self.note)(&format!(
+                    "seed {seed}: {}\n  again: {}",
+                    first_line(&found.finding.sentence()),
+                    self.replay(found)
+                ));
+                if self.wishes.hosting == Hosting::Started {
+                    self.look_closer(found, began, &mut hosts).await;
+                }
+                report.elapsed = began.elapsed();
+                break;
+            }
         }
-        Ok(report)
+        Ok(())
+    }
+
+    /// Leaves out of the plan, and then of the block, what the finding does not need.
+    async fn look_closer<H: Host>(
+        &self,
+        found: &mut Found,
+        began: Instant,
+        hosts: &mut impl FnMut() -> Result<H, HostError>,
+    ) {
+        let seconds = SHRINK_WITHIN.as_secs();
+        (self.note)(&format!(
+            "leaving out what it does not need, for {seconds} s at most; Ctrl-C ends that, and what was found is told"
+        ));
+        let work = shrink(&found.plan, &self.script, &found.finding, SHRINK_WITHIN, hosts);
+        match with_progress("leaving out what the finding does not need", began, work).await {
+            Ok(shrunk) => found.shrunk = Some(shrunk),
+            Err(why) => return found.cut_short = Some(why.text),
+        }
+        let smallest = found.shrunk.as_ref().and_then(|shrunk| Some((&shrunk.plan, shrunk.run.as_ref()?)));
+        let of_hash = |run: &Run| run.finding.as_ref().is_some_and(|it| it.is_of_hash() && it.height.is_some());
+        let Some((plan, run)) = smallest.filter(|(_, run)| of_hash(run)) else { return };
+        let work = narrow(plan, &self.script, run, NARROW_WITHIN, hosts);
+        match with_progress("looking which transactions of the block it needs", began, work).await {
+            Ok(narrowed) => found.narrowed = Some(narrowed),
+            Err(why) => found.cut_short = Some(why.text),
+        }
+    }
+
+    /// Tells what was found; the error is the exit code, the sentence and the command to see it again.
+    fn conclude(&self, report: &Report, ended: Ended, events: Events, out: &Output) -> Result<(), CliError> {
+        if events == Events::Counted && (ended == Ended::Done || report.found.is_some()) {
+            out.give(&self.tell(report), &self.as_json(report));
+        }
+        match (&report.found, ended) {
+            (None, Ended::Done) => Ok(()),
+            (None, Ended::Interrupted) => Err(interrupted(
+                format!(
+                    "interrupted after {} without a finding; all instances were ended",
+                    counted(report.seeds, "seed")
+                ),
+                "run it again",
+            )),
+            (Some(found), _) => Err(CliError::failed(
+                format!("seed {}: {}", found.plan.seed, first_line(&found.finding.sentence())),
+                self.replay(found),
+            )),
+        }
     }
 
     /// One seed, added to the report.
@@ -253,8 +348,15 @@ impl Task<'_> {
             }
         }
         if let Some(finding) = &run.finding {
-            report.found =
-                Some(Found { plan: plan.clone(), finding: finding.clone(), kept: host.keep(), shrunk: None });
+            report.found = Some(Found {
+                plan: plan.clone(),
+                finding: finding.clone(),
+                kept: host.keep(),
+                txs: run.txs.clone(),
+                shrunk: None,
+                narrowed: None,
+                cut_short: None,
+            });
         }
         Ok(run)
     }
@@ -268,180 +370,6 @@ impl Task<'_> {
             None => Ok(()),
         }
     }
-
-    // ----------------------------------------------------------------------------------------------- for people
-
-    fn tell(&self, report: &Report) -> String {
-        let mut text = format!(
-            "{} of {} in {:.1} s, {}.\n",
-            counted(report.seeds, "seed"),
-            counted(self.wishes.heights, "height"),
-            report.elapsed.as_secs_f64(),
-            counted(self.wishes.instances.into(), "instance")
-        );
-        let counts: Vec<String> = report.coverage.iter().map(|(what, times)| format!("{what} {times}")).collect();
-        text += &format!("Asked and done: {}.\n", counts.join(", "));
-        for remark in &report.remarks {
-            text += &format!("Remark: {remark}\n");
-        }
-        match &report.found {
-            Some(found) => text += &self.tell_found(found),
-            None => {
-                text += "No divergence, and every answer was one a node can use.\n";
-                self.not_shown(report).iter().for_each(|what| text += &format!("Not shown: {what}\n"));
-            }
-        }
-        text
-    }
-
-    fn tell_found(&self, found: &Found) -> String {
-        let mut text = format!("\nFound: {}\n", found.finding.sentence());
-        found.finding.before.iter().for_each(|what| text += &format!("  {what}\n"));
-        match &found.shrunk {
-            Some(Shrunk { run: None, tried, .. }) => {
-                text += &format!(
-                    "In {tried} more runs of the same it did not come again: it depends on chance or on timing.\n"
-                );
-            }
-            Some(Shrunk { plan, tried, run: Some(run) }) => {
-                text += &match plan.faults.len() {
-                    0 => {
-                        format!("After {tried} more runs: it needs no fault at all, only heights to {}.\n", plan.last())
-                    }
-                    _ => format!("After {tried} more runs, this is what it needs. {}", plan.tell()),
-                };
-                if let Some(finding) = &run.finding {
-                    text += &format!("Then it reads: {}\n", first_line(&finding.sentence()));
-                    finding.before.iter().for_each(|what| text += &format!("  {what}\n"));
-                }
-            }
-            None => {}
-        }
-        let likely = causes(&found.finding, needed(found));
-        if !likely.is_empty() {
-            text += "Likely causes:\n";
-            likely.iter().for_each(|cause| text += &format!("  - {cause}\n"));
-        }
-        if let Some(kept) = &found.kept {
-            text += &format!("Homes and output of the instances: {}\n", kept.display());
-        }
-        text + &format!("Again: {}\n", self.replay(found))
-    }
-
-    /// What a clean report does not say.
-    fn not_shown(&self, report: &Report) -> Vec<&'static str> {
-        let none = |what: &str| !report.coverage.contains_key(what);
-        let mut list = Vec::new();
-        if self.wishes.hosting == Hosting::Given && self.wishes.instances == 1 {
-            list.push(
-                "divergence between replicas: one instance is compared only with itself, where it is asked twice; \
-                       give --app twice, or --app-command",
-            );
-        }
-        if self.wishes.hosting == Hosting::Given {
-            list.push(
-                "restarts, replays from the first block, snapshots: only --app-command can kill and start instances",
-            );
-        }
-        if self.wishes.calm {
-            list.push("faults: --calm leaves them out");
-        }
-        if none("ExtendVote") {
-            list.push("vote extensions: neither genesis nor the application switches them on; try --vote-extensions");
-        }
-        if none("blocks that changed validators") {
-            list.push("validator changes: no transaction led to one; give --txs a file with some, if you have them");
-        }
-        if !none("no snapshot offered") && none("snapshots restored") {
-            list.push("snapshots: ListSnapshots named none");
-        }
-        list
-    }
-
-    /// One command that shows the finding again.
-    fn replay(&self, found: &Found) -> String {
-        let (app, quoted) = (&self.args.app, |text: &str| format!("'{}'", text.replace('\'', r"'\''")));
-        let mut command = "quorate simulate".to_owned();
-        match &self.place {
-            Where::Command(line) => command += &format!(" --app-command {}", quoted(line)),
-            Where::Given(addresses) => addresses.iter().for_each(|address| command += &format!(" --app {address}")),
-        }
-        let plan = found.shrunk.as_ref().filter(|shrunk| shrunk.run.is_some()).map_or(&found.plan, |it| &it.plan);
-        command += &format!(" --seed {} --heights {}", plan.seed, plan.heights);
-        if self.wishes.hosting == Hosting::Started && self.args.nodes.is_some() {
-            command += &format!(" --nodes {}", self.wishes.instances);
-        }
-        if plan.faults.is_empty() {
-            command += " --calm";
-        } else if plan != &found.plan || self.wishes.only.is_some() {
-            let numbers: Vec<String> = plan.faults.iter().map(|fault| fault.number.to_string()).collect();
-            command += &format!(" --only {}", numbers.join(","));
-        }
-        for (flag, file) in [("--txs", &app.txs), ("--genesis", &app.genesis)] {
-            file.iter().for_each(|file| command += &format!(" {flag} {}", quoted(&file.display().to_string())));
-        }
-        if app.vote_extensions {
-            command += " --vote-extensions";
-        }
-        if app.call_timeout != CALL_TIMEOUT_DEFAULT {
-            command += &format!(" --call-timeout {}", app.call_timeout);
-        }
-        command
-    }
-
-    // --------------------------------------------------------------------------------------------- for programs
-
-    fn as_json(&self, report: &Report) -> Value {
-        let found = report.found.as_ref().map(|found| {
-            let finding = &found.finding;
-            let (index, tx) = match &finding.place {
-                Place::Block => (None, None),
-                Place::Tx { index, tx } => (Some(index), Some(hex::encode(tx))),
-            };
-            let shrunk = found.shrunk.as_ref().map(|shrunk| {
-                json!({
-                    "came_again": shrunk.run.is_some(),
-                    "runs": shrunk.tried,
-                    "plan": shrunk.plan.tell().lines().collect::<Vec<_>>(),
-                })
-            });
-            json!({
-                "seed": found.plan.seed,
-                "kind": finding.kind.name(),
-                "height": finding.height,
-                "transaction": index,
-                "tx": tx,
-                "call": finding.call,
-                "field": finding.field,
-                "what": finding.sentence(),
-                "before": finding.before,
-                "likely_causes": causes(finding, needed(found)),
-                "smallest": shrunk,
-                "kept": found.kept,
-                "replay": self.replay(found),
-            })
-        });
-        json!({
-            "seeds": report.seeds,
-            "heights": report.heights,
-            "instances": self.wishes.instances,
-            "seconds": report.elapsed.as_secs_f64(),
-            "coverage": report.coverage,
-            "remarks": report.remarks,
-            "not_shown": self.not_shown(report),
-            "finding": found,
-        })
-    }
-}
-
-/// Without what the application printed.
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default().trim_end_matches("; its last output:")
-}
-
-/// The faults a finding does not happen without.
-fn needed(found: &Found) -> Option<&[crate::sim::app::Fault]> {
-    found.shrunk.as_ref().filter(|shrunk| shrunk.run.is_some()).map(|shrunk| shrunk.plan.faults.as_slice())
 }
 
 /// Says every two seconds that it still runs.

@@ -15,11 +15,13 @@ use std::sync::{Arc, Mutex};
 
 /// What an application does wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Habit {
+pub(crate) enum Habit {
     Good,
     GasByInstance,
     EventsByInstance,
     HashByInstance,
+    HashByKeyAndInstance,
+    HashByEnvironment,
     HashByRestarts,
     HashByProposals,
     HashByChecks,
@@ -85,11 +87,13 @@ pub(super) struct Ledger {
     next: Option<State>,
     /// Proposals and checks seen, which must not matter.
     seen: u8,
+    elsewhere: bool,
     offered: Option<(u64, Bytes)>,
 }
 
 impl Ledger {
-    pub(super) fn open(habit: Habit, nr: InstanceNr, disk: Arc<Disk>) -> Ledger {
+    /// `elsewhere`: in another environment than the others.
+    pub(super) fn open(habit: Habit, nr: InstanceNr, disk: Arc<Disk>, elsewhere: bool) -> Ledger {
         let mut state = {
             let mut kept = disk.0.lock().unwrap();
             kept.starts += 1;
@@ -98,16 +102,18 @@ impl Ledger {
         if habit == Habit::ForgetsWhenKilled {
             state.log.pop();
         }
-        Ledger { habit, nr, disk, state, next: None, seen: 0, offered: None }
+        Ledger { habit, nr, disk, state, next: None, seen: 0, elsewhere, offered: None }
     }
 
     fn is_good(tx: &Bytes) -> bool {
         tx.iter().filter(|byte| **byte == b'=').count() == 1 && !tx.starts_with(b"=")
     }
 
-    fn odd(&self) -> u8 {
+    fn odd(&self, txs: &[Bytes]) -> u8 {
         match self.habit {
             Habit::HashByInstance => self.nr.0 as u8,
+            Habit::HashByKeyAndInstance if txs.iter().any(|tx| tx.starts_with(b"key3=")) => self.nr.0 as u8,
+            Habit::HashByEnvironment => self.elsewhere.into(),
             Habit::HashByRestarts => (self.state.starts > 1).into(),
             Habit::HashByProposals | Habit::HashByChecks => self.seen,
             Habit::HashByClock => {
@@ -198,7 +204,7 @@ impl Application for Ledger {
         if self.habit == Habit::TooFewResults {
             tx_results.pop();
         }
-        let odd = self.odd();
+        let odd = self.odd(&request.txs);
         let hash = match odd {
             0 => next.hash(),
             _ => Bytes::from([&next.hash()[..], &[odd]].concat()),

@@ -2,11 +2,12 @@
 
 mod bad;
 
-use super::{CommandHost, Extensions, Host, HostError, Run, Script, rehearse, shrink};
+use super::{CommandHost, End, Extensions, Host, HostError, Narrowed, Run, Script, narrow, rehearse, shrink};
 use crate::abci::{Address, Application, Server};
 use crate::rehearsal::host::Life;
 use crate::sim::app::{Finding, Hosting, InstanceNr, Kind, Misfortune, Place, Plan, TxSource, Wishes};
-use bad::{Disk, Habit, Ledger};
+pub(crate) use bad::Habit;
+use bad::{Disk, Ledger};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ const BAD_SEEDS: u64 = 30;
 const HEIGHTS: u64 = 12;
 
 /// Instances in this process: a server each, and a disk that outlives it.
-struct Inside {
+pub(crate) struct Inside {
     habit: Habit,
     hosting: Hosting,
     directory: TempDir,
@@ -30,7 +31,7 @@ struct Inside {
 }
 
 impl Inside {
-    fn new(habit: Habit, hosting: Hosting) -> Inside {
+    pub(crate) fn new(habit: Habit, hosting: Hosting) -> Inside {
         let (disks, servers) = (BTreeMap::new(), BTreeMap::new());
         Inside { habit, hosting, directory: TempDir::new().unwrap(), disks, servers, starts: 0 }
     }
@@ -53,9 +54,9 @@ impl Host for Inside {
         self.hosting
     }
 
-    fn start(&mut self, nr: InstanceNr, _environment: &[(&'static str, String)]) -> Result<Address, HostError> {
+    fn start(&mut self, nr: InstanceNr, environment: &[(&'static str, String)]) -> Result<Address, HostError> {
         let disk = Arc::clone(self.disks.entry(nr).or_default());
-        let app = Ledger::open(self.habit, nr, disk);
+        let app = Ledger::open(self.habit, nr, disk, !environment.is_empty());
         Ok(self.serve(nr, app))
     }
 
@@ -163,10 +164,12 @@ async fn a_seed_asks_the_same_twice() {
     assert_eq!(hashes[0], hashes[1]);
 }
 
-/// What a bad habit is called: its kind, the call, the field. 14 habits.
+/// What a bad habit is called: its kind, the call, the field. 16 habits.
 const NAMED: &[(Habit, Kind, &str, Option<&str>)] = &[
     (Habit::GasByInstance, Kind::Divergence, "FinalizeBlock", Some("gas_used")),
     (Habit::HashByInstance, Kind::Divergence, "FinalizeBlock", Some("app_hash")),
+    (Habit::HashByKeyAndInstance, Kind::Divergence, "FinalizeBlock", Some("app_hash")),
+    (Habit::HashByEnvironment, Kind::Divergence, "FinalizeBlock", Some("app_hash")),
     (Habit::HashByRestarts, Kind::Divergence, "FinalizeBlock", Some("app_hash")),
     (Habit::HashByProposals, Kind::Divergence, "FinalizeBlock", Some("app_hash")),
     (Habit::HashByChecks, Kind::Divergence, "FinalizeBlock", Some("app_hash")),
@@ -225,13 +228,52 @@ async fn what_is_left_of_a_plan_is_the_fault_that_the_mistake_needs() {
     let (plan, finding) = first_finding(Habit::HashByRestarts, Hosting::Started, &script()).await;
     let mut hosts = || Ok(Inside::new(Habit::HashByRestarts, Hosting::Started));
     let shrunk = shrink(&plan, &script(), &finding, Duration::from_secs(60), &mut hosts).await.unwrap();
-    assert!(shrunk.run.is_some() && shrunk.tried < 40, "{} runs", shrunk.tried);
+    assert!(shrunk.run.is_some() && shrunk.tried < 40 && shrunk.end == End::Smallest, "{} runs", shrunk.tried);
     let [fault] = &shrunk.plan.faults[..] else { panic!("{}", shrunk.plan.tell()) };
     assert!(matches!(fault.what, Misfortune::Kill { .. }), "{}", fault.what);
     let chosen = [fault.number].into();
     let heights = shrunk.plan.heights;
     let again = Plan::draw(plan.seed, &Wishes { heights, only: Some(chosen), ..wishes(Hosting::Started, 3) });
     assert_eq!(again, shrunk.plan, "seed, heights and fault numbers say the same again");
+}
+
+/// How a block is narrowed for a habit, in the first seed that shows it.
+async fn narrowed(habit: Habit) -> (Run, Narrowed) {
+    let (plan, finding) = first_finding(habit, Hosting::Started, &script()).await;
+    let mut hosts = || Ok(Inside::new(habit, Hosting::Started));
+    let minute = Duration::from_secs(60);
+    let shrunk = shrink(&plan, &script(), &finding, minute, &mut hosts).await.unwrap();
+    let run = shrunk.run.unwrap();
+    let narrowed = narrow(&shrunk.plan, &script(), &run, minute, &mut hosts).await.unwrap();
+    (run, narrowed)
+}
+
+#[tokio::test]
+async fn a_difference_that_shows_in_the_hash_alone_is_narrowed_to_the_transaction_it_needs() {
+    let (run, narrowed) = narrowed(Habit::HashByKeyAndInstance).await;
+    let Narrowed::To { places, .. } = narrowed else { panic!("{narrowed:?}") };
+    let [place] = places[..] else { panic!("{places:?}") };
+    assert!(run.txs[place].starts_with(b"key3="), "{run:?}");
+    assert!(run.txs.len() > 1, "a block of one shows nothing");
+}
+
+#[tokio::test]
+async fn a_hash_that_differs_whatever_is_in_the_block_needs_no_transaction() {
+    let (run, narrowed) = narrowed(Habit::HashByInstance).await;
+    assert_eq!(narrowed, Narrowed::NeedsNone, "{run:?}");
+}
+
+#[tokio::test]
+async fn all_transactions_that_differ_are_named_by_their_numbers() {
+    let mut several = 0;
+    for seed in 0..BAD_SEEDS {
+        let (_, run) = led(Habit::GasByInstance, Hosting::Started, seed, &script()).await;
+        let sentence = run.finding.expect("it differs in every transaction").sentence();
+        let Some((_, rest)) = sentence.split_once("differ: ") else { continue };
+        assert!(rest.starts_with("transaction 1: gas_used"), "{sentence}");
+        several += 1;
+    }
+    assert!(several > 0, "no first block had two transactions");
 }
 
 fn no_environment() -> [(&'static str, String); 0] {

@@ -27,6 +27,16 @@ pub struct Difference {
     pub other: String,
 }
 
+impl Difference {
+    /// Which field of what: `transaction 2: data`, `app_hash`.
+    pub fn name(&self) -> String {
+        match &self.place {
+            Place::Block => self.field.to_owned(),
+            Place::Tx { index, .. } => format!("transaction {index}: {}", self.field),
+        }
+    }
+}
+
 /// What differs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Differences {

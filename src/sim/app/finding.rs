@@ -70,16 +70,26 @@ impl Finding {
         (self.kind, self.call, self.field) == (other.kind, other.call, other.field)
     }
 
+    /// True when it shows only in a hash over everything: no transaction is named then.
+    pub fn is_of_hash(&self) -> bool {
+        self.kind == Kind::Divergence && matches!(self.field, Some("app_hash" | "last_block_app_hash"))
+    }
+
     /// Height, transaction, what.
     pub fn sentence(&self) -> String {
         let height = self.height.map(|height| format!("height {height}"));
         let tx = match &self.place {
             Place::Block => None,
-            Place::Tx { index, tx } => Some(format!("transaction {index} ({})", shown(tx))),
+            Place::Tx { index, tx } => Some(numbered(*index, tx)),
         };
         let place: Vec<String> = height.into_iter().chain(tx).collect();
         if place.is_empty() { self.what.clone() } else { format!("{}: {}", place.join(", "), self.what) }
     }
+}
+
+/// A transaction by its place in the block: `transaction 2 (0x6b3d76, "k=v")`.
+pub fn numbered(index: usize, tx: &Bytes) -> String {
+    format!("transaction {index} ({})", shown(tx))
 }
 
 /// The beginning of a transaction, as text where it is text.
@@ -130,7 +140,8 @@ pub fn causes(finding: &Finding, needed: Option<&[Fault]>) -> Vec<&'static str> 
 fn cause_of(what: &Misfortune) -> &'static str {
     match what {
         Misfortune::Environment { .. } => {
-            "time zone, locale, number of threads, or a hash seed: the order of a map, dates, upper and lower case"
+            "what differs between the environments of the instances: time zone, locale, number of threads or hash seed \
+             (dates, upper and lower case, the order of a map)"
         }
         Misfortune::Kill { .. } => {
             "what a restart loses or keeps: state in memory only, state written before Commit, a Commit in several writes"

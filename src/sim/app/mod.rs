@@ -15,6 +15,6 @@ mod tests;
 mod txs;
 
 pub use chain::{Chain, Decided, Given, VoterPart, genesis};
-pub use finding::{Finding, Kind, Place, causes, shown};
+pub use finding::{Finding, Kind, Place, causes, numbered, shown};
 pub use plan::{Fault, Hosting, InstanceNr, Misfortune, Moment, Plan, Wishes};
 pub use txs::{TxSource, TxsError, parse_txs};
