@@ -10,7 +10,14 @@ pub struct Coverage(BTreeMap<&'static str, u64>);
 impl Coverage {
     /// It happened once more.
     pub fn count(&mut self, what: &'static str) {
-        *self.0.entry(what).or_default() += 1;
+        self.count_all(what, 1);
+    }
+
+    /// It happened so often more; never is no news.
+    pub fn count_all(&mut self, what: &'static str, times: u64) {
+        if times > 0 {
+            *self.0.entry(what).or_default() += times;
+        }
     }
 
     /// How often it happened.

@@ -29,6 +29,15 @@ pub struct Net<T> {
     busy: BTreeMap<(NodeNr, NodeNr), Tick>,
     order: Order,
     old: VecDeque<Packet<T>>,
+    fates: Fates,
+}
+
+/// What became of packets that were not just delivered.
+#[derive(Debug, Clone, Default)]
+struct Fates {
+    lost: u64,
+    doubled: u64,
+    replayed: u64,
 }
 
 /// Whether packets of one link may overtake each other.
@@ -43,17 +52,30 @@ pub enum Order {
 impl<T: Clone> Net<T> {
     /// Links in this weather.
     pub fn new(dice: Dice, weather: Weather, order: Order) -> Net<T> {
-        Net { dice, weather, cut: BTreeMap::new(), busy: BTreeMap::new(), order, old: VecDeque::new() }
+        Net {
+            dice,
+            weather,
+            cut: BTreeMap::new(),
+            busy: BTreeMap::new(),
+            order,
+            old: VecDeque::new(),
+            fates: Fates::default(),
+        }
     }
 
     /// Sends a packet: when it arrives, and each of its doubles. Nothing when it is lost.
     pub fn send(&mut self, now: Tick, packet: &Packet<T>) -> Vec<(Tick, Packet<T>)> {
         let mut arrivals = Vec::new();
-        if self.is_cut(packet.from, packet.to) || self.dice.chance(self.weather.lost) {
+        if self.is_cut(packet.from, packet.to) {
+            return arrivals;
+        }
+        if self.dice.chance(self.weather.lost) {
+            self.fates.lost += 1;
             return arrivals;
         }
         arrivals.push((self.arrival(now, packet), packet.clone()));
         if self.dice.chance(self.weather.doubled) {
+            self.fates.doubled += 1;
             arrivals.push((self.arrival(now, packet), packet.clone()));
         }
         if self.weather.replayed > 0 {
@@ -61,6 +83,7 @@ impl<T: Clone> Net<T> {
                 && let Some(old) = self.draw_old()
                 && !self.is_cut(old.from, old.to)
             {
+                self.fates.replayed += 1;
                 arrivals.push((self.arrival(now, &old), old));
             }
             self.old.push_back(packet.clone());
@@ -119,6 +142,12 @@ impl<T: Clone> Net<T> {
         self.old.clear();
     }
 
+    /// What the weather did, by name.
+    pub fn fates(&self) -> [(&'static str, u64); 3] {
+        let Fates { lost, doubled, replayed } = self.fates;
+        [("packet lost", lost), ("packet doubled", doubled), ("packet replayed", replayed)]
+    }
+
     /// The links that carry nothing.
     pub fn cuts(&self) -> BTreeSet<(NodeNr, NodeNr)> {
         self.cut.keys().copied().collect()
@@ -150,6 +179,9 @@ mod tests {
         let mut net = Net::new(Dice::new(3), STORM, Order::Mixed);
         let counts: Vec<usize> = (0..1000).map(|n| net.send(Tick(u64::from(n)), &packet(n)).len()).collect();
         assert!(counts.contains(&0) && counts.contains(&2) && counts.contains(&3), "lost, doubled, replayed");
+        let lost = counts.iter().filter(|count| **count == 0).count() as u64;
+        let fates = net.fates();
+        assert!(fates[0] == ("packet lost", lost) && fates.iter().all(|(_, times)| *times > 0), "{fates:?}");
         net.heal();
         assert!((0..1000).all(|n| net.send(Tick(u64::from(n)), &packet(n)).len() == 1));
     }

@@ -98,6 +98,7 @@ fn digest(what: &What<'_>) -> [u64; 6] {
         What::DiskFailed { kind } => small(23, *kind as u64, 0, 0),
         What::Wiped => small(24, 0, 0, 0),
         What::Harmed { what } => small(25, *what as u64, 0, 0),
+        What::Mended { what } => small(26, *what as u64, 0, 0),
     }
 }
 
@@ -226,6 +227,7 @@ fn describe(what: &What<'_>) -> (&'static str, Value) {
         What::Healed => ("healed", Value::Null),
         What::Wiped => ("wiped", Value::Null),
         What::Harmed { what } => ("harmed", json!({ "what": format!("{what:?}") })),
+        What::Mended { what } => ("mended", json!({ "what": format!("{what:?}") })),
         What::DiskFailed { kind } => ("disk_failed", json!({ "kind": format!("{kind:?}") })),
     }
 }

@@ -3,9 +3,9 @@
 //! A checker gets every [`Seen`] of both worlds and nothing else. It keeps its own books and does its own arithmetic, so
 //! that it cannot share a mistake with what it judges.
 
-use super::disk::Kind;
+use super::disk::{Kind, Taken};
 use super::plan::Unsynced;
-use super::{Coverage, Dice, NodeNr, Plan, Trace};
+use super::{Conduct, Coverage, Dice, NodeNr, Plan, Trace};
 use crate::consensus::Tick;
 use crate::ports::Connection;
 use crate::types::{
@@ -185,6 +185,11 @@ pub enum What<'a> {
         /// What.
         what: Harm,
     },
+    /// All of that was put right, from outside. What the node made of it before it may still find.
+    Mended {
+        /// What.
+        what: Harm,
+    },
     /// The disk refused to write, sync or rename something. What is there now nobody knows.
     DiskFailed {
         /// What it refused.
@@ -206,8 +211,12 @@ pub enum Harm {
     Disk,
     /// Its signer does not sign, for a while.
     Signer,
-    /// Its application answers wrongly, or goes its own way.
-    Application,
+    /// Its application answered FinalizeBlock, the last one seen, in a way that is not allowed.
+    Answer,
+    /// From now on its application computes another hash than the others.
+    Program,
+    /// The programs of so many differ that nobody can say which is right.
+    Programs,
     /// Its home lost something, or everything.
     Home,
 }
@@ -390,7 +399,10 @@ pub struct Watch {
 impl Watch {
     /// Watches a run with these checkers.
     pub fn new(scene: Scene, checkers: Vec<Box<dyn Checker>>, trace: Trace) -> Watch {
-        Watch { scene, checkers, trace, coverage: Coverage::default(), violation: None, events: 0 }
+        let mut coverage = Coverage::default();
+        let twins = scene.plan.nodes.iter().filter(|node| matches!(node.conduct, Conduct::TwinOf(_)));
+        coverage.count_all("twin", twins.count() as u64);
+        Watch { scene, checkers, trace, coverage, violation: None, events: 0 }
     }
 
     /// What does not change.
@@ -406,6 +418,13 @@ impl Watch {
     /// Counts something that should happen in some runs.
     pub fn count(&mut self, what: &'static str) {
         self.coverage.count(what);
+    }
+
+    /// Counts what a power cut took.
+    pub fn count_taken(&mut self, taken: Taken) {
+        let Taken { lost, torn, mixed_up } = taken;
+        let kinds = [(lost, "writes lost"), (torn, "write torn"), (mixed_up, "writes mixed up")];
+        kinds.into_iter().for_each(|(happened, what)| self.coverage.count_all(what, u64::from(happened)));
     }
 
     /// Adds what was counted elsewhere.

@@ -313,15 +313,6 @@ impl Plan {
 }
 
 impl Woe {
-    /// True when it makes the application of a node compute another hash; `whose` it is.
-    pub fn makes_diverge(&self, whose: NodeNr, node: NodeNr) -> bool {
-        match self {
-            Woe::AppDiverges => whose == node,
-            Woe::ProgramsDiffer { with } => whose == node || with.contains(&node),
-            _ => false,
-        }
-    }
-
     /// True when a node may have to fetch the whole chain anew, perhaps without its key.
     pub fn may_cost_the_home(&self) -> bool {
         matches!(self, Woe::AppDiverges | Woe::Rot { .. } | Woe::Wiped { .. })

@@ -51,13 +51,16 @@ pub fn expected(algorithm: Algorithm) -> Vec<&'static str> {
         "cut",
         "heights begun in quiet",
         "measured",
+        "packet doubled",
+        "packet lost",
+        "packet replayed",
         "pause",
         "power changed",
         "round 3 or later",
     ];
     all.extend(match algorithm {
-        Algorithm::Tendermint => ["extension checked", "lock in a later round", "relock", "timeout"].as_slice(),
-        Algorithm::Pbft => ["extension checked", "timeout"].as_slice(),
+        Algorithm::Tendermint => ["extension checked", "lock in a later round", "relock", "timeout", "twin"].as_slice(),
+        Algorithm::Pbft => ["extension checked", "timeout", "twin"].as_slice(),
         Algorithm::Raft => ["read answered", "read refused"].as_slice(),
     });
     all.extend(super::liars::expected(algorithm));

@@ -166,6 +166,7 @@ pub(super) fn run<P: Watched>(
             End::OutOfTime { at }
         }
     };
+    world.net.fates().into_iter().for_each(|(fate, times)| world.told.count_all(fate, times));
     world.watch.add(&world.told);
     world.watch.finish(end)
 }

@@ -2,8 +2,7 @@
 //! same state after it. Nobody decides twice, and heights come one after the other.
 
 use super::book::{PerHeight, PerNode};
-use crate::consensus::Tick;
-use crate::sim::{Checker, Harm, Misfortune, NodeNr, Scene, Seen, What};
+use crate::sim::{Checker, Harm, NodeNr, Scene, Seen, What};
 use crate::types::{BlockId, CandidateBlock, Height, ValidatorSet};
 use bytes::Bytes;
 use std::fmt;
@@ -32,8 +31,29 @@ struct Progress {
     applied: Option<Height>,
     /// The highest one applied in any life.
     ever: Option<Height>,
-    /// When its application last began to go wrong, until it begins anew.
-    harmed: Option<Tick>,
+    program: Program,
+}
+
+/// What a node's application computes.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Program {
+    /// The same as the others.
+    #[default]
+    Same,
+    /// What it likes, until it begins anew. The node must stop, or stand still where too many do so, which the world sees
+    /// to; blocks must be the same all the same.
+    Another,
+}
+
+impl Program {
+    /// Looks for a change.
+    pub(super) fn see(&mut self, what: &What<'_>) {
+        match what {
+            What::Harmed { what: Harm::Program } => *self = Program::Another,
+            What::Wiped => *self = Program::Same,
+            _ => {}
+        }
+    }
 }
 
 impl Checker for Agreement {
@@ -42,6 +62,7 @@ impl Checker for Agreement {
     }
 
     fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
+        self.nodes.of(seen.node).program.see(&seen.what);
         match seen.what {
             What::Decided { block, commit } if scene.is_honest(seen.node) => {
                 let Some(fixed) = self.heights.of(scene, commit.height) else {
@@ -56,7 +77,7 @@ impl Checker for Agreement {
                     return Err(format!("height {height} was applied out of nowhere"));
                 };
                 same(&mut fixed.block_id, seen.node, height, &block_id, "block")?;
-                if self.nodes.of(seen.node).harmed.is_none() || !diverges(scene, seen.node) {
+                if self.nodes.of(seen.node).program == Program::Same {
                     same(&mut fixed.app_hash, seen.node, height, app_hash, "application's hash")?;
                 }
                 same(&mut fixed.next_validators, seen.node, height, next_validators, "next validators")
@@ -67,14 +88,6 @@ impl Checker for Agreement {
                 };
                 same(&mut fixed.validators, seen.node, height, validators, "validators")?;
                 self.named_before(scene, height, validators)
-            }
-            What::Harmed { what: Harm::Application } => {
-                self.nodes.of(seen.node).harmed = Some(seen.at);
-                Ok(())
-            }
-            What::Wiped => {
-                self.nodes.of(seen.node).harmed = None;
-                Ok(())
             }
             What::Started { .. } => {
                 self.nodes.of(seen.node).applied = None;
@@ -118,16 +131,6 @@ impl Agreement {
             _ => Ok(()),
         }
     }
-}
-
-/// True when the plan has the application of this node compute what it likes: the node must stop, or stand still where too
-/// many do so, which the world sees to. Blocks must be the same all the same.
-pub(super) fn diverges(scene: &Scene, node: NodeNr) -> bool {
-    let does = |what: &Misfortune| match what {
-        Misfortune::Woe { node: whose, woe } => woe.makes_diverge(*whose, node),
-        _ => false,
-    };
-    scene.plan.faults.iter().any(|fault| does(&fault.what))
 }
 
 /// The first one says what it is, the others must say the same.
@@ -203,6 +206,23 @@ mod tests {
         stage.apply(0, 1, block(1, "a").id(), "state");
         let told = stage.try_apply(1, 1, block(1, "a").id(), "another");
         assert!(told.unwrap_err().contains("application's hash"));
+    }
+
+    /// That some fault of the plan may make it compute another is no excuse before it has, and none once it began anew.
+    #[test]
+    fn only_an_application_that_was_made_to_may_compute_another_hash_until_it_begins_anew() {
+        let mut stage = stage();
+        let decided = block(1, "a").id();
+        stage.apply(0, 1, decided, "state");
+        stage.fine(1, What::Harmed { what: Harm::Answer });
+        assert!(stage.try_apply(1, 1, decided, "another").is_err());
+        stage.fine(2, What::Harmed { what: Harm::Program });
+        stage.apply(2, 1, decided, "another");
+        stage.fine(2, What::Wiped);
+        stage.fine(2, What::Started { life: 1 });
+        assert!(stage.try_apply(2, 1, decided, "another").is_err());
+        stage.fine(2, What::Started { life: 2 });
+        stage.apply(2, 1, decided, "state");
     }
 
     #[test]

@@ -4,11 +4,11 @@
 //!
 //! Machines alone make blocks that say only the application's hash.
 
-use super::agreement::diverges;
+use super::agreement::Program;
 use super::book::{PerNode, Sets, Signatures, printed};
 use super::proofs::Proofs;
 use crate::crypto::Hash;
-use crate::sim::{Checker, Level, Scene, Seen, What};
+use crate::sim::{Checker, Harm, Level, Scene, Seen, What};
 use crate::types::{
     Algorithm, Block, Commit, CommitSig, ExtendedCommit, ExtendedCommitSig, Header, Height, Time, ValidatorSet,
 };
@@ -23,6 +23,9 @@ pub struct Headers {
     /// After the last block that was applied: its height, the application's hash, who decides the height after the next.
     applied: Option<(Height, Bytes, Arc<ValidatorSet>)>,
     seen: Option<Height>,
+    programs: PerNode<Program>,
+    /// The programs of many differ: nobody can say which hash is right.
+    many_differ: bool,
     /// The parameters' hash: no application of ours changes them.
     consensus_hash: Option<Hash>,
 }
@@ -36,7 +39,9 @@ impl Checker for Headers {
         if !scene.is_honest(seen.node) {
             return Ok(());
         }
+        self.programs.of(seen.node).see(&seen.what);
         match seen.what {
+            What::Harmed { what: Harm::Programs } => self.many_differ = true,
             What::Began { .. } => self.sets.see(scene, seen),
             What::Signed(word) => {
                 if let Some((place, print)) = printed(&word) {
@@ -44,7 +49,8 @@ impl Checker for Headers {
                 }
             }
             What::Applied { height, app_hash, next_validators, .. }
-                if !diverges(scene, seen.node) && self.applied.as_ref().is_none_or(|(last, ..)| *last < height) =>
+                if *self.programs.of(seen.node) == Program::Same
+                    && self.applied.as_ref().is_none_or(|(last, ..)| *last < height) =>
             {
                 self.applied = Some((height, app_hash.clone(), Arc::clone(next_validators)));
             }
@@ -66,8 +72,7 @@ impl Headers {
         if let Some((last, app_hash, next)) = &self.applied
             && last.next() == height
         {
-            // Where programs differ at many nodes, nobody can say which hash is right.
-            if header.app_hash != *app_hash && !scene.plan.has_programs_that_differ() {
+            if header.app_hash != *app_hash && !self.many_differ {
                 return Err(format!("says {:?}, and {app_hash:?} was computed", header.app_hash));
             }
             if scene.plan.level == Level::Whole && header.next_validators_hash != next.hash() {
@@ -195,6 +200,21 @@ mod tests {
             let why = decide(&mut stage, two).unwrap_err();
             assert!(why.contains(said), "{why}");
         }
+    }
+
+    #[test]
+    fn the_hash_of_an_application_is_judged_until_those_of_many_differ() {
+        let (mut stage, two) = stage();
+        stage.fine(1, What::Harmed { what: Harm::Program });
+        let other = || {
+            let mut two = two.clone();
+            two.header.app_hash = Bytes::from_static(b"other");
+            two
+        };
+        assert!(decide(&mut stage, other()).unwrap_err().contains("was computed"));
+        let (mut stage, _) = self::stage();
+        stage.fine(1, What::Harmed { what: Harm::Programs });
+        assert_eq!(decide(&mut stage, other()), Ok(()));
     }
 
     #[test]

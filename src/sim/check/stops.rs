@@ -1,17 +1,32 @@
 //! Stops: who cannot write, sync or rename something does nothing more in this life, and says what failed and where.
 //! After a sync that failed another one may succeed though the data is gone (bug class "fsyncgate"): going on would
 //! promise what nobody remembers.
+//!
+//! And what an application must not answer is not applied: the node asks again, or stops.
 
 use super::book::PerNode;
-use crate::sim::{Checker, Scene, Seen, What};
+use crate::sim::{AppCall, Checker, Harm, Scene, Seen, What};
+use crate::types::Height;
 
 /// What a sentence names, one of them: a file or, for the store, its directory.
 const PLACES: [&str; 3] = ["data/", "config/", "data directory"];
 
-/// Whose disk failed in this life.
+/// Whose disk failed in this life, and what applications answered last.
 #[derive(Debug, Default)]
 pub struct Stops {
     nodes: PerNode<Disk>,
+    answers: PerNode<Answers>,
+}
+
+/// What was executed of a node's blocks.
+#[derive(Debug, Default)]
+struct Answers {
+    /// The height its application was asked to execute last.
+    asked: u64,
+    /// That height, when the answer was not allowed.
+    bad: Option<u64>,
+    /// The highest height applied.
+    applied: Height,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +41,10 @@ impl Checker for Stops {
         "stops"
     }
 
-    fn see(&mut self, _: &Scene, seen: &Seen<'_>) -> Result<(), String> {
+    fn see(&mut self, scene: &Scene, seen: &Seen<'_>) -> Result<(), String> {
+        if scene.is_honest(seen.node) {
+            self.answers.of(seen.node).see(&seen.what)?;
+        }
         let disk = self.nodes.of(seen.node);
         match seen.what {
             What::Started { .. } | What::Crashed { .. } => *disk = Disk::Works,
@@ -36,6 +54,25 @@ impl Checker for Stops {
             }
             what if *disk == Disk::Failed && is_own(&what) => {
                 return Err(format!("its disk failed, and it went on: {what:?}"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Answers {
+    /// Blocks that are shown to the application once more were applied with what it answered first.
+    fn see(&mut self, what: &What<'_>) -> Result<(), String> {
+        match what {
+            What::App { call: AppCall::FinalizeBlock(height), .. } => (self.asked, self.bad) = (*height, None),
+            What::Harmed { what: Harm::Answer } => self.bad = Some(self.asked),
+            What::Wiped => *self = Answers::default(),
+            What::Applied { height, .. } => {
+                if *height > self.applied && self.bad == Some(height.get()) {
+                    return Err(format!("its application's answer at height {height} is not allowed, and was applied"));
+                }
+                self.applied = self.applied.max(*height);
             }
             _ => {}
         }
@@ -102,6 +139,29 @@ mod tests {
         stage.fine(0, acknowledged(1));
         stage.fine(0, FAILED);
         assert!(stage.wrong(0, acknowledged(2)).contains("went on"));
+    }
+
+    #[test]
+    fn an_answer_that_is_not_allowed_must_not_be_applied_and_a_good_one_after_it_may() {
+        use crate::sim::check::story::block;
+        let mut stage = stage();
+        let asked = |height| What::App {
+            connection: crate::ports::Connection::Consensus,
+            call: AppCall::FinalizeBlock(height),
+        };
+        let bad = What::Harmed { what: Harm::Answer };
+        stage.fine(0, asked(1));
+        stage.fine(0, bad);
+        assert!(stage.try_apply(0, 1, block(1, "a").id(), "state").unwrap_err().contains("was applied"));
+        stage.fine(0, asked(1));
+        stage.apply(0, 1, block(1, "a").id(), "state");
+        stage.fine(0, asked(1));
+        stage.fine(0, bad);
+        stage.fine(0, What::Started { life: 1 });
+        stage.apply(0, 1, block(1, "a").id(), "state");
+        stage.fine(0, asked(2));
+        stage.fine(0, bad);
+        assert!(stage.try_apply(0, 2, block(2, "a").id(), "state").is_err());
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Content {
     }
 
     /// The power goes.
-    pub(super) fn cut(&mut self, dice: &mut Dice, kindness: &Loss) {
+    pub(super) fn cut(&mut self, dice: &mut Dice, kindness: &Loss, taken: &mut Taken) {
         let pending = std::mem::take(&mut self.pending);
         match kindness {
             Loss::Nothing => pending.iter().for_each(|pending| pending.change.apply(&mut self.durable)),
@@ -90,34 +90,42 @@ impl Content {
                 for Pending { nr, change } in &pending {
                     match nr.cmp(first) {
                         std::cmp::Ordering::Less => change.apply(&mut self.durable),
-                        std::cmp::Ordering::Equal => change.apply_torn(&mut self.durable, dice),
+                        std::cmp::Ordering::Equal => change.apply_torn(&mut self.durable, dice, taken),
                         std::cmp::Ordering::Greater => {}
                     }
                 }
             }
-            Loss::Any => self.keep_any(dice, pending),
+            Loss::Any => self.keep_any(dice, pending, taken),
         }
+        taken.lost |= self.seen != self.durable;
         self.seen.clone_from(&self.durable);
         self.forgotten = false;
     }
 
     /// Each sector as it was at some moment since the last sync, whatever the others are; the last page perhaps with what
     /// stood on the disk before.
-    fn keep_any(&mut self, dice: &mut Dice, pending: Vec<Pending>) {
+    fn keep_any(&mut self, dice: &mut Dice, pending: Vec<Pending>, taken: &mut Taken) {
         let synced = self.durable.len();
         let longest = pending.iter().map(|pending| pending.change.end()).max().unwrap_or(0);
         let unit = if dice.chance(50) { SECTOR_BYTES } else { PAGE_BYTES };
         let moments = Moments::draw(dice, pending.len(), longest / unit + 1);
+        let mut lacks_an_earlier = false;
         for (index, Pending { change, .. }) in pending.iter().enumerate() {
             match change {
                 Change::Resize(_) if dice.chance(50) => change.apply(&mut self.durable),
                 Change::Resize(_) => {}
                 Change::Write { offset, bytes } => {
+                    let (mut kept, mut gone) = (false, false);
                     for piece in pieces(*offset, bytes.len(), unit) {
-                        if moments.of(piece.start / unit) > index {
+                        let stays = moments.of(piece.start / unit) > index;
+                        (kept, gone) = (kept || stays, gone || !stays);
+                        if stays {
                             put(&mut self.durable, piece.start, &bytes[piece.start - offset..piece.end - offset]);
                         }
                     }
+                    taken.torn |= kept && gone;
+                    taken.mixed_up |= kept && lacks_an_earlier;
+                    lacks_an_earlier |= gone;
                 }
             }
         }
@@ -141,6 +149,17 @@ impl Content {
     pub(super) fn bytes(&self) -> &[u8] {
         &self.seen
     }
+}
+
+/// What a power cut took of what was written and not synced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Something.
+    pub lost: bool,
+    /// A part of one write.
+    pub torn: bool,
+    /// Something of a write, and nothing of a later one.
+    pub mixed_up: bool,
 }
 
 /// What of the pending changes a power cut takes.
@@ -195,11 +214,12 @@ impl Change {
     }
 
     /// Its first pieces only.
-    fn apply_torn(&self, to: &mut Vec<u8>, dice: &mut Dice) {
+    fn apply_torn(&self, to: &mut Vec<u8>, dice: &mut Dice, taken: &mut Taken) {
         let Change::Write { offset, bytes } = self else { return };
         let unit = if dice.chance(50) { SECTOR_BYTES } else { PAGE_BYTES };
         let pieces: Vec<Range<usize>> = pieces(*offset, bytes.len(), unit).collect();
         let kept = dice.below(pieces.len() as u64 + 1) as usize;
+        taken.torn |= kept > 0 && kept < pieces.len();
         for piece in &pieces[..kept] {
             put(to, piece.start, &bytes[piece.start - offset..piece.end - offset]);
         }

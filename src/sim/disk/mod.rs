@@ -24,6 +24,7 @@ mod trouble;
 mod tests;
 
 pub use atlas::{Damage, Harm};
+pub use content::Taken;
 pub use kv::SimKv;
 pub use trouble::{FailedSync, Fuse, Kind, Moment, Trouble};
 
@@ -213,8 +214,9 @@ impl SimDisk {
         }
     }
 
-    /// The power goes: the life ends, and of what was not synced some is lost. Fine when the life is over already.
-    pub fn power_cut(&self, dice: &mut Dice, kindness: Kindness) {
+    /// The power goes: the life ends, and of what was not synced some is lost: of files what is said. Fine when the life is
+    /// over already.
+    pub fn power_cut(&self, dice: &mut Dice, kindness: Kindness) -> Taken {
         let mut inner = self.lock();
         inner.end_life();
         let files = inner.files.values().flat_map(|stored| stored.content.pending_numbers());
@@ -222,7 +224,8 @@ impl SimDisk {
         let loss = Loss::decide(dice, kindness, numbers);
         let Inner { names, files, .. } = &mut *inner;
         names.cut(dice, &loss);
-        files.values_mut().for_each(|stored| stored.content.cut(dice, &loss));
+        let mut taken = Taken::default();
+        files.values_mut().for_each(|stored| stored.content.cut(dice, &loss, &mut taken));
         let at_risk = self.0.batches.at_risk();
         self.0.batches.power_cut(match kindness {
             Kindness::LosesNothing => at_risk,
@@ -230,6 +233,7 @@ impl SimDisk {
             Kindness::KeepsOrder | Kindness::KeepsAnything => dice.below(at_risk as u64 + 1) as usize,
         });
         inner.drop_nameless();
+        taken
     }
 
     /// True while a life is on.

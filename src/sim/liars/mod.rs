@@ -91,31 +91,71 @@ pub fn expected(algorithm: Algorithm) -> Vec<&'static str> {
 /// Lies told in some of a thousand seeds of level 2 that are left to draw everything.
 pub fn expected_of_whole(algorithm: Algorithm) -> Vec<&'static str> {
     let mut all = vec!["lie refused", "lie.other_chain", "lie.replay"];
-    if algorithm == Algorithm::Tendermint {
+    if algorithm != Algorithm::Raft {
         all.extend([
             "equivocation seen",
+            "lie.bad_commit",
+            "lie.base_above_height",
             "lie.equivocate_proposals",
             "lie.equivocate_votes",
             "lie.evidence_in_block",
+            "lie.evidence_of_another_time",
+            "lie.evidence_of_future",
             "lie.evidence_of_own",
-            "lie.favourites",
+            "lie.evidence_twice",
+            "lie.extension_where_none_belongs",
+            "lie.flood_of_old_words",
+            "lie.flood_of_one_word",
+            "lie.flood_of_transactions",
             "lie.flood_of_votes",
+            "lie.garbage_block",
             "lie.has_vote",
+            "lie.index_of_nobody",
             "lie.junk",
             "lie.late",
+            "lie.leap",
+            "lie.leap_unasked",
             "lie.light_fork",
             "lie.majority",
             "lie.mutate",
             "lie.name_of_another",
+            "lie.other_receiver",
+            "lie.place",
+            "lie.shorter",
             "lie.taller",
-            "lie.time_of_block",
             "lie.time_of_vote",
+            "lie.unsolicited_block",
             "lie.vote_nil",
             "lie.vote_unknown",
             "lie.withhold",
             "lie.withhold_proposal",
+            "lie.wrong_address",
+            "lie.wrong_index",
         ]);
     }
+    all.extend(match algorithm {
+        Algorithm::Tendermint => [
+            "lie.all_ones",
+            "lie.favourites",
+            "lie.forget_locks",
+            "lie.lock",
+            "lie.time_of_block",
+            "lie.time_of_proposal",
+            "lie.withhold_parts",
+        ]
+        .as_slice(),
+        Algorithm::Pbft => &[
+            "lie.checkpoint",
+            "lie.checkpoint_ahead",
+            "lie.prepared_forged",
+            "lie.prepared_missing",
+            "lie.prepared_stale",
+            "lie.status",
+            "lie.view_change_unasked",
+            "lie.wrong_choice",
+        ],
+        Algorithm::Raft => &["lie.later_term"],
+    });
     all
 }
 

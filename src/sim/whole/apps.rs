@@ -3,7 +3,7 @@
 use super::events::{AppAnswer, AppWork, Event, Fact};
 use super::world::World;
 use crate::ports::Connection;
-use crate::sim::{AppCall, NodeNr, Upheaval, What, WrongAnswer};
+use crate::sim::{AppCall, Harm, NodeNr, Upheaval, What, WrongAnswer};
 use crate::types::Tx;
 use crate::types::abci::{CheckTxRequest, Request, Response, Verdict};
 use std::time::Duration;
@@ -108,7 +108,7 @@ impl World {
             _ => None,
         };
         let refuses = shown.is_some_and(|block| site.app_trouble.refuses(block));
-        let mut unreadable = None;
+        let (mut unreadable, mut harmed) = (None, false);
         let (answer, connection, call) = match work {
             AppWork::Call(call, request) => {
                 let named = call_of(&request);
@@ -124,6 +124,7 @@ impl World {
                 if executes {
                     site.app_trouble.erred = errs;
                 }
+                harmed = errs.is_some();
                 let answer = answer.map(|response| match errs {
                     Some((WrongAnswer::NotReadable, away)) => {
                         unreadable = Some(away);
@@ -145,6 +146,9 @@ impl World {
             self.watch.count(counted(upheaval));
         }
         self.see(node, What::App { connection, call });
+        if harmed {
+            self.see(node, What::Harmed { what: Harm::Answer });
+        }
         if refuses {
             self.watch.count("application refused a block");
         }

@@ -4,7 +4,7 @@
 use super::app::ModelApp;
 use super::people::key_of;
 use super::world::{RESTART_AFTER, World};
-use crate::sim::{Keeps, NodeNr, RotPlace, Unsynced, What, WrongAnswer};
+use crate::sim::{Harm, Keeps, NodeNr, RotPlace, Unsynced, What, WrongAnswer};
 use crate::types::{Algorithm, Height, SignPosition};
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +44,7 @@ impl World {
         if why.contains("damaged") && why.contains("journal") && tendermint {
             self.watch.count("operator set a damaged journal aside");
             self.site(node).home.set_journal_aside();
+            self.replaced(node, &[RotPlace::Journal]);
         } else if why.contains("damaged") && tendermint {
             self.watch.count("operator removed a damaged store");
             self.begin_anew(node, Keeps::SignState);
@@ -54,6 +55,7 @@ impl World {
             self.watch.count("operator advanced a sign state");
             let next = self.sites.iter().map(|site| site.highest).max().unwrap_or(Height::ZERO).next();
             self.site(node).home.advance_sign_state(SignPosition::end_of(next));
+            self.replaced(node, &[RotPlace::SignState]);
         }
     }
 
@@ -67,6 +69,22 @@ impl World {
         (site.applied, site.published, site.decided) = (Height::ZERO, Height::ZERO, Height::ZERO);
         site.diverged_after = None;
         self.see(node, What::Wiped);
+        self.replaced(
+            node,
+            match keeps {
+                Keeps::SignState => &[RotPlace::Journal, RotPlace::Store],
+                Keeps::Nothing | Keeps::Key => &[RotPlace::Journal, RotPlace::Store, RotPlace::SignState],
+            },
+        );
+    }
+
+    /// What stood at these places of a home is gone, and what rotted there with it.
+    fn replaced(&mut self, node: NodeNr, places: &[RotPlace]) {
+        let site = self.site(node);
+        site.rotten.retain(|place| !places.contains(place));
+        if site.rotten.is_empty() {
+            self.see(node, What::Mended { what: Harm::Home });
+        }
     }
 
     /// The node goes down now, if it is up, and stays away for a while.
@@ -78,6 +96,7 @@ impl World {
 
     pub(super) fn wipe(&mut self, node: NodeNr, keeps: Keeps, away: Duration) {
         if self.can_spare(node) {
+            self.see(node, What::Harmed { what: Harm::Home });
             self.site(node).voice = Voice::Harmed;
             self.take_down(node, away);
             self.begin_anew(node, keeps);
@@ -96,7 +115,9 @@ impl World {
         self.take_down(node, away);
         let mut dice = self.dice.fork("rot");
         if self.site(node).home.harm(&mut dice, place) {
+            self.see(node, What::Harmed { what: Harm::Home });
             self.site(node).voice = Voice::Harmed;
+            self.site(node).rotten.push(place);
             self.watch.count(match place {
                 RotPlace::Journal => "journal rotted",
                 RotPlace::Store => "store rotted",
@@ -107,6 +128,7 @@ impl World {
 
     pub(super) fn diverge(&mut self, node: NodeNr) {
         if self.can_spare(node) {
+            self.see(node, What::Harmed { what: Harm::Program });
             let before_first = self.habits.genesis.initial_height.get() - 1;
             let site = self.site(node);
             site.voice = Voice::Harmed;

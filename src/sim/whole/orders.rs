@@ -163,6 +163,7 @@ impl Process {
             }
             Effect::ReadAnswer { ticket, outcome } => {
                 if let Some(height) = scope.clients.read_answered(ticket, outcome) {
+                    scope.watch.count("read answered");
                     scope.see(What::ReadAnswered { read: ticket.0, height });
                 }
             }

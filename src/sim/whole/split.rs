@@ -2,7 +2,7 @@
 //! It must not fork, which the checkers see to, and whoever reads what nodes say must learn why nothing goes on.
 
 use super::world::World;
-use crate::sim::NodeNr;
+use crate::sim::{Harm, NodeNr, What};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -33,12 +33,16 @@ impl World {
     /// From the next block on these applications compute another hash than the others.
     pub(super) fn split(&mut self, one: NodeNr, more: &[NodeNr]) {
         self.watch.count("applications of many diverged");
+        for node in self.plan.all() {
+            self.see(node, What::Harmed { what: Harm::Programs });
+        }
         for node in more.iter().copied().chain([one]) {
             let site = self.site(node);
             if !site.app.diverges() {
                 site.app.diverge();
                 let after = site.app.executed();
                 self.split.others.push((node, after));
+                self.see(node, What::Harmed { what: Harm::Program });
             }
         }
     }

@@ -59,10 +59,13 @@ pub(super) struct AppDeath {
 
 impl World {
     pub(super) fn strike_woe(&mut self, node: NodeNr, woe: Woe) {
-        self.tell_harm(node, &woe);
         match woe {
-            Woe::Disk(trouble) => self.site(node).home.disk.add_trouble(trouble),
+            Woe::Disk(trouble) => {
+                self.see(node, What::Harmed { what: Harm::Disk });
+                self.site(node).home.disk.add_trouble(trouble);
+            }
             Woe::Signer { mood, lasting } => {
+                self.see(node, What::Harmed { what: Harm::Signer });
                 self.site(node).home.mood.set(Some(mood));
                 self.queue.after(lasting, Event::SignerBack(node));
             }
@@ -138,24 +141,6 @@ impl World {
         }
     }
 
-    /// What may stop a node is told before it happens. What hangs, refuses, dies or
-    /// takes its time is no reason to, nor are changes of the validators that are allowed.
-    fn tell_harm(&mut self, node: NodeNr, woe: &Woe) {
-        let what = match woe {
-            Woe::Disk(_) => Harm::Disk,
-            Woe::Signer { .. } => Harm::Signer,
-            Woe::AppErrs { .. } | Woe::AppDiverges | Woe::ProgramsDiffer { .. } => Harm::Application,
-            Woe::Rot { .. } | Woe::Wiped { .. } => Harm::Home,
-            Woe::AppHangs { .. } | Woe::AppRefuses { .. } | Woe::AppDies { .. } => return,
-            Woe::Slow { .. } | Woe::Upheaval(_) => return,
-        };
-        // Where programs differ, those on either side have reason.
-        let all = matches!(woe, Woe::AppErrs { whose: Whose::All, .. } | Woe::ProgramsDiffer { .. });
-        for node in self.plan.all().filter(|other| *other == node || all) {
-            self.see(node, What::Harmed { what });
-        }
-    }
-
     /// A life begins, and what failed the one before is not mended.
     pub(super) fn tell_harms_left(&mut self, node: NodeNr) {
         if self.site(node).home.disk.is_troubled() {
@@ -182,8 +167,12 @@ impl World {
         let site = self.site(node);
         let was_away = site.home.mood.get().is_some();
         site.home.mood.set(None);
-        if was_away && site.process.as_ref().is_some_and(|process| process.refused > 0) {
+        let had_refused = site.process.as_ref().is_some_and(|process| process.refused > 0);
+        if was_away && had_refused {
             self.watch.count("signer came back to a node it had refused");
+        }
+        if was_away {
+            self.see(node, What::Mended { what: Harm::Signer });
         }
     }
 

@@ -24,8 +24,8 @@ use crate::sim::check;
 use crate::sim::disk::{Batches, Kindness, PowerCut};
 use crate::sim::patience::{Patience, QUIET_HEIGHTS};
 use crate::sim::{
-    Checker, Dice, End, Net, NodeNr, Order, Outcome, Packet, Plan, Queue, Scene, Seen, Trace, Unsynced, Watch, Weather,
-    What, panics,
+    Checker, Dice, End, Net, NodeNr, Order, Outcome, Packet, Plan, Queue, RotPlace, Scene, Seen, Trace, Unsynced,
+    Watch, Weather, What, panics,
 };
 use crate::types::abci::InitChainResponse;
 use crate::types::{Address, CandidateBlock, Height};
@@ -76,6 +76,8 @@ pub(super) struct Site {
     pub(super) decided: Height,
     pub(super) app_trouble: AppTrouble,
     pub(super) voice: Voice,
+    /// Where its home rotted and nobody has replaced it.
+    pub(super) rotten: Vec<RotPlace>,
     /// The last height before its application went its own way.
     pub(super) diverged_after: Option<u64>,
     /// The highest height it took up.
@@ -145,6 +147,7 @@ impl World {
             decided: Height::ZERO,
             app_trouble: AppTrouble::default(),
             voice: Voice::Sound,
+            rotten: Vec::new(),
             diverged_after: None,
             highest: Height::ZERO,
             applied: Height::ZERO,
@@ -391,7 +394,8 @@ impl World {
             }
             Unsynced::Lost => {
                 let kindness = Kindness::draw(&mut self.dice);
-                site.home.disk.power_cut(&mut self.dice, kindness);
+                let taken = site.home.disk.power_cut(&mut self.dice, kindness);
+                self.watch.count_taken(taken);
                 site.app.crash();
                 if self.dice.chance(20) {
                     site.app.forget_commits(1 + self.dice.below(2) as usize);

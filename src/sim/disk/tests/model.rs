@@ -95,15 +95,19 @@ fn any_subset_of_unsynced_writes_is_lost_and_nothing_synced_is_touched() {
         for (index, fill) in [2, 3, 4].into_iter().enumerate() {
             handle.write_all_at(&[fill; 2048], 2048 + 2048 * index as u64 * 2).expect("written");
         }
-        disk.power_cut(&mut Dice::new(seed), Kindness::KeepsAnything);
+        let taken = disk.power_cut(&mut Dice::new(seed), Kindness::KeepsAnything);
         let bytes = disk.bytes_of(file()).expect("there");
         assert!(bytes[..2048] == [1; 2048] && bytes[4096..6144] == [1; 2048], "seed {seed}");
         let kept = [(2048, 2), (6144, 3)].map(|(at, fill)| {
             let sectors: Vec<u8> = bytes[at..at + 2048].chunks(512).map(|sector| sector[0]).collect();
             assert!(sectors.iter().all(|byte| *byte == 1 || *byte == fill), "seed {seed}: {sectors:?}");
-            torn += u64::from(sectors.contains(&1) && sectors.contains(&fill));
-            sectors.contains(&fill)
+            let (lacks, has) = (sectors.contains(&1), sectors.contains(&fill));
+            torn += u64::from(lacks && has);
+            assert!((!lacks || taken.lost) && (!(lacks && has) || taken.torn), "seed {seed}: {taken:?}");
+            (lacks, has)
         });
+        assert!(!(kept[0].0 && kept[1].1) || taken.mixed_up, "seed {seed}: {taken:?}");
+        let kept = kept.map(|(_, has)| has);
         let grown = bytes.get(10240..).unwrap_or_default();
         garbage += u64::from(grown.iter().any(|byte| *byte != 0 && *byte != 4));
         outcomes.insert((kept, grown.contains(&4)));
@@ -122,8 +126,9 @@ fn an_ordered_cut_keeps_everything_before_some_moment_and_nothing_after_it() {
         for index in 0..8 {
             handle.write_all_at(&[index as u8 + 1; 512], index * 512).expect("written");
         }
-        disk.power_cut(&mut Dice::new(seed), Kindness::KeepsOrder);
+        let taken = disk.power_cut(&mut Dice::new(seed), Kindness::KeepsOrder);
         let bytes = disk.bytes_of(file()).expect("its name is durable");
+        assert_eq!((taken.lost, taken.torn, taken.mixed_up), (bytes.len() < 4096, false, false), "seed {seed}");
         assert!(bytes.chunks(512).enumerate().all(|(index, sector)| sector[0] == index as u8 + 1), "seed {seed}");
         lengths.insert(bytes.len());
     }
