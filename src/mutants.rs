@@ -5,7 +5,8 @@
 //! A hook stands where its rule stands: `last >= self.position() || mutant!("R1")`. Each hook has a row in a table, each
 //! row one hook; a test holds them in step. Letters: T Tendermint, P PBFT, R Raft, V vote tally, Q quorum arithmetic,
 //! H handshake and apply, W journal, K key guard, E evidence, N network and sync, M mempool, L light client, C codec,
-//! D validator sets, G gossip, Z clients and searches, B blocks being gathered, A how a replica puts its parts together.
+//! D validator sets, G gossip, Z clients and searches, B blocks being gathered, A how a replica puts its parts together,
+//! S the store, O the connections to the application, F files, configuration and commands.
 
 mod chain;
 mod consensus;

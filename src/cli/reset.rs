@@ -24,7 +24,7 @@ pub(super) fn all(common: &Common, args: &ResetArgs, out: &Output) -> Result<(),
     refuse_to_delete_too_much(&config.home, data)?;
     let mut removed = empty(data, &[])?;
     let addr_book = &config.files.addr_book;
-    if !args.keep_addr_book && addr_book.exists() {
+    if (!args.keep_addr_book || mutant!("F98")) && addr_book.exists() {
         fs::remove_file(addr_book).map_err(|why| ConfigError::io("remove", addr_book, why))?;
         removed.push(addr_book.clone());
     }
@@ -117,7 +117,7 @@ fn refuse_to_forget_promises(config: &Config) -> Result<(), CliError> {
 /// A `db_dir` that holds the home itself would take keys and configuration along.
 fn refuse_to_delete_too_much(home: &Home, data: &Path) -> Result<(), CliError> {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    if real(&home.path().join("config")).starts_with(real(data)) {
+    if real(&home.path().join("config")).starts_with(real(data)) && !mutant!("F99") {
         let what = format!("refused: db_dir is {}, which holds the home's own config/", data.display());
         return Err(CliError::failed(what, "set db_dir = \"data\" in config.toml"));
     }

@@ -158,6 +158,17 @@ fn reset_state_removes_blocks_and_keeps_what_was_signed() {
     quorate(home.path(), &["reset_state", "--json"]).unwrap();
 }
 
+#[test]
+fn init_refuses_a_home_whose_genesis_is_under_another_protocol_and_changes_nothing() {
+    let home = initialised();
+    let genesis = home.path().join("config/genesis.json");
+    let before = fs::read(&genesis).unwrap();
+    let error = quorate(home.path(), &["init", "--algorithm", "raft"]).unwrap_err();
+    assert!(error.text.contains("under tendermint, and raft is asked for: nothing was changed"), "{error}");
+    assert_eq!(fs::read(&genesis).unwrap(), before);
+    quorate(home.path(), &["init", "--algorithm", "tendermint"]).unwrap();
+}
+
 /// Without its journal such a key would be refused at the next start, and for good.
 #[test]
 fn reset_state_removes_nothing_where_a_key_of_raft_or_pbft_would_be_lost_by_it() {

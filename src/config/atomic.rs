@@ -36,7 +36,9 @@ fn replace(path: &Path, access: Access, fill: impl FnOnce(&mut File) -> io::Resu
     let written = write_temporary(&temporary, access, fill).and_then(|()| fs::rename(&temporary, path));
     if let Err(why) = written {
         // It may not even exist; the error worth telling is the first one.
-        let _ = fs::remove_file(&temporary);
+        if !mutant!("F95") {
+            let _ = fs::remove_file(&temporary);
+        }
         return Err(why);
     }
     crash_point!("file.rename.after");
@@ -46,7 +48,12 @@ fn replace(path: &Path, access: Access, fill: impl FnOnce(&mut File) -> io::Resu
 }
 
 fn write_temporary(temporary: &Path, access: Access, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(access.mode()).open(temporary)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(if mutant!("F94") { 0o644 } else { access.mode() })
+        .open(temporary)?;
     fill(&mut file)?;
     crash_point!("file.sync.before");
     file.sync_all()?;

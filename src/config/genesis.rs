@@ -50,7 +50,7 @@ pub fn read_genesis(path: &Path, hash: Option<&Hash>) -> Result<Vec<u8>, ConfigE
     let bytes = fs::read(path).map_err(io)?;
     let found = sha256(&bytes);
     match hash {
-        Some(hash) if *hash != found => {
+        Some(hash) if *hash != found && !mutant!("F97") => {
             Err(bad_genesis(path, format!("its SHA-256 is {found}, but genesis_hash says {hash}")))
         }
         _ => Ok(bytes),

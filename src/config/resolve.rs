@@ -53,7 +53,7 @@ fn check_together(values: &Values) -> Result<(), ConfigError> {
         let expected = "true, because mempool.type is \"nop\": nothing would ever cause a block";
         return Err(values.contradiction("consensus.create_empty_blocks", expected.to_owned()));
     }
-    if values.number("mempool.max_tx_bytes") > values.number("mempool.max_txs_bytes") {
+    if values.number("mempool.max_tx_bytes") > values.number("mempool.max_txs_bytes") && !mutant!("F93") {
         let expected = "at most mempool.max_txs_bytes, or the largest transaction never fits";
         return Err(values.contradiction("mempool.max_tx_bytes", expected.to_owned()));
     }
@@ -65,7 +65,7 @@ fn check_together(values: &Values) -> Result<(), ConfigError> {
 fn check_heartbeat(values: &Values) -> Result<(), ConfigError> {
     let (election, heartbeat) = ("consensus.election_timeout", "consensus.heartbeat_interval");
     let (wait, beat) = (values.duration(election), values.duration(heartbeat));
-    if beat * 2 <= wait {
+    if beat * if mutant!("F92") { 1 } else { 2 } <= wait {
         return Ok(());
     }
     let why = "so that one lost heartbeat deposes no leader";
@@ -261,7 +261,7 @@ fn empty_blocks(values: &Values) -> EmptyBlocks {
     let (switch, interval) = ("consensus.create_empty_blocks", "consensus.create_empty_blocks_interval");
     let only_switch_set = *values.origin(switch) != Origin::Default && *values.origin(interval) == Origin::Default;
     match (values.duration(interval), values.bool(switch)) {
-        (interval, _) if !interval.is_zero() && !only_switch_set => EmptyBlocks::After(interval),
+        (interval, _) if !interval.is_zero() && (!only_switch_set || mutant!("F104")) => EmptyBlocks::After(interval),
         (_, true) => EmptyBlocks::Always,
         (_, false) => EmptyBlocks::Never,
     }

@@ -382,3 +382,17 @@ fn flags_go_before_the_environment_and_the_prefix_before_the_plain_name() {
     overrides = Overrides::default();
     assert_eq!(load(&overrides).algorithm, None, "the chain says which one is in force");
 }
+
+#[test]
+fn of_ever_so_many_warnings_twenty_are_given() {
+    let text: String = (0..30).map(|number| format!("nonsense_{number} = 1\n")).collect();
+    assert_eq!(load(&text).unwrap().1.len(), 20);
+}
+
+#[test]
+fn a_configuration_has_at_most_a_mebibyte() {
+    let comment = |bytes: usize| format!("{}\n", "#".repeat(bytes - 1));
+    load(&comment(1 << 20)).unwrap();
+    let error = load(&comment((1 << 20) + 1)).unwrap_err().to_string();
+    assert!(error.contains("1048577 bytes are too many"), "{error}");
+}

@@ -86,7 +86,7 @@ impl EvidenceGossip {
             }
             EvidenceGossipInput::Changed => {
                 for (id, peer) in &mut self.peers {
-                    peer.has.retain(|key| pool.waits(key));
+                    peer.has.retain(|key| pool.waits(key) || mutant!("E96"));
                     peer.tell(*id, pool, state, out);
                 }
             }
@@ -124,7 +124,7 @@ impl Peer {
             if bytes > 0 && bytes + more > MESSAGE_BYTES_MAX {
                 break;
             }
-            if more > MESSAGE_BYTES_MAX {
+            if more > MESSAGE_BYTES_MAX && !mutant!("E94") {
                 continue;
             }
             bytes += more;
@@ -132,7 +132,7 @@ impl Peer {
             evidence.push(piece.clone());
         }
         if !evidence.is_empty() {
-            self.unwritten = bytes;
+            self.unwritten = if mutant!("E95") { 0 } else { bytes };
             out.push(Telling { peer: id, evidence });
         }
     }

@@ -79,7 +79,8 @@ impl Pool {
         proven.iter().for_each(|key| self.remove(key));
         for evidence in stored.pending {
             let key = evidence.key();
-            let wanted = !self.committed.contains(&key) && !is_expired(key.height, evidence.time(), state);
+            let wanted = (!self.committed.contains(&key) || mutant!("E90"))
+                && (!is_expired(key.height, evidence.time(), state) || mutant!("E91"));
             if !wanted || self.insert(key, evidence).is_err() {
                 self.changes.push(EvidenceChange::Gone(key));
             }
@@ -104,7 +105,7 @@ impl Pool {
             return Receipt::Known(key);
         }
         let held_against = match trusted_height(&evidence) {
-            Some(height) if height > state.last_block_height => HeldAgainst::OurTip,
+            Some(height) if height > state.last_block_height || mutant!("E93") => HeldAgainst::OurTip,
             _ => HeldAgainst::ItsHeight,
         };
         let checked = match facts {
@@ -141,7 +142,7 @@ impl Pool {
     /// (bug classes 049 and 053).
     pub fn report_conflict(&mut self, first: Vote, second: Vote) {
         let known = self.conflicts.iter().any(|pair| pair.0 == first && pair.1 == second);
-        if !known && (self.conflicts.len() < CONFLICTS_MAX || mutant!("E22")) {
+        if (!known || mutant!("E97")) && (self.conflicts.len() < CONFLICTS_MAX || mutant!("E22")) {
             self.conflicts.push((first, second));
         }
     }
@@ -233,7 +234,7 @@ impl Pool {
     fn remember(&mut self, state: &ChainState) {
         if let Some(set) = &state.last_validators {
             self.recent.insert(state.last_block_height, (state.last_block_time, Arc::clone(set)));
-            while self.recent.len() > RECENT_HEIGHTS {
+            while self.recent.len() > RECENT_HEIGHTS && !mutant!("E92") {
                 self.recent.pop_first();
             }
         }

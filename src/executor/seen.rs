@@ -56,9 +56,9 @@ impl Seen {
         if seen.of.as_ref().is_none_or(|of| !Arc::ptr_eq(of, signers)) {
             *seen = Votes { of: Some(Arc::clone(signers)), votes: BTreeMap::new() };
         }
-        let has_room = seen.votes.len() < VOTES_MAX;
+        let has_room = seen.votes.len() < VOTES_MAX || mutant!("K98");
         match seen.votes.get_mut(&name.place) {
-            Some(said) if *said != Some(name.said) => *said = None,
+            Some(said) if *said != Some(name.said) && !mutant!("K99") => *said = None,
             Some(_) => {}
             None if has_room => drop(seen.votes.insert(name.place, Some(name.said))),
             None => {}
@@ -67,5 +67,24 @@ impl Seen {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Votes> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::tests::{Signers as Keys, chain_id};
+
+    #[test]
+    fn votes_are_remembered_up_to_a_limit() {
+        let (height, round) = (Height::new(8), Round::ZERO);
+        let validators = Arc::new(Keys::new(1, &[10]).set);
+        let (last_validators, proposers) = (None, Vec::new());
+        let signers = Signers { chain_id: chain_id(), height, round, validators, last_validators, proposers };
+        let (seen, signers) = (Seen::default(), Arc::new(signers));
+        for index in 0..2 * VOTES_MAX as u32 {
+            seen.insert(&signers, VoteName { place: (height, round, VoteKind::Prevote, index), said: Hash::EMPTY });
+        }
+        assert_eq!(seen.lock().votes.len(), VOTES_MAX);
     }
 }

@@ -41,7 +41,7 @@ fn find(store: &dyn Store, height: Height) -> Result<Option<(Bytes, Option<Exten
     let enabled = store.params(height)?.is_some_and(|params| params.abci.extensions_enabled(height));
     let extended_commit = if enabled { store.extended_commit(height)? } else { None };
     // Without the extended commit it needs, the block is of no use to the peer, which would take us for a liar.
-    Ok((enabled == extended_commit.is_some()).then_some((block, extended_commit)))
+    Ok((enabled == extended_commit.is_some() || mutant!("N107")).then_some((block, extended_commit)))
 }
 
 /// The bytes its parts were cut from, never a second encoding. `None` when the block was pruned meanwhile.

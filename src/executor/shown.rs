@@ -86,7 +86,9 @@ fn by_journal(records: &[JournalRecord], own: &Address) -> Option<SignPosition> 
         JournalRecord::Message { message: JournalMessage::Vote(vote), .. } if vote.validator_address == *own => {
             Some(SignPosition::of_vote(vote))
         }
-        JournalRecord::Message { source: Source::Own, message: JournalMessage::Proposal(proposal) } => {
+        JournalRecord::Message { source: Source::Own, message: JournalMessage::Proposal(proposal) }
+            if !mutant!("K97") =>
+        {
             Some(SignPosition::of_proposal(proposal))
         }
         _ => None,

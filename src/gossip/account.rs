@@ -45,7 +45,7 @@ impl Account {
 
     /// True when everything given has reached the socket.
     pub(super) fn is_idle(&self) -> bool {
-        self.data == 0 && self.votes == 0
+        self.data == 0 && (self.votes == 0 || mutant!("G92"))
     }
 
     /// The state channel has no account: its messages are few and go at once, and p2p drops a peer that does not read.

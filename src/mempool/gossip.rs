@@ -212,5 +212,5 @@ pub fn check_batch(txs: &[Bytes], max_tx_bytes: u64) -> Result<(), BadBatch> {
             len => sum = sum.saturating_add(len),
         }
     }
-    if sum > max_tx_bytes { Err(BadBatch::TooLarge { max: max_tx_bytes }) } else { Ok(()) }
+    if sum > max_tx_bytes && !mutant!("M97") { Err(BadBatch::TooLarge { max: max_tx_bytes }) } else { Ok(()) }
 }

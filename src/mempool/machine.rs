@@ -185,7 +185,9 @@ impl Mempool {
             }
             MempoolInput::Flush => {
                 self.pool.clear();
-                self.cache.clear();
+                if !mutant!("M93") {
+                    self.cache.clear();
+                }
             }
         }
     }
@@ -244,7 +246,10 @@ impl Mempool {
     }
 
     fn has_room_for(&self, len: u64) -> Result<(), MempoolError> {
-        let (txs, bytes) = (self.pool.len() + self.in_flight.txs(), self.pool.bytes() + self.in_flight.bytes());
+        let (txs, bytes) = (
+            self.pool.len() + if mutant!("M99") { 0 } else { self.in_flight.txs() },
+            self.pool.bytes() + self.in_flight.bytes(),
+        );
         let (txs_max, bytes_max) = (self.config.size, self.config.max_txs_bytes);
         if txs >= txs_max + u64::from(mutant!("M4")) || (bytes.saturating_add(len) > bytes_max && !mutant!("M12")) {
             return Err(MempoolError::Full { txs, txs_max, bytes, bytes_max });
@@ -351,7 +356,9 @@ impl Mempool {
             reply(batch, out);
         } else if self.recheck.as_ref().is_some_and(|run| run.batch == id) {
             self.recheck = None; // they stay, and are checked again after the next block
-            self.tell(out);
+            if !mutant!("M98") {
+                self.tell(out);
+            }
         }
         self.maybe_held(out);
     }
@@ -373,7 +380,7 @@ impl Mempool {
 
     fn on_hold(&mut self, out: &mut Effects) {
         if let Some(run) = &mut self.recheck {
-            run.pace = Pace::Overrun;
+            run.pace = if mutant!("M90") { run.pace } else { Pace::Overrun };
         }
         self.gate = Gate::Closing;
         self.maybe_held(out);
@@ -392,7 +399,7 @@ impl Mempool {
     /// replayed a block the state has already, would never be ended by a new block: there are no transactions for it.
     fn on_app_up(&mut self, out: &mut Effects) {
         self.app = Ok(());
-        self.gate = Gate::Open;
+        self.gate = if mutant!("M92") { self.gate } else { Gate::Open };
         self.send_held_back(out);
     }
 
@@ -454,7 +461,7 @@ impl Mempool {
 
     fn start_recheck(&mut self, height: Height, out: &mut Effects) {
         let Recheck::On { timeout } = self.config.recheck else { return self.tell(out) };
-        if self.pool.is_empty() || self.app.is_err() {
+        if self.pool.is_empty() || (self.app.is_err() && !mutant!("M91")) {
             return self.tell(out);
         }
         let batch = self.batch_id();

@@ -75,7 +75,7 @@ impl FileSigner {
         if files::exists(disk, key_file)? && !mutant!("K13") {
             return Err(KeyFileError::Exists { file: key_file.to_owned() });
         }
-        if !never_signed(disk, state_file)? {
+        if !never_signed(disk, state_file)? && !mutant!("K93") {
             return Err(KeyFileError::Exists { file: state_file.to_owned() });
         }
         let _lock = files::lock_state(disk, state_file)?;

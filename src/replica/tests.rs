@@ -7,8 +7,10 @@ mod reads;
 mod twin;
 mod world;
 
-use crate::types::Tx;
+use crate::consensus::Tick;
 use crate::types::abci::Verdict;
+use crate::types::{Height, Step, Tx};
+use std::time::Duration;
 use world::{Death, Fact, World};
 
 /// Heights of a run that is cut: one without and two with extensions, one of them empty.
@@ -92,4 +94,19 @@ fn a_chain_that_halted_refuses_transactions_until_a_mended_application_connects(
     assert!(world.run_to(6));
     world.check("mended");
     assert!(world.refused > refused, "a transaction nobody can check is refused at once");
+}
+
+#[test]
+fn the_pause_after_a_commit_begins_when_its_block_is_decided_and_not_when_it_is_executed() {
+    let mut world = World::new();
+    while world.disk.blocks.is_empty() {
+        world.fuel = 1;
+        assert!(!world.run_to(1), "a block is saved before it is published");
+    }
+    let decided = Tick(world.now);
+    world.fuel = usize::MAX;
+    assert!(world.run_to(1) && world.settle());
+    assert!(world.now > decided.0, "execution takes its time");
+    let second = world.timers.iter().find(|(timer, _)| (timer.height, timer.step) == (Height::new(2), Step::NewHeight));
+    assert_eq!(second.map(|(_, at)| *at), Some(decided.plus(Duration::from_millis(10))));
 }

@@ -181,7 +181,7 @@ fn integer(kind: Kind, raw: &str) -> Result<i64, String> {
     };
     check_json(digits)?;
     let go_type = if kind == Kind::Uint { "uint" } else { "int64" };
-    let number = digits.trim().parse::<i64>().ok().filter(|number| kind == Kind::Int || *number >= 0);
+    let number = digits.trim().parse::<i64>().ok().filter(|number| kind == Kind::Int || *number >= 0 || mutant!("Z98"));
     number
         .ok_or_else(|| format!("json: cannot unmarshal {} {digits} into Go value of type {go_type}", json_type(digits)))
 }

@@ -77,7 +77,7 @@ pub(super) fn height(store: &dyn Store, latest: Height, asked: Option<i64>) -> R
     if asked <= 0 {
         return Err(format!("height must be greater than 0, but got {asked}"));
     }
-    if asked > latest.as_i64() {
+    if asked > latest.as_i64() + i64::from(mutant!("Z94")) {
         return Err(format!("height {asked} must be less than or equal to the current blockchain height {latest}"));
     }
     let base = store.base();
@@ -90,7 +90,7 @@ pub(super) fn height(store: &dyn Store, latest: Height, asked: Option<i64>) -> R
 /// Entries on a page: 30 unless said, at most 100.
 pub(super) fn per_page(asked: Option<i64>) -> u64 {
     match asked.map(u64::try_from) {
-        Some(Ok(asked)) if asked > 0 => asked.min(PER_PAGE_MAX),
+        Some(Ok(asked)) if asked > 0 => asked.min(if mutant!("Z95") { u64::MAX } else { PER_PAGE_MAX }),
         _ => PER_PAGE_DEFAULT,
     }
 }
@@ -148,7 +148,7 @@ impl<N: Node> Shared<N> {
             }
             let tip = store.tip().as_i64();
             let max = if max == 0 { tip } else { max.min(tip) };
-            let min = min.max(1).max(store.base().as_i64()).max(max - HEADERS_MAX + 1);
+            let min = min.max(1).max(store.base().as_i64()).max(max - HEADERS_MAX + i64::from(!mutant!("Z96")));
             if min > max {
                 return Err(format!("min height {min} can't be greater than max height {max}"));
             }
@@ -211,7 +211,7 @@ impl<N: Node> Shared<N> {
         self.read(move |store| {
             let height = height(store, store.tip(), asked)?;
             let Some(meta) = store.block_meta(height).map_err(text)? else { return Ok(b"null".to_vec()) };
-            let canonical = height != store.tip();
+            let canonical = height != store.tip() || mutant!("Z97");
             let commit = if canonical { store.commit(height) } else { store.seen_commit(height) }.map_err(text)?;
             let signed_header = SignedHeaderAnswer { header: View(&meta.header), commit: commit.as_ref().map(View) };
             Ok(to_bytes(&CommitAnswer { signed_header, canonical }))

@@ -158,6 +158,9 @@ impl<N: Node> Shared<N> {
         };
         let mut subscription = self.node.subscribe();
         let checked = self.node.submit(txs).await;
+        if mutant!("Z104") {
+            subscription = self.node.subscribe();
+        }
         let mut waiting: BTreeMap<Hash, Option<TxResult>> = checked
             .iter()
             .zip(hashes)

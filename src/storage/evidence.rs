@@ -33,6 +33,7 @@ impl KvStore {
                 EvidenceChange::Waits(evidence) => {
                     batch.put(Key::evidence(Kind::PendingEvidence, &evidence.key()), &evidence.encode());
                 }
+                EvidenceChange::Gone(_) if mutant!("S98") => {}
                 EvidenceChange::Gone(key) => batch.delete(Key::evidence(Kind::PendingEvidence, key)),
             }
         }

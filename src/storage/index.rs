@@ -130,7 +130,13 @@ impl KvStore {
         put_occurrences(&mut batch, height, tx_events, Kind::TxAttribute, Kind::TxKey);
         put_occurrences(&mut batch, height, results.events.iter(), Kind::BlockAttribute, Kind::BlockKey);
         let indexed = self.indexed()?.unwrap_or(Indexed { from: height, to: height });
-        put_indexed(&mut batch, Indexed { from: indexed.from.min(height), to: indexed.to.max(height) });
+        put_indexed(
+            &mut batch,
+            Indexed {
+                from: indexed.from.min(height),
+                to: if mutant!("Z92") { height } else { indexed.to.max(height) },
+            },
+        );
         self.values.write(batch, Durability::Later, &format!("index block {height}"))
     }
 

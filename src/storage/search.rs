@@ -112,7 +112,7 @@ impl KvStore {
         let Some(plan) = self.plan(search.query, tables)? else { return Ok(()) };
         let mut look = |height: Height| {
             let gone = || StoreError("the search was given up: nobody waits for its answer".to_owned());
-            (search.waits)().then_some(()).ok_or_else(gone)?;
+            ((search.waits)() || mutant!("Z91")).then_some(()).ok_or_else(gone)?;
             look(height)
         };
         let direction = match search.order {

@@ -90,7 +90,7 @@ impl KvStore {
         if self.indexing == Indexing::On {
             self.begin_index(&mut batch, state.last_block_height);
         }
-        self.values.write(batch, Durability::Now, "save the genesis")
+        self.values.write(batch, if mutant!("S95") { Durability::Later } else { Durability::Now }, "save the genesis")
     }
 
     /// Not synced by itself: replay makes the state again from block and results, which are durable before.
@@ -103,7 +103,11 @@ impl KvStore {
     pub(super) fn put_results(&self, height: Height, results: &FinalizeBlockResponse) -> Result<(), StoreError> {
         let mut batch = Changes::default();
         batch.put(Key::at(Kind::Results, height), &results.encode());
-        self.values.write(batch, Durability::Now, &format!("save the results of block {height}"))
+        self.values.write(
+            batch,
+            if mutant!("S94") { Durability::Later } else { Durability::Now },
+            &format!("save the results of block {height}"),
+        )
     }
 }
 

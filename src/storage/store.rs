@@ -52,7 +52,7 @@ impl Heights {
         let [base, tip, headers] = chunks else { return None };
         let height = |bytes: &[u8; 8]| Height::try_from(i64::from_be_bytes(*bytes)).ok();
         let heights = Heights { base: height(base)?, tip: height(tip)?, headers: height(headers)? };
-        let ordered = heights.headers <= heights.base && heights.base <= heights.tip;
+        let ordered = (heights.headers <= heights.base && heights.base <= heights.tip) || mutant!("S93");
         (rest.is_empty() && ordered).then_some(heights)
     }
 
@@ -97,7 +97,7 @@ impl KvStore {
         let after = change(before);
         batch.put(Key::single(Kind::Heights), &after.encode());
         // Readers must not look for what is being removed, nor see what is not stored yet.
-        self.set_heights(Heights { tip: before.tip, ..after });
+        self.set_heights(Heights { tip: if mutant!("S91") { after.tip } else { before.tip }, ..after });
         self.values.write(batch, durability, what)?;
         self.set_heights(after);
         Ok(())
@@ -119,7 +119,7 @@ impl KvStore {
     pub(super) fn cache_meta(&self, meta: &BlockMeta) {
         let mut metas = self.metas();
         metas.insert(meta.header.height, meta.clone());
-        if metas.len() > METAS_CACHED {
+        if metas.len() > METAS_CACHED && !mutant!("S90") {
             metas.pop_first();
         }
     }
@@ -181,7 +181,7 @@ impl Store for KvStore {
 
     fn results(&self, height: Height) -> Result<Option<FinalizeBlockResponse>, StoreError> {
         // Results of pruned blocks may be kept for the index; to everybody else they are gone.
-        if self.heights().pruned(height) { Ok(None) } else { self.load_results(height) }
+        if self.heights().pruned(height) && !mutant!("S92") { Ok(None) } else { self.load_results(height) }
     }
 
     fn evidence(&self) -> Result<StoredEvidence, StoreError> {

@@ -211,6 +211,7 @@ impl TimeLimits {
         match connection {
             Connection::Consensus => self.consensus,
             Connection::Mempool => self.mempool,
+            Connection::Query if mutant!("O95") => self.mempool,
             Connection::Query => self.query,
             Connection::Snapshot => self.snapshot,
         }
@@ -252,5 +253,18 @@ impl fmt::Debug for Options {
 impl fmt::Debug for SocketApp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("SocketApp").field(&self.shared.address).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_connection_has_its_own_time_limit() {
+        let seconds = |number| Some(Duration::from_secs(number));
+        let limits = TimeLimits { consensus: seconds(1), mempool: seconds(2), query: seconds(3), snapshot: seconds(4) };
+        let all = [Connection::Consensus, Connection::Mempool, Connection::Query, Connection::Snapshot];
+        assert_eq!(all.map(|connection| limits.of(connection)), [seconds(1), seconds(2), seconds(3), seconds(4)]);
     }
 }

@@ -55,6 +55,14 @@ async fn an_answer_comes_without_a_flush_when_nothing_else_is_asked() {
     assert_eq!(answer, [2, 0x62, 0]);
 }
 
+#[tokio::test]
+async fn answers_before_a_failure_are_given_though_nobody_flushed() {
+    let echo_hi = [6, 0x0a, 4, 0x0a, 2, b'h', b'i'];
+    let fail = [8, 0x42, 6, 0x0a, 4, b'f', b'a', b'i', b'l'];
+    let replies = replies_to(Mirror, &[&echo_hi[..], &fail].concat()).await;
+    assert!(replies.starts_with(&[6, 0x12, 4, 0x0a, 2, b'h', b'i']), "{replies:?}");
+}
+
 /// Bytes no server should swallow, and a word of the exception. 6 cases.
 #[tokio::test]
 async fn bad_requests_get_an_exception_and_the_connection_closes() {

@@ -1,10 +1,14 @@
 //! The edges of single messages: what is one too many, missing or out of place is refused, and what Go writes is written.
 
 use super::random::Random;
+use crate::codec::journal;
 use crate::codec::protobuf::{Message, decode, encode};
+use crate::codec::wire::consensus::BITS_MAX;
 use crate::crypto::merkle::{AUNTS_MAX, Proof};
 use crate::crypto::{Hash, sha256};
-use crate::types::{BlockId, CommitSig, Evidence, PartSetHeader, Time};
+use crate::types::{
+    BitArray, BlockId, CommitSig, Evidence, Height, JournalRecord, PartSetHeader, Round, Step, Time, TimerId,
+};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -93,4 +97,22 @@ fn an_absent_signature_is_a_flag_and_the_zero_time_and_nothing_else() {
     assert_eq!(read::<CommitSig>(&[&absent]), Ok(CommitSig::Absent));
     assert!(read::<CommitSig>(&[&absent, &field(2, &[1; 20])]).is_err());
     assert!(read::<CommitSig>(&[&absent, &field(4, &[1; 64])]).is_err());
+}
+
+#[test]
+fn an_array_of_bits_has_at_most_ten_thousand() {
+    for (bits, legal) in [(BITS_MAX, true), (BITS_MAX + 1, false)] {
+        assert_eq!(decode::<BitArray>(&encode(&BitArray::new(bits))).is_ok(), legal, "{bits}");
+    }
+}
+
+/// CometBFT writes down what was left to wait, and that may be less than nothing.
+#[test]
+fn a_timeout_in_the_journal_that_was_over_already_waits_for_nothing() {
+    let minus_a_second = [8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
+    let timeout = [field(1, &minus_a_second), vec![0x10, 5, 0x20, 3]].concat();
+    let record = [field(1, &encode(&Time::UNIX_EPOCH)), field(2, &field(3, &timeout))].concat();
+    let timer = TimerId { height: Height::new(5), round: Round::ZERO, step: Step::Propose };
+    let read = journal::decode(&record).map_err(|error| error.to_string());
+    assert_eq!(read, Ok((Time::UNIX_EPOCH, JournalRecord::Timeout { timer, duration: Duration::ZERO })));
 }

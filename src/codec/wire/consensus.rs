@@ -148,7 +148,7 @@ impl Message for BitArray {
 
     fn read(m: &Fields<'_>) -> Result<BitArray, DecodeError> {
         let bits = m.int(1, "bits")?;
-        let len = usize::try_from(bits).ok().filter(|len| *len <= BITS_MAX);
+        let len = usize::try_from(bits).ok().filter(|len| *len <= BITS_MAX || mutant!("C91"));
         let len = len.ok_or_else(|| DecodeError::at("bits", format_args!("is {bits}, must be 0 to {BITS_MAX}")))?;
         let words = m.numbers(2, "elems")?;
         let count = words.len();

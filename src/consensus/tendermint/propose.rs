@@ -16,8 +16,8 @@ impl Tendermint {
     pub(super) fn wait_for_txs_or_propose(&mut self, now: Now, out: &mut Effects<Tendermint>) {
         let state = &self.current;
         let empty_blocks = state.start.timeouts.empty_blocks;
-        let something_to_do = state.txs_available || state.start.proof_block_needed;
-        if empty_blocks == EmptyBlocks::Always || something_to_do || state.round != Round::ZERO {
+        let something_to_do = state.txs_available || (state.start.proof_block_needed && !mutant!("T99"));
+        if empty_blocks == EmptyBlocks::Always || something_to_do || (state.round != Round::ZERO && !mutant!("T98")) {
             return self.enter_propose(now, out);
         }
         if let EmptyBlocks::After(_) = empty_blocks {
@@ -53,7 +53,7 @@ impl Tendermint {
 
     pub(super) fn build_order(&self) -> BuildOrder {
         let state = &self.current;
-        let grown = state.last_commit.as_ref().and_then(|set| set.to_commit());
+        let grown = state.last_commit.as_ref().and_then(|set| set.to_commit()).filter(|_| !mutant!("T97"));
         let last_commit = grown.or_else(|| state.start.last_commit.clone());
         BuildOrder { height: state.start.height, round: state.round, last_commit }
     }

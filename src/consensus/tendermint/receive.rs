@@ -182,7 +182,9 @@ impl Tendermint {
         if !asked || vote.height != self.height() {
             return false;
         }
-        self.current.verifying.remove(&key);
+        if !mutant!("T95") {
+            self.current.verifying.remove(&key);
+        }
         true
     }
 
@@ -230,7 +232,8 @@ impl Tendermint {
     /// A precommit of the height before, welcome until this height begins (reference §6.3).
     fn on_late_precommit(&mut self, now: Now, vote: Vote, out: &mut Effects<Tendermint>) -> Reaction {
         let state = &mut self.current;
-        let Some(last_commit) = state.last_commit.as_mut().filter(|_| state.step == Step::NewHeight) else {
+        let Some(last_commit) = state.last_commit.as_mut().filter(|_| state.step == Step::NewHeight || mutant!("T96"))
+        else {
             return Reaction::Ignored("precommit of a height that is closed");
         };
         let extended = state.start.height.previous().is_some_and(|h| state.start.params.abci.extensions_enabled(h));
@@ -269,7 +272,7 @@ impl Tendermint {
         if height == ours {
             return Ok(());
         }
-        if height.get() >= ours.get().saturating_add(HEIGHTS_AHEAD_TO_SYNC)
+        if height.get() >= ours.get().saturating_add(HEIGHTS_AHEAD_TO_SYNC + u64::from(mutant!("T100")))
             && (height > self.sync_hint || mutant!("T28"))
         {
             self.sync_hint = height;

@@ -196,7 +196,7 @@ impl Tendermint {
         if self.current.step == Step::NewHeight && self.current.outcome == Outcome::Open {
             return self.resume_new_height(now, out);
         }
-        if let Outcome::Decided { round, block_id } = self.current.outcome {
+        if let (Outcome::Decided { round, block_id }, false) = (self.current.outcome, mutant!("T94")) {
             self.current.outcome = Outcome::Fetching { round, block_id };
             return self.settle(now, out);
         }
@@ -227,13 +227,14 @@ impl Tendermint {
             Step::NewRound if matches!(state.start.timeouts.empty_blocks, crate::consensus::EmptyBlocks::After(_)) => {
                 self.set_timer(now, Step::NewRound, out);
             }
+            Step::Propose if mutant!("T93") => {}
             Step::Propose => self.set_timer(now, Step::Propose, out),
             Step::Prevote | Step::PrevoteWait if state.prevote_timer_set => {
                 self.set_timer(now, Step::PrevoteWait, out);
             }
             _ => {}
         }
-        if self.current.precommit_timer_set {
+        if self.current.precommit_timer_set && !mutant!("T92") {
             self.set_timer(now, Step::PrecommitWait, out);
         }
     }

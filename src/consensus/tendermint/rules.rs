@@ -221,7 +221,7 @@ impl Tendermint {
     /// propose the block again.
     fn update_valid(&mut self, out: &mut Effects<Tendermint>) -> bool {
         let state = &self.current;
-        let in_time = |round: Round| round < state.round || state.step >= Step::Prevote;
+        let in_time = |round: Round| round < state.round || state.step >= Step::Prevote || mutant!("T90");
         let newer = |round: Round| state.valid.is_none_or(|(valid_round, _)| valid_round < round);
         let found = state
             .tally

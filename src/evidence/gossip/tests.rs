@@ -240,3 +240,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_piece_too_large_for_a_message_is_passed_over() {
+    let mut world = World::new();
+    let (mut large, small) = (double_vote(&world.signers, 0, 4), piece(&world.signers, 1, 5));
+    large.vote_a.extension = vec![0; MESSAGE_BYTES_MAX as usize].into();
+    let pending = vec![Evidence::DuplicateVote(Box::new(large)), small.clone()];
+    world.pool.restore(crate::types::StoredEvidence { pending, committed: vec![] }, &world.state);
+    assert_eq!(world.join(1, 9), [(peer(1), vec![small])]);
+}
+
+#[test]
+fn what_waits_no_more_is_not_remembered_of_peers() {
+    let mut world = World::new();
+    let one = piece(&world.signers, 0, 5);
+    world.join(1, 9);
+    world.learn(&one);
+    assert_eq!(world.gossip.peers[&peer(1)].has.len(), 1);
+    world.pool.mark_committed(&one);
+    world.tell(EvidenceGossipInput::Changed);
+    assert_eq!(world.gossip.peers[&peer(1)].has.len(), 0);
+}

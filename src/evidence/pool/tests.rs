@@ -1,7 +1,9 @@
 //! The life of evidence: reported, waiting, proposed, proven, expired.
 
 use super::*;
-use crate::evidence::verify::tests::{HEIGHT, block_time, double_vote, facts_at, signers, state_after};
+use crate::evidence::verify::tests::{
+    HEIGHT, block_time, double_vote, facts_at, our_own_block_as_an_attack, signers, state_after,
+};
 use crate::types::tests::{Signers, block_id};
 use crate::types::{ConsensusParams, VoteKind};
 use std::time::Duration;
@@ -294,4 +296,30 @@ fn a_peer_is_blamed_for_what_is_false_everywhere_and_for_nothing_else() {
     pool.pending_bytes = PENDING_BYTES_MAX;
     let receipt = pool.receive(evidence(&signers, 2, HEIGHT), Some(&facts), &state);
     assert!(!blamed(&receipt), "there is no room: {receipt:?}");
+}
+
+#[test]
+fn validator_sets_of_the_last_heights_are_kept_and_no_more() {
+    let signers = signers();
+    let mut pool = Pool::new(&state_after(8, &signers));
+    for height in 9..30 {
+        pool.update(&state_after(height, &signers), &[]);
+    }
+    let kept: Vec<u64> = pool.recent.keys().map(|height| height.get()).collect();
+    assert_eq!(kept, (22..30).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_false_attack_is_excused_only_where_it_is_held_against_our_tip_for_lack_of_its_block() {
+    let (attack, facts) = our_own_block_as_an_attack();
+    let receipt = |height| {
+        let state = state_after(height, &signers());
+        Pool::new(&state).receive(attack.clone(), Some(&facts), &state)
+    };
+    assert!(
+        matches!(receipt(HEIGHT - 1), Receipt::Excused(InvalidEvidence::SameHeader(_))),
+        "{:?}",
+        receipt(HEIGHT - 1)
+    );
+    assert!(matches!(receipt(HEIGHT), Receipt::PeerFault(InvalidEvidence::SameHeader(_))), "{:?}", receipt(HEIGHT));
 }

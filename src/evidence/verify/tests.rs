@@ -208,6 +208,15 @@ impl Attack {
     }
 }
 
+/// The block of height 5 that is ours, said to be an attack on it.
+pub(crate) fn our_own_block_as_an_attack() -> (Evidence, Facts) {
+    let signers = signers();
+    let ours = signed(header(HEIGHT, &signers, b"", "a"), &signers, &[], 0);
+    let Attack { evidence, trusted, common } = Attack::new(3, ours.clone(), &signers, ours, &[0, 1, 2, 3]);
+    let facts = Facts { trusted: Some(trusted), ..facts_at(3, &common) };
+    (Evidence::LightClientAttack(Box::new(evidence)), facts)
+}
+
 #[test]
 fn the_three_provable_attacks_are_proven() {
     assert_eq!(Attack::lunatic().verify(), Ok(()));

@@ -122,3 +122,12 @@ fn an_empty_store_says_zero_and_answers_are_not_answered() {
         assert_eq!(answer(&*store, &message).expect("works"), None);
     }
 }
+
+#[test]
+fn a_block_whose_extensions_are_required_and_not_there_is_not_given() {
+    let (store, state, _) = store(Some(BLOCKS + 1));
+    let (next, signers) = (Height::new(BLOCKS + 1), Signers::new(1, &[10]));
+    let block = block(next.get(), state.last_block_id);
+    store.save_block(&block, &signers.commit(next, block.id(), 1).into()).expect("saved");
+    assert_eq!(ask(&*store, next.get()), BlocksyncMessage::NoBlockResponse(next));
+}

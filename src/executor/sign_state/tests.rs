@@ -9,8 +9,8 @@ use crate::storage::{Backend, Indexing, open};
 use crate::types::abci::InitChainResponse;
 use crate::types::tests::Signers;
 use crate::types::{
-    ChainId, ChainState, JournalMessage, Proposal, Round, Source, Standing, Statement, Time, UnsignedProposal,
-    UnsignedStatement, UnsignedVote, ValidatorUpdate, Vote, VoteKind,
+    Block, CandidateBlock, ChainId, ChainState, JournalMessage, Proposal, Round, Source, Standing, Statement, Time,
+    UnsignedProposal, UnsignedStatement, UnsignedVote, ValidatorUpdate, Vote, VoteKind,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -160,4 +160,17 @@ fn a_sign_state_older_than_a_vote_in_the_journal_is_refused_under_every_protocol
         assert_eq!((stale.last, stale.shown.at), (SignPosition::START, voted()));
         assert!(refusal(algorithm, memory(voted(), Promises::Given), records.clone()).is_none(), "{algorithm}");
     }
+}
+
+#[test]
+fn a_validator_with_blocks_listens_for_its_key_though_it_signed_nothing_yet() {
+    let store = open(Backend::Memory, Path::new(""), Indexing::Off).expect("memory is there");
+    let signers = Signers::new(1, &[10]);
+    let signer = Remembering(signers.set.members()[0].public_key, memory(SignPosition::START, Promises::NoneGiven));
+    let check = || key_check(Some(&signer), &*store, Duration::ZERO, DoppelgangerCheck::OnRejoin, Hearing::Others);
+    assert!(matches!(check(), KeyCheck::WhileSigning(_)));
+    let header = signers.header(1);
+    let block = CandidateBlock::new(Block { header, txs: Vec::new(), evidence: Vec::new(), last_commit: None });
+    store.save_block(&block, &signers.commit(Height::FIRST, block.id(), 1).into()).expect("saved");
+    assert!(matches!(check(), KeyCheck::BeforeSigning(_)));
 }

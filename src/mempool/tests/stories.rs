@@ -391,3 +391,20 @@ fn a_block_is_reaped_to_its_gas_and_not_beyond() {
     assert_eq!(texts(&mempool.reap(None, Some(80))), ["a", "b"]);
     assert_eq!(texts(&mempool.reap(None, Some(79))), ["a"]);
 }
+
+#[test]
+fn an_application_that_is_away_is_not_asked_to_recheck() {
+    let mut mempool = rechecking();
+    step(&mut mempool, MempoolInput::AppDown { why: "gone".into() });
+    assert_eq!(commit(&mut mempool, 1, &[("a", 0)]), [MempoolEffect::TxsAvailable]);
+}
+
+#[test]
+fn when_a_recheck_fails_what_waits_stays_and_consensus_is_told_of_it() {
+    let mut mempool = rechecking();
+    let out = commit(&mut mempool, 1, &[("a", 0)]);
+    let MempoolEffect::Check { batch, .. } = &out[0] else { panic!("{out:?}") };
+    let out = step(&mut mempool, MempoolInput::CheckFailed { batch: *batch, why: "gone".into() });
+    assert_eq!(out, [MempoolEffect::TxsAvailable]);
+    assert_eq!(texts(&mempool.first(9)), ["b", "c"]);
+}

@@ -112,6 +112,11 @@ fn a_follower_fetches_decides_falls_behind_and_fetches_again() {
     tell(&mut node, stands_at(BLOCKS + 3));
     assert!(node.settle());
     assert_eq!(node.deciding(), Some(BLOCKS + 1), "a few heights are left to consensus");
+    let is_sync = |effect: &Effect| {
+        let asks = matches!(effect, Effect::Tell { message: PeerMessage::Blocksync(_), .. });
+        asks || matches!(effect, Effect::WakeAt { waker: crate::replica::Waker::Sync, .. })
+    };
+    assert!(!node.outward.iter().any(is_sync), "and nobody looks into them: {:?}", node.outward);
     tell(&mut node, stands_at(BLOCKS + 11));
     assert!(fetch_until_deciding(&mut node, &source, BLOCKS + 11));
     assert_eq!(node.deciding(), Some(BLOCKS + 11));

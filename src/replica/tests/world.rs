@@ -173,7 +173,7 @@ pub(super) struct World {
     effects: VecDeque<Effect>,
     /// What concerns peers, for who plays them.
     pub(super) outward: VecDeque<Effect>,
-    timers: BTreeMap<TimerId, Tick>,
+    pub(super) timers: BTreeMap<TimerId, Tick>,
     /// When listening for our own key ends.
     listens_until: Option<Tick>,
     /// What it found.
@@ -186,7 +186,7 @@ pub(super) struct World {
     care: Care,
     checking: BTreeMap<BatchId, usize>,
     link: Link,
-    now: u64,
+    pub(super) now: u64,
     /// Orders until the cut, and how many were executed.
     pub(super) fuel: usize,
     pub(super) executed: usize,

@@ -322,3 +322,13 @@ async fn the_mempool_and_consensus_are_shown() {
     assert_eq!(dump["result"]["round_state"]["height"], "221");
     let _the_fake_is_a_node: &FakeNode = &shared.node;
 }
+
+#[tokio::test]
+async fn an_answer_may_be_cached_when_its_height_was_named_and_it_is_no_error() {
+    let shared = shared(Submitted::Stuck);
+    for (params, cacheable) in [(r#"{"height":"253"}"#, true), (r#"{"height":"999"}"#, false), ("{}", false)] {
+        let request = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"block","params":{params}}}"#);
+        let answers = shared.call_all("somebody", &parse_requests(request.as_bytes()).unwrap()).await;
+        assert_eq!(answers.cacheable, cacheable, "{params}");
+    }
+}

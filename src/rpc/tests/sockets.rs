@@ -163,6 +163,8 @@ async fn a_websocket_subscribes_gets_events_and_is_told_when_the_node_stops() {
     let malformed = ask!(3, "subscribe", "malformed query");
     let theirs = super::fake::recorded("incoming", "subscribe_malformed");
     assert_eq!(malformed["error"], theirs["error"]);
+    let endless = format!("a='{}'", "x".repeat(512));
+    assert_eq!(ask!(3, "subscribe", endless)["error"]["data"], "maximum query length exceeded");
     assert_eq!(ask!(4, "unsubscribe", "a=1")["error"]["data"], "subscription not found");
     assert_eq!(ask!(5, "subscribe", "app.key='tx0' AND tm.event='NewBlock'")["result"], json!({}));
     assert_eq!(ask!(6, "subscribe", "a=1")["error"]["data"], "max_subscriptions_per_client 2 reached");

@@ -3,8 +3,9 @@
 use super::chain::{h, seen};
 use super::stores::{grow, grow_once};
 use crate::ports::Store;
-use crate::storage::{Indexing, KvStore, MemoryKv};
+use crate::storage::{Batch, Direction, Durability, Indexing, KeyRange, Kv, KvError, KvStore, MemoryKv, Visit};
 use crate::types::Tx;
+use bytes::Bytes;
 use std::sync::Arc;
 
 fn reopen(kv: &Arc<MemoryKv>) -> KvStore {
@@ -95,4 +96,40 @@ fn pruning_runs_beside_saving_and_reading() {
     assert_eq!(store.tip(), h(120));
     assert!(store.base() > h(10));
     assert_eq!((reopen(&kv).base(), reopen(&kv).tip()), (store.base(), store.tip()), "as stored");
+}
+
+#[test]
+fn the_genesis_is_durable_when_it_is_said_to_be_stored() {
+    let kv = Arc::new(MemoryKv::new());
+    reopen(&kv).save_genesis(b"{}", &super::chain::genesis_state()).expect("saved");
+    kv.power_cut(0);
+    assert_eq!(reopen(&kv).genesis().expect("read"), Some(b"{}".to_vec()));
+}
+
+/// A disk that can be read and has no room.
+#[derive(Debug)]
+struct Full(Arc<MemoryKv>);
+
+impl Kv for Full {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, KvError> {
+        self.0.get(key)
+    }
+
+    fn scan(&self, range: &KeyRange, direction: Direction, visit: &mut Visit<'_>) -> Result<(), KvError> {
+        self.0.scan(range, direction, visit)
+    }
+
+    fn write(&self, _: Batch, _: Durability) -> Result<(), KvError> {
+        Err(KvError("no space left".to_owned()))
+    }
+}
+
+#[test]
+fn a_block_that_could_not_be_written_is_not_shown() {
+    let kv = Arc::new(MemoryKv::new());
+    let state = grow(&reopen(&kv), 2);
+    let store = KvStore::new(Box::new(Full(Arc::clone(&kv))), Indexing::Off, None).expect("opens");
+    let block = super::chain::block(3, state.last_block_id, vec![]);
+    store.save_block(&block, &seen(&block)).expect_err("no room");
+    assert_eq!(store.tip(), h(2));
 }

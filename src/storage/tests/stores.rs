@@ -5,6 +5,8 @@ use super::meddled::{Before, Meddled};
 use crate::ports::Store;
 use crate::storage::keys::{Key, Kind};
 use crate::storage::kv::{Batch, Durability, Kv};
+use crate::storage::store::Heights;
+use crate::storage::values::Changes;
 use crate::storage::{Backend, Indexing, KvStore, MemoryKv, open};
 use crate::types::{BlockId, CandidateBlock, ChainState, ConsensusParams, EvidenceParams, PartSet, Tx, ValidatorSet};
 use bytes::Bytes;
@@ -351,4 +353,41 @@ fn read_all(store: &dyn Store) -> Result<(), String> {
     store.validators(h(2)).map_err(said)?;
     store.state().map_err(said)?;
     Ok(())
+}
+
+#[test]
+fn a_value_that_stands_under_another_key_is_not_believed() {
+    let kv = Arc::new(MemoryKv::new());
+    let store = KvStore::new(Box::new(kv.clone()), Indexing::On, None).expect("opens");
+    grow(&store, 3);
+    let third = kv.get(&Key::part(h(3), 0).bytes).expect("read").expect("there");
+    overwrite(&*kv, &Key::part(h(2), 0), third);
+    let error = read_all(&store).expect_err("the part of another block");
+    assert!(error.contains("block part of height 2") && error.contains("checksum"), "{error}");
+}
+
+#[test]
+fn a_store_that_says_it_begins_above_its_end_is_not_opened() {
+    let kv = Arc::new(MemoryKv::new());
+    let store = KvStore::new(Box::new(kv.clone()), Indexing::Off, None).expect("opens");
+    grow(&store, 3);
+    let mut batch = Changes::default();
+    batch.put(Key::single(Kind::Heights), &Heights { base: h(4), tip: h(3), headers: h(1) }.encode());
+    store.values.write(batch, Durability::Now, "bend the heights").expect("written");
+    let error = KvStore::new(Box::new(kv), Indexing::Off, None).err().expect("refused").to_string();
+    assert!(error.contains("three ordered heights"), "{error}");
+}
+
+#[test]
+fn the_newest_256_headers_are_kept_in_memory_and_no_more() {
+    let store = KvStore::new(Box::new(MemoryKv::new()), Indexing::Off, None).expect("opens");
+    grow(&store, 1);
+    let first = store.block_meta(h(1)).expect("read").expect("there");
+    for height in 1..=300 {
+        let mut meta = first.clone();
+        meta.header.height = h(height);
+        store.cache_meta(&meta);
+    }
+    let kept: Vec<u64> = (1..=300).filter(|height| store.cached_meta(h(*height)).is_some()).collect();
+    assert_eq!(kept, (45..=300).collect::<Vec<_>>());
 }

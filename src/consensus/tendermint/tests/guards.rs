@@ -4,10 +4,11 @@
 use super::stories::{bystander, locked_on_a, others};
 use super::story::{Story, block, start, vote_of};
 use crate::consensus::tendermint::Message;
-use crate::consensus::{Input, Reaction, Signed, Start, Tick};
+use crate::consensus::{Effect, EmptyBlocks, Input, Protocol, Reaction, Signed, Start, Tick};
 use crate::crypto::Verified;
 use crate::types::{
-    AbciParams, ConsensusParams, Height, JournalMessage, JournalRecord, Round, Source, Step, Time, VoteKind,
+    AbciParams, ConsensusParams, ExtendedCommit, Height, JournalMessage, JournalRecord, Round, Source, Step, Time,
+    TimerId, VoteKind,
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -245,4 +246,57 @@ fn an_extension_that_comes_when_its_round_is_over_is_not_signed() {
     let late = Input::VoteExtended { height: Height::FIRST, round: Round::ZERO, extension: Bytes::new() };
     assert!(matches!(story.step(late), Reaction::Ignored(_)));
     story.expect(&[]);
+}
+
+#[test]
+fn a_quorum_of_prevotes_makes_no_valid_block_before_this_node_prevoted() {
+    let mut story = bystander();
+    let (a, others) = (block(1, "A"), others(&story));
+    story.precommits(&others, 0, None);
+    story.timer(Step::PrecommitWait, 0);
+    story.proposal(1, Some(0), &a); // and the prevotes of round 0 it names do not come
+    story.parts(1, &a);
+    story.prevotes(&others, 1, Some(&a));
+    assert_eq!(story.checked(&a, true), Reaction::Accepted);
+    assert_eq!((story.machine.current_step(), story.machine.view().valid), (Step::Propose, None));
+    story.timer(Step::Propose, 1);
+    assert_eq!(story.machine.view().valid, Some((Round::new(1), a.id())));
+}
+
+#[test]
+fn a_precommit_that_comes_when_the_next_height_has_begun_joins_no_commit() {
+    let mut story = in_the_pause_after_a_decision(|_| ());
+    story.timer(Step::NewHeight, 0);
+    assert!(matches!(late_precommit(&mut story, None), Reaction::Ignored(_)));
+    assert_eq!(story.machine.view().last_commit.iter().flatten().count(), 3);
+}
+
+#[test]
+fn a_block_is_built_with_the_precommits_that_came_late() {
+    let mut story = in_the_pause_after_a_decision(|next| next.own = Some(next.validators.proposer().address));
+    let absent = story.machine.view().last_commit.iter().position(Option::is_none).expect("three of four signed");
+    let late = vote_of(&story.set, absent, VoteKind::Precommit, (1, 0), Some(block(1, "A").id()));
+    assert_eq!(story.hear(Message::Vote(Verified::trusted(late))), Reaction::Accepted);
+    let mut out = Vec::new();
+    let begin = TimerId { height: Height::new(2), round: Round::ZERO, step: Step::NewHeight };
+    story.machine.step(story.now, Input::TimerFired(begin), &mut out);
+    let orders =
+        out.iter().filter_map(|effect| if let Effect::BuildBlock(order) = effect { Some(order) } else { None });
+    let commits: Vec<_> = orders.filter_map(|order| order.last_commit.as_ref()).collect();
+    let signed =
+        |commit: &ExtendedCommit| commit.signatures.iter().filter(|entry| entry.sig.signed().is_some()).count();
+    assert_eq!(commits.iter().map(|commit| signed(commit)).collect::<Vec<_>>(), [4]);
+}
+
+#[test]
+fn after_a_round_that_failed_a_block_is_proposed_even_without_transactions() {
+    let probe = bystander();
+    let mut begin = start(&probe.set, Some(probe.proposer(1)), 1);
+    (begin.proof_block_needed, begin.timeouts.empty_blocks) = (false, EmptyBlocks::Never);
+    let mut story = Story::begin(begin, &[]);
+    let others: Vec<usize> = (0..4).filter(|index| *index != probe.proposer(1)).collect();
+    story.precommits(&others, 0, None);
+    story.quietly();
+    story.timer(Step::PrecommitWait, 0);
+    story.expect(&["timer Propose 1 3500ms", "build 1"]);
 }

@@ -528,7 +528,7 @@ fn precommits_carry_extensions_where_they_are_enabled() {
     story.step(Input::ExtensionVerified { vote: votes[0].clone(), source: peer(), accepted: false });
     story.step(Input::ExtensionVerified { vote: votes[1].clone(), source: peer(), accepted: true });
     story.expect(&[]);
-    story.hear(Message::Vote(Verified::trusted(votes[0].clone())));
+    assert_eq!(story.hear(Message::Vote(Verified::trusted(votes[0].clone()))), Reaction::Accepted, "a second chance");
     story.step(Input::ExtensionVerified { vote: votes[0].clone(), source: peer(), accepted: true });
     assert!(story.said().contains(&"decide 0 A".to_owned()));
     let mut late = vote_of(&story.set, others[2], VoteKind::Precommit, (1, 0), Some(a.id()));
@@ -548,6 +548,8 @@ fn a_peer_well_ahead_of_us_is_a_hint_to_fetch_blocks_given_once() {
     };
     story.hear(vote(2));
     story.expect(&[]);
+    story.hear(vote(3));
+    story.expect(&["sync 2"]);
     story.hear(vote(30));
     story.hear(vote(30));
     story.hear(vote(20));
