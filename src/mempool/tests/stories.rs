@@ -63,7 +63,7 @@ fn what_fits_into_no_block_since_the_limits_fell_is_dropped_and_may_come_again_w
     answer_all(&mut mempool, &late, ok(1));
     assert_eq!(mempool.reap(Some(20), Some(50)), [tx("small")]);
     assert_eq!((mempool.count(), mempool.bytes()), (1, 5));
-    let error = refusal(&submit(&mut mempool, &[large.clone()]));
+    let error = refusal(&submit(&mut mempool, std::slice::from_ref(&large)));
     assert!(error.contains("20"), "{error}");
     step(&mut mempool, fall(1_000, 100));
     assert!(matches!(submit(&mut mempool, &[large])[..], [MempoolEffect::Check { .. }]));

@@ -374,7 +374,7 @@ fn a_store_that_says_it_begins_above_its_end_is_not_opened() {
     let mut batch = Changes::default();
     batch.put(Key::single(Kind::Heights), &Heights { base: h(4), tip: h(3), headers: h(1) }.encode());
     store.values.write(batch, Durability::Now, "bend the heights").expect("written");
-    let error = KvStore::new(Box::new(kv), Indexing::Off, None).err().expect("refused").to_string();
+    let error = KvStore::new(Box::new(kv), Indexing::Off, None).expect_err("refused").to_string();
     assert!(error.contains("three ordered heights"), "{error}");
 }
 
