@@ -196,8 +196,8 @@ pub trait Store: Send + Sync {
     fn save_results(&self, height: Height, results: &FinalizeBlockResponse) -> Result<(), StoreError>;
     /// Saves the state after a block. Atomic; durable with the next durable batch at the latest.
     fn save_state(&self, state: &ChainState) -> Result<(), StoreError>;
-    /// Saves changes of what evidence waits for a block, in order. Atomic; durable with the next durable batch at the
-    /// latest.
+    /// Saves changes of what evidence waits for a block, in order. Atomic; a few new pieces after each block are durable at
+    /// once, all others with the next durable batch at the latest.
     fn save_evidence(&self, changes: &[EvidenceChange]) -> Result<(), StoreError>;
     /// Indexes an applied block. Atomic, idempotent; may lag behind the state.
     fn index(&self, applied: &AppliedBlock) -> Result<(), StoreError>;

@@ -5,6 +5,7 @@
 //! trusting anything but the blocks, and costs one height. Where the others cannot decide that height alone, giving it
 //! up would stop the chain for good; then, and only on the operator's word that the journal is this validator's own and
 //! newest, the state becomes exactly what blocks and journal show: a vote leaves a node only after it is in the journal.
+//! It is synced there later than it leaves: what the machine, and not just the node, lost with its power is not shown.
 //! Heights further on, which another node may have signed, are what listening for one's own key is for.
 
 use super::CliError;
@@ -43,7 +44,7 @@ fn target(args: &AdvanceArgs, shows: &HomeShows) -> Result<SignPosition, CliErro
         };
         return shows.signed.map(|shown| shown.at).ok_or_else(nothing);
     }
-    let next = shows.tip.next().max(signed.height);
+    let next = shows.next.max(signed.height);
     let Some(asked) = args.height else {
         refuse_to_stop_the_chain(shows)?;
         return Ok(SignPosition::end_of(next));
@@ -61,7 +62,7 @@ fn target(args: &AdvanceArgs, shows: &HomeShows) -> Result<SignPosition, CliErro
 fn refuse_to_stop_the_chain(shows: &HomeShows) -> Result<(), CliError> {
     let Some(weight) = shows.weight.filter(|weight| !weight.others_decide()) else { return Ok(()) };
     let Weight { own, total, .. } = weight;
-    let next = shows.tip.next();
+    let next = shows.next;
     let what = format!(
         "refused: this validator has {own} of {total} power, and the others cannot decide height {next} without it: \
          giving that height up would stop the chain. Nothing was changed"
@@ -95,4 +96,19 @@ fn value(shows: &HomeShows, before: Option<SignPosition>, after: SignPosition) -
         "before": before.map(position),
         "after": position(after),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seed 1795477500005902 of Tendermint, level 2.
+    #[test]
+    fn on_a_chain_that_begins_at_a_later_height_that_one_is_given_up_and_not_the_first() {
+        let shows = HomeShows { tip: Height::ZERO, next: Height::new(5), signed: None, weight: None };
+        let args = |height| AdvanceArgs { height, trust_journal: false };
+        let given_up = |height| target(&args(height), &shows).map_err(|error| error.to_string());
+        assert_eq!(given_up(None), Ok(SignPosition::end_of(Height::new(5))));
+        assert!(given_up(Some(4)).is_err_and(|why| why.contains("--height must be 5 or more")));
+    }
 }

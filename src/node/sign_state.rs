@@ -36,9 +36,11 @@ pub(super) fn act_on(news: KeyNews) -> Result<(), NodeError> {
 pub struct HomeShows {
     /// The newest stored block; 0 when there is none.
     pub tip: Height,
+    /// The height that is to be decided next: the first of the chain when there is no block.
+    pub next: Height,
     /// The newest thing the key is shown to have signed.
     pub signed: Option<Shown>,
-    /// What the key's vote weighs at the height after `tip`.
+    /// What the key's vote weighs at `next`.
     pub weight: Option<Weight>,
 }
 
@@ -70,8 +72,10 @@ pub fn home_shows(config: &Config, own: &Address) -> Result<HomeShows, NodeError
     let tip = store.tip();
     let records = journal.records_since(tip.next())?;
     let signed = newest_shown(&*store, &records, own, SignPosition::START)?;
-    let set = store.validators(tip.next())?;
-    let weight = match (set, store.state()?) {
+    let state = store.state()?;
+    let next = state.as_ref().map_or(tip.next(), |state| state.next_height().max(tip.next()));
+    let set = store.validators(next)?;
+    let weight = match (set, state) {
         (Some(set), Some(state)) => set.by_address(own).map(|(_, member)| Weight {
             own: member.power,
             total: set.total_power(),
@@ -79,7 +83,7 @@ pub fn home_shows(config: &Config, own: &Address) -> Result<HomeShows, NodeError
         }),
         _ => None,
     };
-    Ok(HomeShows { tip, signed, weight })
+    Ok(HomeShows { tip, next, signed, weight })
 }
 
 #[cfg(test)]

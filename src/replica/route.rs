@@ -4,7 +4,7 @@ use super::machine::{Ordered, Spoken};
 use super::{Effect, Now, Replica, Waker, Work};
 use crate::consensus::{self, BlockVerdict, BuildOrder, Decision, Protocol, RoundNote};
 use crate::evidence::gossip::EvidenceGossipInput;
-use crate::evidence::{self, Facts};
+use crate::evidence::Facts;
 use crate::mempool::gossip::TxGossipInput;
 use crate::mempool::{MempoolEffect, MempoolInput};
 use crate::pipeline::{BuildJob, CallId, Outcome, PipelineEffect, PipelineError, PipelineInput, PipelineNote};
@@ -242,7 +242,8 @@ impl Replica {
             out.push(Effect::GoOn(state));
             self.answer_reads(out);
         } else {
-            self.evidence = evidence::Pool::new(&state);
+            // The handshake may have executed the block whose time contradicting votes of its height wait for.
+            self.evidence.update(&state, &[]);
             self.beginning = false;
             out.push(Effect::Fetching);
             self.overhear(out);

@@ -7,6 +7,28 @@ use super::values::{Changes, corrupt, failed, missing};
 use crate::ports::StoreError;
 use crate::types::{Block, Evidence, EvidenceChange, EvidenceKey, Height, StoredEvidence};
 use std::ops::ControlFlow;
+use std::sync::PoisonError;
+
+/// Syncs for evidence between two blocks: one offender could make us sync thousands of times.
+const EVIDENCE_SYNCS_MAX: u32 = 16;
+
+/// Syncs for evidence since a block.
+#[derive(Debug, Default)]
+pub(super) struct EvidenceSyncs {
+    tip: Height,
+    count: u32,
+}
+
+impl EvidenceSyncs {
+    /// How the next piece is saved.
+    fn next(&mut self, tip: Height) -> Durability {
+        if self.tip != tip {
+            *self = EvidenceSyncs { tip, count: 0 };
+        }
+        self.count = self.count.saturating_add(1);
+        if self.count > EVIDENCE_SYNCS_MAX { Durability::Later } else { Durability::Now }
+    }
+}
 
 impl KvStore {
     pub(super) fn load_evidence(&self) -> Result<StoredEvidence, StoreError> {
@@ -24,8 +46,8 @@ impl KvStore {
         Ok(stored)
     }
 
-    /// Not synced: evidence is rare and other nodes have it too, while one offender could make us sync thousands of
-    /// times. It is durable with the next block.
+    /// The first pieces after a block are synced: on a quiet chain the next block, which makes the others durable, may be
+    /// long in coming, and nobody else may have been told both votes.
     pub(super) fn put_evidence(&self, changes: &[EvidenceChange]) -> Result<(), StoreError> {
         let mut batch = Changes::default();
         for change in changes {
@@ -37,7 +59,14 @@ impl KvStore {
                 EvidenceChange::Gone(key) => batch.delete(Key::evidence(Kind::PendingEvidence, key)),
             }
         }
-        self.values.write(batch, Durability::Later, "save evidence")
+        let is_new = changes.iter().any(|change| matches!(change, EvidenceChange::Waits(_)));
+        let durability = if is_new { self.next_evidence_sync() } else { Durability::Later };
+        self.values.write(batch, durability, "save evidence")
+    }
+
+    fn next_evidence_sync(&self) -> Durability {
+        let tip = self.heights().tip;
+        self.evidence_syncs.lock().unwrap_or_else(PoisonError::into_inner).next(tip)
     }
 
     fn evidence_keys(&self, kind: Kind) -> Result<Vec<EvidenceKey>, StoreError> {

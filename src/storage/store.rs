@@ -1,6 +1,7 @@
 //! The store over any backend: what it holds in memory, and the port it implements. The work is in the topic files.
 
 use super::Indexing;
+use super::evidence::EvidenceSyncs;
 use super::keys::{Key, Kind};
 use super::kv::{Durability, Kv};
 use super::values::{Changes, Values, corrupt};
@@ -27,6 +28,7 @@ pub struct KvStore {
     metas: Mutex<BTreeMap<Height, BlockMeta>>,
     /// Held while the stored heights change, so that pruning may run beside saving.
     changing_heights: Mutex<()>,
+    pub(super) evidence_syncs: Mutex<EvidenceSyncs>,
     /// Keeps other processes out; none in memory.
     _lock: Option<File>,
 }
@@ -74,8 +76,15 @@ impl KvStore {
             None => Heights::default(),
             Some(bytes) => Heights::decode(&bytes).ok_or_else(|| corrupt(&key, "it is not three ordered heights"))?,
         };
-        let (heights, metas) = (RwLock::new(heights), Mutex::new(BTreeMap::new()));
-        let store = KvStore { values, indexing, heights, metas, changing_heights: Mutex::new(()), _lock: lock };
+        let store = KvStore {
+            values,
+            indexing,
+            heights: RwLock::new(heights),
+            metas: Mutex::default(),
+            changing_heights: Mutex::default(),
+            evidence_syncs: Mutex::default(),
+            _lock: lock,
+        };
         store.catch_up_index()?;
         Ok(store)
     }

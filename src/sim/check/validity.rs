@@ -152,9 +152,15 @@ impl Validity {
             return wrong(format!("is of {:?}, which is not after the block before", header.time));
         }
         self.origin(scene, commit, header.proposer_address)?;
-        // A liar puts into its blocks what it likes, and one that floods gives to others what no client gave it.
+        // A liar puts into blocks what it likes, also where it proposes again what another made, in that one's name; and one
+        // that floods gives to others what no client gave it.
         let floods = |node: &NodePlan| matches!(&node.conduct, Conduct::Liar(lies) if lies.contains(&Lie::Flood));
-        let free = !scene.is_honest_address(&header.proposer_address) || scene.plan.nodes.iter().any(floods);
+        let lies = |by: Address| !scene.is_honest_address(&by);
+        let by_liar = |(at, round, of): &(Height, Round, BlockId)| {
+            (*at, *of) == (height, id) && self.proposer(scene, height, *round).is_some_and(lies)
+        };
+        let free =
+            lies(header.proposer_address) || self.proposed.iter().any(by_liar) || scene.plan.nodes.iter().any(floods);
         let unknown = |tx: &u64| !free && !self.submitted.contains(tx);
         let txs = &block.block().txs;
         if let Some(tx) = txs.iter().filter_map(|tx| tx_number(tx.bytes())).find(unknown) {
@@ -242,6 +248,22 @@ mod tests {
             let word = Word::Proposal { by: None, proposal: &out_of_turn };
             assert!(stage.wrong(wrong, What::Signed(word)).contains("turn"));
             stage.fine(right, What::Signed(word));
+        }
+    }
+
+    /// Seed 1795477500009370 of Tendermint, level 2: in its round a liar changed the block it had to propose again.
+    #[test]
+    fn a_liar_may_put_what_it_likes_into_a_block_in_the_name_of_another_and_the_honest_may_not() {
+        for (round, fine) in [(1, true), (0, false)] {
+            let turn = |round| stage(Algorithm::Tendermint).proposer(round);
+            let mut stage = Stage::of(Algorithm::Tendermint, 4, Validity::default()).with_liar(turn(1));
+            stage.begin((turn(1) + 1) % 4, 1);
+            let block = block_of(1, "a", None, maker(&stage, turn(0)), &["7=x"]);
+            stage.hears_proposal((turn(1) + 1) % 4, turn(round), &proposal(turn(round), 1, round, block.id(), None));
+            stage.accepts((turn(1) + 1) % 4, &block);
+            let commit = commit(&stage.scene, 1, round, block.id(), &[0, 1, 2]);
+            let told = stage.see((turn(1) + 1) % 4, What::Decided { block: &block, commit: &commit });
+            assert_eq!(told.is_ok(), fine, "{told:?}");
         }
     }
 

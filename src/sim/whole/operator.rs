@@ -53,7 +53,8 @@ impl World {
             self.begin_anew(node, Keeps::Nothing);
         } else if why.contains("priv_validator_state.json") {
             self.watch.count("operator advanced a sign state");
-            let next = self.sites.iter().map(|site| site.highest).max().unwrap_or(Height::ZERO).next();
+            let newest = self.sites.iter().map(|site| site.highest).max().unwrap_or(Height::ZERO);
+            let next = newest.next().max(self.habits.genesis.initial_height);
             self.site(node).home.advance_sign_state(SignPosition::end_of(next));
             self.replaced(node, &[RotPlace::SignState]);
         }

@@ -3,7 +3,7 @@
 use super::chain::{block, h, seen, time_of};
 use super::stores::{grow, grow_once};
 use crate::ports::Store;
-use crate::storage::{Backend, Indexing, open};
+use crate::storage::{Backend, Indexing, KvStore, MemoryKv, open};
 use crate::types::tests::{Signers, block_id};
 use crate::types::{
     CandidateBlock, ConsensusParams, DuplicateVoteEvidence, Evidence, EvidenceChange, EvidenceParams, StoredEvidence,
@@ -58,4 +58,23 @@ fn pending_evidence_and_marks_of_proven_evidence_are_there_after_a_restart_and_a
     store.prune(h(19), &state).expect("pruned");
     assert_eq!(store.block_meta(h(11)).expect("read"), None);
     assert_eq!(store.evidence().expect("read"), expected);
+}
+
+/// Seed 1795477500005662 of Tendermint, level 2: the power of all went before the next block, and with it the proof.
+#[test]
+fn the_first_pieces_after_a_block_survive_a_power_cut_and_no_offender_makes_us_sync_for_ever() {
+    let kv = Arc::new(MemoryKv::new());
+    let opened = || KvStore::new(Box::new(kv.clone()), Indexing::Off, None).expect("opens");
+    let store = opened();
+    let state = grow(&store, 3);
+    let pieces: Vec<Evidence> = (5..45).map(evidence).collect();
+    let save = |store: &dyn Store, piece: &Evidence| store.save_evidence(&[EvidenceChange::Waits(piece.clone())]);
+    pieces[..20].iter().for_each(|piece| save(&store, piece).expect("saved"));
+    kv.power_cut(0);
+    let store = opened();
+    assert_eq!(store.evidence().expect("read").pending, pieces[..16]);
+    grow_once(&store, &state, 4);
+    pieces[20..40].iter().for_each(|piece| save(&store, piece).expect("saved"));
+    kv.power_cut(0);
+    assert_eq!(opened().evidence().expect("read").pending.len(), 32, "after each block there may be as many again");
 }
