@@ -3,8 +3,8 @@
 use super::machine::{Ordered, Spoken};
 use super::{Effect, Now, Replica, Waker, Work};
 use crate::consensus::{self, BlockVerdict, BuildOrder, Decision, Protocol, RoundNote};
-use crate::evidence::gossip::EvidenceGossipInput;
 use crate::evidence::Facts;
+use crate::evidence::gossip::EvidenceGossipInput;
 use crate::mempool::gossip::TxGossipInput;
 use crate::mempool::{MempoolEffect, MempoolInput};
 use crate::pipeline::{BuildJob, CallId, Outcome, PipelineEffect, PipelineError, PipelineInput, PipelineNote};
