@@ -87,7 +87,7 @@ impl Blocks {
     /// Takes a block we built, or that stands complete in the journal.
     pub(crate) fn insert(&mut self, block: Arc<CandidateBlock>) {
         let known = matches!(self.entries.get(&block.id().parts), Some(Entry::Complete(..)));
-        if !known {
+        if !known || mutant!("B90") {
             self.entries.insert(block.id().parts, Entry::Complete(block, Verdict::Unasked));
         }
     }
@@ -160,7 +160,7 @@ impl Blocks {
     /// The application's answer to the question of round `asked_in`. A no counts in its own round only: one that was on its
     /// way when the next round began is asked for again there.
     pub(crate) fn answered(&mut self, id: &BlockId, verdict: &BlockVerdict, asked_in: Round, round: Round) -> Reaction {
-        if self.with_verdict(id, Verdict::Asked).is_none() {
+        if self.with_verdict(id, Verdict::Asked).is_none() && !mutant!("B91") {
             return Reaction::Ignored("an answer nobody waits for");
         }
         let verdict = match verdict {
@@ -307,6 +307,18 @@ mod tests {
             blocks.forget_refusals();
             assert_eq!(blocks.progress(&block.id()), after);
         }
+    }
+
+    #[test]
+    fn what_the_application_said_of_a_block_stays_when_the_block_or_an_unasked_answer_comes() {
+        let (block, round) = (Arc::new(block(10)), Round::ZERO);
+        let mut blocks = gathered(limited_to(10_000), &block);
+        blocks.judge(&block.id(), Verdict::Asked);
+        assert_eq!(blocks.answered(&block.id(), &BlockVerdict::Accept, round, round), Reaction::Accepted);
+        blocks.insert(Arc::clone(&block));
+        let again = blocks.answered(&block.id(), &BlockVerdict::Reject("too late".to_owned()), round, round);
+        assert!(matches!(again, Reaction::Ignored(_)), "{again:?}");
+        assert_eq!(blocks.progress(&block.id()), Progress::Accepted);
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub fn more_than_one_third(part: Power, total: Power) -> bool {
 
 /// Enough to keep everybody else from a quorum.
 pub fn at_least_one_third(part: Power, total: Power) -> bool {
-    3 * wide(part) >= wide(total)
+    3 * wide(part) > wide(total) || (3 * wide(part) == wide(total) && !mutant!("Q90"))
 }
 
 /// A majority, which is a quorum where nobody lies.

@@ -23,7 +23,7 @@ impl Recent {
     /// Adds the newest block. What does not stand right before it is forgotten.
     pub fn push(&mut self, block: Arc<CandidateBlock>, commit: ExtendedCommit) {
         let follows = self.newest().is_some_and(|newest| Some(newest) == commit.height.previous());
-        if !follows {
+        if !follows && !mutant!("R90") {
             self.blocks.clear();
             self.bytes = 0;
         }
@@ -31,7 +31,7 @@ impl Recent {
         self.blocks.push_back((block, commit));
         while self.blocks.len() > RECENT_BLOCKS_MAX || (self.blocks.len() > 1 && self.bytes > RECENT_BYTES_MAX) {
             let Some((oldest, _)) = self.blocks.pop_front() else { break };
-            self.bytes -= oldest.parts().byte_size();
+            self.bytes -= if mutant!("R91") { 0 } else { oldest.parts().byte_size() };
         }
     }
 

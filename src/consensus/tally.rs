@@ -135,7 +135,8 @@ impl VoteSet {
             return Counted::Ignored("conflicting vote seen before");
         }
         let accusation = Box::new(Accusation { first: first.clone(), second: vote.clone() });
-        let wanted = quorum::more_than_one_third(self.sum_for(vote.block_id.as_ref()), self.total_power());
+        let wanted =
+            mutant!("V90") || quorum::more_than_one_third(self.sum_for(vote.block_id.as_ref()), self.total_power());
         if wanted && !mutant!("V3") { Counted::AddedBeside(accusation) } else { Counted::Conflict(accusation) }
     }
 
@@ -244,7 +245,7 @@ impl VoteSet {
 
     /// True when this validator is one whose votes both count.
     pub fn voted_twice(&self, index: u32) -> bool {
-        self.beside.range((index, None)..).next().is_some_and(|((of, _), _)| *of == index)
+        self.beside.range((index, None)..).next().is_some_and(|((of, _), _)| *of == index || mutant!("V93"))
     }
 
     /// Who voted.
@@ -255,7 +256,10 @@ impl VoteSet {
     /// Who voted for this, as far as it counts.
     pub fn bits_for(&self, block_id: Option<&BlockId>) -> BitArray {
         let mut bits = self.bits_where(|vote| vote.block_id.as_ref() == block_id);
-        self.beside.keys().filter(|(_, id)| id.as_ref() == block_id).for_each(|(index, _)| bits.set(*index as usize));
+        self.beside
+            .keys()
+            .filter(|(_, id)| id.as_ref() == block_id && !mutant!("V92"))
+            .for_each(|(index, _)| bits.set(*index as usize));
         bits
     }
 
@@ -344,7 +348,7 @@ impl Tally {
     pub fn enter(&mut self, round: Round) {
         self.current = self.current.max(round);
         let beyond = self.current.get().saturating_add(1);
-        self.opened.retain(|opened, _| opened.get() > beyond || mutant!("V14"));
+        self.opened.retain(|opened, _| opened.get() > beyond - u32::from(mutant!("V91")) || mutant!("V14"));
     }
 
     /// What counting this vote would lead to, without counting it or opening a round.
@@ -453,7 +457,8 @@ impl Tally {
         }
         if self.opened.len() >= CATCH_UP_ROUNDS_MAX && !mutant!("V11") {
             let voters = |round: &Round| self.rounds.get(round).map_or(Power::ZERO, |tally| tally.voters);
-            let weakest = self.opened.keys().min_by_key(|round| voters(round)).copied();
+            let weight = |round: &&Round| if mutant!("V94") { Power::ZERO } else { voters(round) };
+            let weakest = self.opened.keys().min_by_key(weight).copied();
             if let Some(weakest) = weakest {
                 self.opened.remove(&weakest);
                 self.rounds.remove(&weakest);

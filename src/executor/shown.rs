@@ -64,7 +64,9 @@ fn by_blocks(store: &dyn Store, own: &Address, lowest: Height) -> Result<Option<
     let floor = floor.max(tip.get().saturating_sub(HEIGHTS_SEARCHED_MAX - 1));
     for height in (floor..=tip.get()).rev().map(Height::new) {
         // A late precommit may be in the one and not in the other.
-        for commit in [store.seen_commit(height)?, store.commit(height)?].into_iter().flatten() {
+        for commit in
+            [store.seen_commit(height)?, store.commit(height)?.filter(|_| !mutant!("K96"))].into_iter().flatten()
+        {
             if let Some(at) = by_commit(&commit, own) {
                 return Ok(Some(at));
             }

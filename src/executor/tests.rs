@@ -217,6 +217,27 @@ fn a_signature_of_ours_that_block_or_journal_shows_counts_when_it_is_later_than_
     assert_eq!(shown(&executor, &records, &own, SignPosition::START), by_journal, "the newer of both");
 }
 
+/// Our precommit came when the block was decided: the commit we decided by lacks it, the one the next block carries has it.
+#[test]
+fn a_precommit_of_ours_that_only_the_next_block_carries_is_shown_too() {
+    let (mut executor, ..) = executor();
+    let signers = Signers::new(1, &[10, 10]);
+    let own = signers.set.members()[0].address;
+    let (first, whole) = block(&signers, Height::FIRST);
+    let (second, _) = block(&signers, Height::new(2));
+    let next = Block { last_commit: Some(whole.to_commit()), ..second.block().clone() };
+    let next = Arc::new(CandidateBlock::new(next));
+    let mut of_next = ExtendedCommit::from(signers.commit(Height::new(2), next.id(), 2));
+    let mut seen = whole;
+    (seen.signatures[0].sig, of_next.signatures[0].sig) = (CommitSig::Absent, CommitSig::Absent);
+    for (block, commit) in [(first, seen), (next, of_next)] {
+        execute(&mut executor, Effect::SaveBlock { block, commit });
+    }
+    let at = SignPosition { height: Height::FIRST, round: Round::ZERO, step: SignStep::Precommit };
+    let shown = newest_shown(&*executor.store, &[], &own, SignPosition::START).unwrap();
+    assert_eq!(shown, Some(Shown { at, by: ShownBy::Block }));
+}
+
 #[test]
 fn the_first_state_of_a_chain_is_saved_with_its_genesis_file() {
     let (mut executor, _, _) = executor();

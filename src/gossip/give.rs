@@ -132,7 +132,7 @@ impl<'a> Ours<'a> {
         // Another header is one the peer gives up when it sees the precommits, and says so (NewValidBlock).
         let right = peer.known.expect_parts(set.header()).header == set.header();
         if right && give_part_set(id, peer, set, (height, at.round), plan) {
-            peer.help = Help::Given;
+            peer.help = if mutant!("G93") { Help::Needed } else { Help::Given };
         }
         None
     }

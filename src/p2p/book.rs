@@ -154,7 +154,7 @@ impl Book {
         if address.id == self.ours {
             return Err(NotAdded::Ours);
         }
-        if self.private.contains(&address.id) || self.private.contains(&teller.id) {
+        if self.private.contains(&address.id) || (self.private.contains(&teller.id) && !mutant!("N102")) {
             return Err(NotAdded::Private);
         }
         address.check(self.routability)?;
@@ -232,7 +232,7 @@ impl Book {
         let buckets = if from_old { &self.old } else { &self.new };
         let bucket = nth(buckets.values(), buckets.len(), chance)?;
         let id = nth(bucket.iter(), bucket.len(), chance)?;
-        self.entries.get(id).filter(|entry| entry.banned_until <= now).map(|entry| entry.address)
+        self.entries.get(id).filter(|entry| entry.banned_until <= now || mutant!("N103")).map(|entry| entry.address)
     }
 
     /// Addresses for a peer that asks.
@@ -312,7 +312,9 @@ impl Book {
         }
         if let Some(demoted) = demoted {
             take(&mut self.old, bucket, &demoted);
-            self.demote(now, demoted);
+            if !mutant!("N104") {
+                self.demote(now, demoted);
+            }
         }
     }
 

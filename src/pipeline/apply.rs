@@ -129,6 +129,9 @@ fn finish(
     let codes = results.tx_results.iter().map(|result| result.code);
     let txs = block.block().txs.iter().cloned().zip(codes).collect();
     let applied = Arc::new(applied_block(Arc::clone(&block), Arc::unwrap_or_clone(results)));
+    if mutant!("H101") {
+        out.push(PipelineEffect::Publish(Arc::clone(&applied)));
+    }
     out.push(PipelineEffect::SaveState(Arc::clone(after)));
     if !mutant!("H30") {
         out.push(PipelineEffect::MempoolUpdate { height, txs, limits: tx_limits(after) });

@@ -35,7 +35,10 @@ pub fn data_bytes_max(block_bytes: u64, evidence_bytes: u64, validators: usize) 
 /// What the next block allows one transaction: TxPreCheck and TxPostCheck.
 pub fn tx_limits(state: &ChainState) -> TxLimits {
     let block = &state.consensus_params.block;
-    TxLimits { bytes_max: data_bytes_max(block.bytes_limit(), 0, state.validators.len()), gas_max: block.max_gas }
+    TxLimits {
+        bytes_max: data_bytes_max(block.bytes_limit(), 0, state.validators.len()),
+        gas_max: block.max_gas.filter(|_| !mutant!("H94")),
+    }
 }
 
 /// How much may go into the next block.
@@ -177,7 +180,9 @@ impl Draft {
         let header = header(state, job.height, time, proposer_address);
         let mut block = Block { header, txs: Vec::new(), evidence: job.evidence.clone(), last_commit };
         block.header.last_commit_hash = block.last_commit_hash();
-        block.header.evidence_hash = block.evidence_hash();
+        if !mutant!("H100") {
+            block.header.evidence_hash = block.evidence_hash();
+        }
         Ok(Draft { block, last_commit_info, tx_bytes_max: budget(state, job.evidence_bytes).tx_bytes })
     }
 
@@ -197,7 +202,7 @@ impl Draft {
         let mut txs = reuse_hashes(prepared, offered);
         let (bytes, prepared) = (tx_bytes(&txs), txs.len());
         let mut note = None;
-        if bytes > self.tx_bytes_max {
+        if bytes > self.tx_bytes_max || (mutant!("H95") && bytes == self.tx_bytes_max) {
             let mut left = self.tx_bytes_max;
             let kept = txs.iter().take_while(|tx| take(&mut left, tx.encoded_len())).count();
             txs.truncate(kept);
@@ -224,7 +229,9 @@ fn take(left: &mut u64, bytes: u64) -> bool {
 /// Most applications give back what they were offered, in order: those transactions keep the hash they came with.
 fn reuse_hashes(prepared: Vec<Bytes>, offered: &[Tx]) -> Vec<Tx> {
     let mut offered = offered.iter().peekable();
-    let mut known = |bytes: &Bytes| offered.next_if(|tx| tx.bytes() == bytes).cloned();
+    let mut known = |bytes: &Bytes| {
+        offered.next_if(|tx| tx.bytes() == bytes || (mutant!("H93") && tx.bytes().len() == bytes.len())).cloned()
+    };
     prepared.into_iter().map(|bytes| known(&bytes).unwrap_or_else(|| Tx::new(bytes))).collect()
 }
 

@@ -74,7 +74,7 @@ pub fn next_state(
         next_validators: Arc::new(next_validators(state, height, answer)?),
         validators: Arc::clone(if mutant!("H24") { &state.validators } else { &state.next_validators }),
         last_validators: Some(Arc::clone(if mutant!("H25") { &state.next_validators } else { &state.validators })),
-        last_results_hash: answer.results_hash(),
+        last_results_hash: if mutant!("H99") { state.last_results_hash } else { answer.results_hash() },
         app_hash: answer.app_hash.clone(),
         ..state.clone()
     };

@@ -37,7 +37,7 @@ pub fn init_chain(genesis: &GenesisDoc) -> Result<InitChainRequest, ValidatorSet
         consensus_params: Some(genesis.consensus_params.clone()),
         validators: genesis_validators(genesis)?.map(|set| updates_of(&set)).unwrap_or_default(),
         app_state_bytes: genesis.app_state.clone(),
-        initial_height: genesis.initial_height,
+        initial_height: if mutant!("H92") { crate::types::Height::FIRST } else { genesis.initial_height },
     })
 }
 
@@ -130,7 +130,7 @@ pub(super) fn extended_commit_info(
             (Some(signature), true, BlockIdFlag::Commit) => {
                 (entry.extension.clone(), Bytes::copy_from_slice(signature.as_bytes()))
             }
-            (None, true, BlockIdFlag::Commit) => {
+            (None, true, BlockIdFlag::Commit) if !mutant!("H90") => {
                 return Err(CommitMismatch::MissingExtension { height: commit.height, address: member.address });
             }
             _ => (Bytes::new(), Bytes::new()),
@@ -182,7 +182,10 @@ fn misbehavior(evidence: &Evidence) -> Vec<Misbehavior> {
     };
     match evidence {
         Evidence::DuplicateVote(it) => {
-            let offender = AbciValidator { address: it.vote_a.validator_address, power: it.validator_power };
+            let offender = AbciValidator {
+                address: it.vote_a.validator_address,
+                power: if mutant!("H91") { it.total_voting_power } else { it.validator_power },
+            };
             vec![entry(MisbehaviorKind::DuplicateVote, offender, it.total_voting_power)]
         }
         Evidence::LightClientAttack(it) => it

@@ -104,7 +104,8 @@ impl FileSigner {
         };
         if before.as_ref().is_none_or(|before| before.at < to || mutant!("K12")) {
             // Nobody knows what was signed there, so nothing is signed there again.
-            let promises = before.as_ref().map_or(Promises::NoneGiven, |before| before.promises);
+            let promises =
+                before.as_ref().filter(|_| !mutant!("K94")).map_or(Promises::NoneGiven, |before| before.promises);
             files::write_state(disk, state_file, &LastSigned { at: to, signed: None, promises })?;
         }
         Ok(before.map(|before| before.at))

@@ -189,7 +189,7 @@ impl Replica {
 
     /// An equivocator, unless it is we: a twin of ours is stopped, not denounced.
     pub(super) fn accuse(&mut self, accusation: consensus::Accusation) {
-        if Some(accusation.first.validator_address) != self.settings.own {
+        if Some(accusation.first.validator_address) != self.settings.own || mutant!("A93") {
             self.evidence.report_conflict(accusation.first, accusation.second);
         }
     }

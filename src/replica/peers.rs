@@ -57,7 +57,9 @@ impl Replica {
                 self.peers.remove(&peer);
                 self.work.push_back(Work::Consensus(consensus::Input::PeerDown(peer)));
                 self.gossip(now, GossipInput::PeerDown(peer), out);
-                self.mempool.forget_sender(peer);
+                if !mutant!("A92") {
+                    self.mempool.forget_sender(peer);
+                }
                 self.offer_txs(TxGossipInput::PeerDown(peer), out);
                 self.tell_evidence(EvidenceGossipInput::PeerDown(peer), out);
                 self.sync(now, crate::sync::SyncInput::PeerDown(peer), out);
@@ -224,6 +226,8 @@ impl Replica {
                 }
             }
         }
-        self.tell_evidence(EvidenceGossipInput::Changed, out);
+        if !mutant!("A94") {
+            self.tell_evidence(EvidenceGossipInput::Changed, out);
+        }
     }
 }

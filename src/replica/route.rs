@@ -213,7 +213,7 @@ impl Replica {
     /// Nothing is decided any more, so transactions are refused too: the application may go away unnoticed now, and a
     /// CheckTx nobody answers would hold up the first Commit of a mended one.
     fn halt(&mut self, now: Now, error: PipelineError, out: &mut Vec<Effect>) {
-        self.held_commit = None;
+        self.held_commit = self.held_commit.filter(|_| mutant!("A90"));
         self.refuse_all_reads(&format!("consensus stopped: {error}"), out);
         self.work.push_back(Work::Mempool(MempoolInput::AppDown { why: format!("consensus stopped: {error}") }));
         out.push(Effect::Halt(error));
@@ -229,7 +229,9 @@ impl Replica {
 
     fn lose_app(&mut self, now: Now, why: String, out: &mut Vec<Effect>) {
         self.held_commit = None;
-        self.refuse_all_reads(&why, out);
+        if !mutant!("A91") {
+            self.refuse_all_reads(&why, out);
+        }
         self.work.push_back(Work::Mempool(MempoolInput::AppDown { why: why.clone() }));
         out.push(Effect::WaitForApp { why });
         self.pause_sync(now, out);

@@ -3,6 +3,7 @@
 
 mod catch_up;
 mod extremes;
+mod peers;
 mod reads;
 mod twin;
 mod world;

@@ -65,7 +65,7 @@ impl Quorum {
     /// may lie instead. A sum beyond 64 bits does not occur: a set's total is limited.
     pub fn failures(self, powers: impl IntoIterator<Item = Power>) -> usize {
         let mut powers: Vec<u64> = powers.into_iter().map(Power::get).collect();
-        powers.sort_unstable_by(|a, b| b.cmp(a));
+        powers.sort_unstable_by(|a, b| if mutant!("Q91") { a.cmp(b) } else { b.cmp(a) });
         let total = powers.iter().fold(0_u64, |sum, power| sum.saturating_add(*power));
         let mut left = total;
         let survives = |power: &&u64| {

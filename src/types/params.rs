@@ -170,13 +170,14 @@ impl ConsensusParams {
         }
         if let Some(got) = self.block.max_gas
             && i64::try_from(got).is_err()
+            && !mutant!("D93")
         {
             return Err(ParamsError::BlockGas { got });
         }
         if self.evidence.max_age_num_blocks == 0 && !mutant!("D19") {
             return Err(ParamsError::EvidenceBlocks);
         }
-        if self.evidence.max_age_duration.is_zero() {
+        if self.evidence.max_age_duration.is_zero() && !mutant!("D92") {
             return Err(ParamsError::EvidenceDuration);
         }
         let (got, max) = (self.evidence.max_bytes, self.block.bytes_limit());

@@ -109,10 +109,12 @@ impl PartSet {
         }
         let got = part.bytes.len();
         let last = index + 1 == total;
-        if got == 0 || got > PartSet::PART_BYTES || (!last && got != PartSet::PART_BYTES) {
+        if (got == 0 && !mutant!("D90")) || got > PartSet::PART_BYTES || (!last && got != PartSet::PART_BYTES) {
             return Err(PartSetError::BadSize { index, got });
         }
-        if (part.proof.index != u64::from(index) && !mutant!("N1")) || part.proof.total != u64::from(total) {
+        if (part.proof.index != u64::from(index) && !mutant!("N1"))
+            || (part.proof.total != u64::from(total) && !mutant!("D91"))
+        {
             return Err(PartSetError::BadProof { index, why: "its proof is for another position" });
         }
         if part.proof.verify(&hash, &part.bytes).is_err() && !mutant!("N2") {
@@ -269,5 +271,25 @@ mod tests {
         assert_eq!(gathered.count(), 0);
         assert!(PartSet::gather(PartSetHeader { total: 0, ..cut.header() }).is_none());
         assert!(PartSet::gather(PartSetHeader { total: 1602, ..cut.header() }).is_none());
+    }
+
+    /// Part 0 of 5 has three hashes beside its way up, as part 0 of 8 has: the root alone does not tell them apart, and
+    /// whoever is handed the part with such a proof would refuse it.
+    #[test]
+    fn a_part_with_a_proof_of_a_larger_set_is_refused() {
+        let cut = PartSet::cut(&block(5 * PartSet::PART_BYTES));
+        let mut gathered = PartSet::gather(cut.header()).expect("a legal number of parts");
+        let mut bent = cut.part(0).expect("there").clone();
+        bent.proof.total = 8;
+        assert!(bent.proof.verify(&cut.header().hash, &bent.bytes).is_ok(), "else this shows nothing");
+        assert!(matches!(gathered.add(bent), Err(PartSetError::BadProof { .. })));
+    }
+
+    #[test]
+    fn a_part_without_bytes_is_refused_though_its_proof_is_good() {
+        let (hash, proofs) = merkle::proofs(&[block(PartSet::PART_BYTES), Bytes::new()]);
+        let mut gathered = PartSet::gather(PartSetHeader { total: 2, hash }).expect("a legal number of parts");
+        let empty = Part { index: 1, bytes: Bytes::new(), proof: proofs[1].clone() };
+        assert_eq!(gathered.add(empty), Err(PartSetError::BadSize { index: 1, got: 0 }));
     }
 }

@@ -46,7 +46,7 @@ impl TrustLevel {
     /// A fraction from 1/3 to 1; less would not hold against 1/3 of liars.
     pub fn new(numerator: u64, denominator: u64) -> Result<TrustLevel, TrustLevelError> {
         let (n, d) = (u128::from(numerator), u128::from(denominator));
-        if d == 0 || (n * 3 < d && !mutant!("L8")) || n > d {
+        if d == 0 || (n * 3 < d && !mutant!("L8")) || (n > d && !mutant!("L92")) {
             return Err(TrustLevelError { numerator, denominator });
         }
         Ok(TrustLevel { numerator, denominator })
@@ -257,7 +257,9 @@ impl ValidatorSet {
         let mut batch = BatchVerifier::new();
         let mut positions = Vec::new();
         for (index, (entry, member)) in commit.signatures.iter().zip(self.members()).enumerate() {
-            if let (Some(vote), Some(signature)) = (commit.extended_vote(index), entry.extension_signature) {
+            if let (Some(vote), Some(signature)) =
+                (commit.extended_vote(index), entry.extension_signature.filter(|_| !mutant!("L90")))
+            {
                 batch.push(member.public_key, vote.extension_sign_bytes(chain_id), signature);
                 positions.push(index);
             }
@@ -279,7 +281,9 @@ impl ValidatorSet {
     ) -> Result<Vec<(PublicKey, Vec<u8>, Signature)>, CommitError> {
         commit.check_extensions(extensions)?;
         let plain = commit.to_commit();
-        self.check_shape(&commit.block_id, commit.height, &plain)?;
+        if !mutant!("L91") {
+            self.check_shape(&commit.block_id, commit.height, &plain)?;
+        }
         let plan = self.decided_by(quorum, Entries::ForBlockAndNil, Extent::EverySignature);
         let mut claims = Vec::with_capacity(2 * self.len());
         for (index, member, _) in self.claims(&plain, plan)? {

@@ -58,7 +58,9 @@ impl Segments {
             .list(&self.dir)
             .map_err(|error| failed(&format!("cannot list the journal's directory {}", self.dir.display()), &error))?;
         self.rotated = names.iter().filter_map(|name| number_of(name)).collect();
-        self.rotated.sort_unstable();
+        if !mutant!("W90") {
+            self.rotated.sort_unstable();
+        }
         Ok(())
     }
 
@@ -120,7 +122,7 @@ impl Segments {
         }
         let mut total: u64 = sizes.iter().sum();
         for size in sizes {
-            if total <= total_bytes {
+            if total < total_bytes || (total == total_bytes && !mutant!("W91")) {
                 break;
             }
             let path = self.path_of(self.rotated[0]);
@@ -130,7 +132,9 @@ impl Segments {
                 .map_err(|error| failed(&format!("cannot remove the old journal file {}", path.display()), &error))?;
             self.rotated.remove(0);
             crash_point!("wal.prune.sync.before");
-            self.sync()?;
+            if !mutant!("W92") {
+                self.sync()?;
+            }
             crash_point!("wal.prune.after");
             total -= size;
         }
@@ -155,7 +159,7 @@ impl Segments {
 /// `wal.007` → 7; anything else (such as CometBFT's `wal.CORRUPTED`) is not a segment.
 fn number_of(name: &str) -> Option<u64> {
     let digits = name.strip_prefix(HEAD)?.strip_prefix('.')?;
-    let number = digits.len() >= 3 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number = (digits.len() >= 3 || mutant!("W93")) && digits.bytes().all(|byte| byte.is_ascii_digit());
     if number { digits.parse().ok() } else { None }
 }
 

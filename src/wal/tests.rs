@@ -274,6 +274,42 @@ fn full_heads_are_rotated_the_oldest_removed_and_a_height_is_gathered_across_seg
     assert_eq!(recovered.records_since(Height::new(41)).expect("readable"), []);
 }
 
+/// Lengths of the full segments after 200 equal records, while the log may have so many bytes.
+fn full_segments(total_bytes: u64) -> Vec<u64> {
+    let log = Log::new();
+    let (mut wal, _) = log.open_with(Limits { head_bytes: 1000, total_bytes, ..Limits::default() });
+    for _ in 0..200 {
+        wal.append(at(1), &step(1, 7)).expect("appended");
+        wal.sync().expect("synced");
+    }
+    drop(wal);
+    let entries = fs::read_dir(log.dir()).expect("listed").map(|entry| entry.expect("an entry"));
+    let full = entries.filter(|entry| entry.file_name() != "wal");
+    full.map(|entry| entry.metadata().expect("there").len()).collect()
+}
+
+#[test]
+fn a_log_that_is_exactly_as_large_as_it_may_be_keeps_all_of_it() {
+    let one = full_segments(5000)[0];
+    assert_eq!(full_segments(1000 + 3 * one), [one; 3]);
+    assert_eq!(full_segments(1000 + 3 * one - 1), [one; 2]);
+}
+
+#[test]
+fn a_file_whose_number_has_one_digit_is_none_of_the_logs() {
+    let log = Log::new();
+    log.write(&[step(1, 0)]);
+    fs::write(log.dir().join("wal.7"), b"a copy somebody made").expect("written");
+    let (mut wal, _) = log.open_with(Limits { head_bytes: 500, ..Limits::default() });
+    for _ in 0..60 {
+        wal.append(at(1), &step(1, 0)).expect("appended");
+        wal.sync().expect("synced, and what is full rotated");
+    }
+    drop(wal);
+    assert!(log.dir().join("wal.000").exists() && !log.dir().join("wal.008").exists());
+    assert_eq!(log.read(1), vec![step(1, 0); 61]);
+}
+
 #[test]
 fn damage_in_an_older_segment_that_is_needed_is_refused() {
     let log = Log::new();
@@ -402,6 +438,29 @@ fn a_record_too_large_to_be_read_back_is_refused_when_written() {
     assert!(wal.append(at(1), &record).is_err());
     wal.append(at(1), &step(1, 0)).expect("the log goes on");
     wal.sync().expect("synced");
+}
+
+/// Repair looks for a torn group in the last [`writer::GROUP_BYTES_MAX`] bytes: no group may be larger, headers included.
+#[test]
+fn a_record_that_would_make_a_group_too_large_begins_the_next() {
+    let record = |bytes: usize| {
+        let mut vote = vote(1, VoteKind::Precommit, Some(block_id()));
+        (vote.extension, vote.extension_signature) = (vec![1; bytes].into(), Some(Signature::new([1; 64])));
+        JournalRecord::Message { source: Source::Own, message: JournalMessage::Vote(vote) }
+    };
+    let framed = |bytes| frame::HEADER_BYTES + crate::codec::journal::encode(at(1), &record(bytes)).len();
+    let (two, around) = (2 * framed(700_000), framed(700_000) - 700_000);
+    let fits = writer::GROUP_BYTES_MAX - two - around;
+    for (third, written) in [(fits, 0), (fits + 1, 2)] {
+        let log = Log::new();
+        let (mut wal, _) = log.open();
+        let frames = || frame_lengths(&fs::read(log.head()).expect("there")).len();
+        let before = frames();
+        for bytes in [700_000, 700_000, third] {
+            wal.append(at(1), &record(bytes)).expect("appended");
+        }
+        assert_eq!(frames() - before, written, "a third vote of {third} bytes");
+    }
 }
 
 #[test]

@@ -122,7 +122,9 @@ impl Wal {
         (self.head, self.allocated) = open_head(&self.segments)?;
         self.end = 0;
         crash_point!("wal.rotate.head.after");
-        self.segments.sync()?;
+        if !mutant!("W96") {
+            self.segments.sync()?;
+        }
         crash_point!("wal.rotate.after");
         self.segments.remove_oldest(self.limits.total_bytes.saturating_sub(self.limits.head_bytes))
     }
@@ -146,7 +148,7 @@ impl Journal for Wal {
                 data.len()
             )));
         }
-        if self.buffer.len() + data.len() + frame::HEADER_BYTES > GROUP_BYTES_MAX {
+        if self.buffer.len() + data.len() + if mutant!("W94") { 0 } else { frame::HEADER_BYTES } > GROUP_BYTES_MAX {
             self.sync()?;
         }
         crash_point!("wal.append.before");

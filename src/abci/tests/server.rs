@@ -1,6 +1,6 @@
 //! The server: hand-made bytes, failures, sockets on disk, and a node that outlives its application.
 
-use super::{FLUSH, FLUSHED, Mirror, check, check_of, facts, finalize};
+use super::{Answer, FLUSH, FLUSHED, Mirror, check, check_of, facts, finalize};
 use crate::abci::hosted::Hosted;
 use crate::abci::server::converse;
 use crate::abci::{Address, Application, Noop, Options, REQUEST_BYTES_MAX, ServeError, Server, Waiting, connect};
@@ -8,9 +8,9 @@ use crate::codec::abci::decode_response;
 use crate::codec::frame::take;
 use crate::ports::{App, AppError, Connection};
 use crate::types::abci::{
-    ApplySnapshotChunkRequest, CommitInfo, ExtendVoteRequest, ExtendedCommitInfo, InfoRequest, InitChainRequest,
-    LoadSnapshotChunkRequest, OfferSnapshotRequest, PrepareProposalRequest, ProcessProposalRequest, QueryRequest,
-    Request, Response, VerifyVoteExtensionRequest,
+    ApplySnapshotChunkRequest, CheckTxRequest, CheckTxResponse, CommitInfo, ExtendVoteRequest, ExtendedCommitInfo,
+    InfoRequest, InitChainRequest, LoadSnapshotChunkRequest, OfferSnapshotRequest, PrepareProposalRequest,
+    ProcessProposalRequest, QueryRequest, Request, Response, VerifyVoteExtensionRequest,
 };
 use crate::types::{Height, Time};
 use bytes::{Bytes, BytesMut};
@@ -61,6 +61,32 @@ async fn answers_before_a_failure_are_given_though_nobody_flushed() {
     let fail = [8, 0x42, 6, 0x0a, 4, b'f', b'a', b'i', b'l'];
     let replies = replies_to(Mirror, &[&echo_hi[..], &fail].concat()).await;
     assert!(replies.starts_with(&[6, 0x12, 4, 0x0a, 2, b'h', b'i']), "{replies:?}");
+}
+
+/// Answers CheckTx with 200 KiB and counts how often.
+struct Talkative(Arc<AtomicU32>);
+
+impl Application for Talkative {
+    fn check_tx(&mut self, _: CheckTxRequest) -> Answer<CheckTxResponse> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(CheckTxResponse { data: vec![7; 200 << 10].into(), ..CheckTxResponse::default() })
+    }
+}
+
+/// The sixth answer makes more than 1 MiB, which nobody reads: nothing more is asked of the application.
+#[tokio::test]
+async fn answers_are_not_held_back_beyond_a_mebibyte_until_the_node_flushes() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let mut socket = conversation(Talkative(Arc::clone(&asked)));
+    socket.write_all(&[2, 0x42, 0].repeat(10)).await.unwrap();
+    for _ in 0..100 {
+        tokio::task::yield_now().await; // until the server waits for us to read
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 6);
+    socket.shutdown().await.unwrap();
+    let mut replies = Vec::new();
+    socket.read_to_end(&mut replies).await.unwrap();
+    assert_eq!((asked.load(Ordering::Relaxed), replies.len() > 10 * (200 << 10)), (10, true));
 }
 
 /// Bytes no server should swallow, and a word of the exception. 6 cases.

@@ -41,7 +41,7 @@ impl Later {
     /// first.
     pub(super) fn keep_proposal(&mut self, source: Source, by: (Address, Address), proposal: Proposal) -> Reaction {
         let (by, primary) = by;
-        if by != primary {
+        if by != primary && !mutant!("P93") {
             return Reaction::Ignored("proposal for the next height, of one who does not lead by this set");
         }
         if self.proposals.contains_key(&proposal.round) {
@@ -93,7 +93,7 @@ impl Later {
             None => {
                 let stranger = |by: &Address| ours.by_address(by).is_none();
                 let strangers = self.new_views.keys().filter(|kept| stranger(kept)).count();
-                if stranger(&by) && strangers >= NEW_VIEWS_OF_STRANGERS_MAX {
+                if stranger(&by) && !mutant!("P92") && strangers >= NEW_VIEWS_OF_STRANGERS_MAX {
                     return Reaction::Ignored("NEW-VIEWs of enough replicas of the next set are kept");
                 }
             }

@@ -45,7 +45,7 @@ impl Pbft {
         if view < self.view || (view == self.view && self.is_active()) {
             return Reaction::Ignored("NEW-VIEW of a view that is past or at work");
         }
-        if view.get().saturating_sub(self.view.get()) > ROUNDS_AHEAD_MAX {
+        if view.get().saturating_sub(self.view.get()) > ROUNDS_AHEAD_MAX && !mutant!("P94") {
             return Reaction::Ignored("NEW-VIEW of a view too far ahead");
         }
         self.note_height(statement.by, height, out);
@@ -93,7 +93,7 @@ impl Pbft {
             return Err(Reaction::Ignored("NEW-VIEW of another height"));
         }
         match self.last_validators() {
-            Some(last) if same_members(last, self.validators()) => Ok(()),
+            Some(last) if same_members(last, self.validators()) || mutant!("P95") => Ok(()),
             _ => Err(Reaction::Ignored("NEW-VIEW of another validator set")),
         }
     }
@@ -132,7 +132,7 @@ impl Pbft {
         self.view = view;
         self.phase = Phase::Active { chosen };
         self.new_view = new_view.map(|statement| (height, statement));
-        self.view_deadline = None;
+        self.view_deadline = self.view_deadline.filter(|_| mutant!("P96"));
         self.turn_to_view();
         self.persist_standing(out);
         if self.current.is_open() {

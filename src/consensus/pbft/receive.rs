@@ -47,7 +47,7 @@ impl Pbft {
             Some(_) if mutant!("P3") => {}
             Some(first) => {
                 // §4.2: only the first one for a view and sequence number is accepted.
-                if !state.conflicting.contains(&round) {
+                if !state.conflicting.contains(&round) || mutant!("P91") {
                     let misconduct = Misconduct::two_proposals(by, first, &proposal);
                     out.extend(misconduct.map(|it| Effect::Note(RoundNote::Misconduct(Box::new(it)))));
                     state.conflicting.push(round);
@@ -100,7 +100,7 @@ impl Pbft {
         if vote.block_id.is_none() && !mutant!("P37") {
             return Reaction::PeerFault("a vote for nil, which PBFT does not know");
         }
-        if vote.extension.len() > VOTE_EXTENSION_SENT_MAX {
+        if vote.extension.len() > VOTE_EXTENSION_SENT_MAX && !mutant!("P99") {
             return Reaction::PeerFault("vote with an extension longer than a message can carry");
         }
         if self.is_next(vote.height) {
@@ -237,7 +237,7 @@ impl Pbft {
             return Reaction::Ignored("COMMIT of a height that is closed");
         };
         let extended = state.start.height.previous().is_some_and(|h| state.start.params.abci.extensions_enabled(h));
-        if extended != vote.extension_signature.is_some() {
+        if extended != vote.extension_signature.is_some() && !mutant!("P90") {
             return Reaction::Ignored("late COMMIT whose extension does not belong there or is missing");
         }
         match last_commit.add(vote.clone()) {

@@ -14,7 +14,7 @@ const HEARTBEAT_MIN: Duration = Duration::from_millis(5);
 
 /// How often replicas say where they stand.
 pub(super) fn heartbeat(timeouts: &Timeouts) -> Duration {
-    timeouts.heartbeat.max(HEARTBEAT_MIN)
+    timeouts.heartbeat.max(if mutant!("P97") { Duration::ZERO } else { HEARTBEAT_MIN })
 }
 
 impl Pbft {
@@ -56,7 +56,7 @@ impl Pbft {
         let cared_for = self.catch_up_due(now, out);
         let arrives = self.arrives();
         let idle = self.is_active() && self.current.is_open() && !self.waits(now);
-        let due = self.quiet_for > 0 && (!idle || self.quiet_for.is_multiple_of(IDLE_STATUSES));
+        let due = self.quiet_for > 0 && (!idle || mutant!("P98") || self.quiet_for.is_multiple_of(IDLE_STATUSES));
         self.quiet_for = self.quiet_for.saturating_add(1);
         if !cared_for && (due || arrives) {
             self.tell_status(out);
@@ -103,7 +103,7 @@ impl Pbft {
         self.view_deadline = match self.phase {
             Phase::Active { .. } if self.waits(now) => {
                 let deadline = self.after_failures(begin, self.failures);
-                let starves = self.current.txs_available && !self.leads();
+                let starves = self.current.txs_available && (!self.leads() || mutant!("P100"));
                 self.offer_at = starves.then(|| begin.plus(deadline.since(begin) / 2));
                 Some(deadline)
             }

@@ -334,7 +334,7 @@ impl Raft {
             return;
         }
         let asked = self.sync_asked.is_some_and(|(to, at)| to >= height && now.tick.since(at) < patience);
-        if !asked {
+        if !asked || mutant!("R102") {
             self.sync_asked = Some((height, now.tick));
             out.push(Effect::RequestSync(height.previous().unwrap_or(ours)));
         }

@@ -114,11 +114,11 @@ impl Leadership {
 
     /// Notes who answered which heartbeat.
     fn note_answer(&mut self, now: Now, by: Address, beat: u64) {
-        if self.mandate.by_address(&by).is_none() || beat > self.beat {
+        if self.mandate.by_address(&by).is_none() || (beat > self.beat && !mutant!("R96")) {
             return;
         }
         let (newest, at) = self.answered.entry(by).or_insert((0, now.tick));
-        *newest = (*newest).max(beat);
+        *newest = if mutant!("R97") { beat } else { (*newest).max(beat) };
         *at = now.tick;
     }
 
@@ -236,7 +236,7 @@ impl Raft {
         }
         if until.is_some_and(|until| until <= now.tick) {
             // The flag does not stay (bug class 125), but the lease does not come back.
-            leadership.transfer = Transfer::No;
+            leadership.transfer = if mutant!("R99") { leadership.transfer } else { Transfer::No };
             if !member {
                 return self.step_down(now, "this leader is no validator any more: ask another node", out);
             }
@@ -312,6 +312,7 @@ impl Raft {
         let wait = match due(known.proposed, (height, term), now) {
             Resend::NotYet => return,
             Resend::First => base,
+            Resend::Again(wait) if mutant!("R103") => wait.saturating_mul(2),
             Resend::Again(wait) => wait.saturating_mul(2).min(base.saturating_mul(RESEND_FACTOR_MAX)),
         };
         if let Some(known) = self.peers.get_mut(&peer) {
@@ -415,7 +416,9 @@ impl Raft {
         let until = now.tick.plus(self.current.start.timeouts.election);
         if let Role::Leader(leadership) = &mut self.role {
             leadership.transfer = Transfer::Told { until };
-            leadership.lease = LeaseRule::VoidForThisTerm;
+            if !mutant!("R98") {
+                leadership.lease = LeaseRule::VoidForThisTerm;
+            }
         }
         self.say(To::Peer(peer), RaftStatement::TimeoutNow { term, to }, out);
         true

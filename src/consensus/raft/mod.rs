@@ -200,7 +200,7 @@ impl Raft {
             Input::PeerUp(peer) => self.on_peer_up(now, peer, out),
             Input::PeerDown(peer) => self.on_peer_down(now, peer, out),
             Input::Woken => {
-                self.wake = None;
+                self.wake = self.wake.filter(|_| mutant!("R94"));
                 self.on_woken(now, out)
             }
             Input::Read { ticket, mode } => self.on_read(now, ticket, mode, out),
@@ -240,7 +240,7 @@ impl Raft {
 
     /// A peer is there: whoever leads or stands says so at once, and what was sent to it before counts for nothing.
     fn on_peer_up(&mut self, now: Now, peer: NodeId, out: &mut Effects<Raft>) -> Reaction {
-        if self.peers.len() >= lead::PEERS_MAX && !self.peers.contains_key(&peer) {
+        if self.peers.len() >= lead::PEERS_MAX && !mutant!("R93") && !self.peers.contains_key(&peer) {
             return Reaction::Ignored("more peers than a leader keeps track of");
         }
         self.peers.insert(peer, Peer::default());
@@ -257,7 +257,7 @@ impl Raft {
         self.peers.remove(&peer);
         self.outbox.forget(peer);
         if self.leader.is_some_and(|leader| leader.peer == Some(peer)) {
-            self.leader = None;
+            self.leader = self.leader.filter(|_| mutant!("R92"));
             self.asking.refuse("the connection to the leader broke: ask again", out);
         }
         if self.heard.line == Line::Open(peer) {

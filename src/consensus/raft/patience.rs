@@ -67,7 +67,7 @@ impl Raft {
     pub(super) fn note_pace(&mut self, now: Now) {
         let quick = self.current.begun_at.is_some_and(|begun| now.tick.since(begun) < self.patience() / 4);
         if quick {
-            self.stalls = self.stalls.saturating_sub(1);
+            self.stalls = self.stalls.saturating_sub(u32::from(!mutant!("R100")));
         }
     }
 

@@ -177,6 +177,16 @@ fn a_validator_that_votes_twice_in_a_later_round_is_one_voter() {
 }
 
 #[test]
+fn both_votes_of_an_equivocator_are_shown_and_cast_no_doubt_on_others() {
+    let (set, mut votes) = split_in_halves();
+    votes.add(vote(&set, 3, VoteKind::Prevote, 0, id(1)));
+    let who = |tag| votes.bits_for(id(tag).as_ref());
+    assert_eq!((0..6).filter(|from| who(1).get(*from)).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    assert_eq!((0..6).filter(|from| who(2).get(*from)).collect::<Vec<_>>(), [3, 4, 5]);
+    assert_eq!((0..6).filter(|from| votes.voted_twice(*from)).collect::<Vec<_>>(), [3]);
+}
+
+#[test]
 fn prevotes_make_no_commit() {
     let set = set(&[1; 4]);
     let mut votes = VoteSet::new(Height::FIRST, Round::ZERO, VoteKind::Prevote, Arc::clone(&set));
@@ -196,4 +206,14 @@ fn rounds_that_were_reached_do_not_count_against_who_opened_them() {
         }
         tally.enter(Round::new(rounds[1]));
     }
+}
+
+#[test]
+fn a_round_that_became_the_next_does_not_count_against_who_opened_it() {
+    let set = set(&[1; 4]);
+    let mut tally = Tally::new(Height::FIRST, Arc::clone(&set));
+    let prevote = |round| vote(&set, 0, VoteKind::Prevote, round, None);
+    assert_eq!((tally.add(prevote(2), peer(1)), tally.add(prevote(3), peer(1))), (Counted::Added, Counted::Added));
+    tally.enter(Round::new(1));
+    assert_eq!(tally.add(prevote(4), peer(1)), Counted::Added, "only round 3 is beyond the next");
 }

@@ -78,7 +78,8 @@ impl Outgoing {
             return Err(NotSent::TooLarge { bytes: message.len(), max: limits.message_bytes_max });
         }
         let has_room = lane.queue.len() < limits.queue_messages_max
-            && lane.queued_bytes.saturating_add(message.len()) <= limits.queue_bytes_max;
+            && lane.queued_bytes.saturating_add(message.len()) <= limits.queue_bytes_max
+            || mutant!("N97");
         if !has_room && !lane.queue.is_empty() {
             return Err(NotSent::Full);
         }
@@ -148,7 +149,8 @@ impl Outgoing {
 impl Lane {
     fn goes_before(&self, other: &Lane) -> bool {
         let weigh = |sent: u64, priority: u32| u128::from(sent) * u128::from(priority);
-        weigh(self.recently_sent, other.limits.priority) < weigh(other.recently_sent, self.limits.priority)
+        weigh(self.recently_sent, if mutant!("N99") { 1 } else { other.limits.priority })
+            < weigh(other.recently_sent, self.limits.priority)
     }
 
     /// Cuts the next packet off the first message.
@@ -157,7 +159,7 @@ impl Lane {
         let whole = first.len();
         let mut rest = self.begun.take().unwrap_or_else(|| first.clone());
         let data = rest.split_to(rest.len().min(payload_max));
-        self.queued_bytes -= data.len();
+        self.queued_bytes -= if mutant!("N98") { 0 } else { data.len() };
         // A message may be empty; it goes as one packet without data.
         let completes = rest.is_empty().then_some(whole);
         match completes {

@@ -74,7 +74,7 @@ impl Planner {
 
     /// Calls a node, unless there is a connection to it already, of whatever stage.
     fn call(&mut self, now: Now, id: NodeId, out: &mut Vec<Effect>) -> bool {
-        if self.of_node(&id).next().is_some() || self.calls_under_way() >= CALLS_MAX {
+        if self.of_node(&id).next().is_some() || (self.calls_under_way() >= CALLS_MAX && !mutant!("N106")) {
             return false;
         }
         let Some(target) = self.targets.get_mut(&id) else { return false };
@@ -140,7 +140,7 @@ impl Planner {
     fn may_call(&self, now: Now, id: &NodeId) -> bool {
         let allowed = self.settings.peers_only.is_empty() || self.settings.peers_only.contains(id);
         let due = self.targets.get(id).is_none_or(|target| target.is_due(now.at));
-        allowed && due && self.records.ban_left(now, id).is_none()
+        allowed && due && (self.records.ban_left(now, id).is_none() || mutant!("N105"))
     }
 
     /// One seed at a time, in random order: the next one's turn comes when this one's call failed.

@@ -312,6 +312,37 @@ fn addresses_are_asked_for_learned_and_called_and_a_caller_is_its_own_teller() {
 }
 
 #[test]
+fn sixty_four_calls_are_under_way_at_once_and_the_next_when_one_ended() {
+    let mut world = World::new(|settings| settings.persistent_peers = (10..110).map(peer).collect());
+    let mut called = |ended: &[ConnId]| {
+        let ends: Vec<Effect> = ended.iter().flat_map(|conn| world.lost(*conn)).collect();
+        let effects = ends.into_iter().chain(world.tick(SECOND)).filter_map(|effect| match effect {
+            Effect::Dial { conn, .. } => Some(conn),
+            _ => None,
+        });
+        effects.collect::<Vec<_>>()
+    };
+    let first = called(&[]);
+    assert_eq!((first.len(), called(&[]).len()), (64, 0));
+    assert_eq!(called(&first[..2]).len(), 2);
+}
+
+/// It was banned before anybody told of its address: the book knows nothing of the ban.
+#[test]
+fn a_banned_node_of_which_others_tell_is_not_called() {
+    let mut world = World::new(|settings| settings.seeds = vec![peer(1)]);
+    let now = Now { at: world.at, wall: Time::UNIX_EPOCH };
+    world.planner.ban(now, id(2), 3600 * SECOND);
+    let (seed, ..) = world.next_call();
+    world.authenticate(seed, 1);
+    world.introduce(seed, 1);
+    let told = |number: u8| WireAddress { id: id(number).to_string(), ip: format!("8.{number}.0.1"), port: 26656 };
+    world.pex(seed, PexMessage::Addrs(vec![told(2)]));
+    let called = (0..60).flat_map(|_| world.tick(30 * SECOND)).any(|effect| matches!(effect, Effect::Dial { .. }));
+    assert!(!called, "half an hour of the ban's hour");
+}
+
+#[test]
 fn whoever_misuses_the_exchange_is_dropped_and_banned_for_a_day() {
     let mut world = World::new(|_| ());
     let conn = world.caller_up(1);

@@ -2,7 +2,7 @@
 
 use super::world::{Disk, ModelApp, Oddity, World, first_state, genesis};
 use crate::pipeline::recover::{HandshakeError, SavedResults, Situation, Step, first_state as state_of, plan};
-use crate::pipeline::requests;
+use crate::pipeline::{PipelineInput, requests};
 use crate::types::abci::InitChainResponse;
 use crate::types::{Address, GenesisDoc, Height, ParamsUpdate, Power, ValidatorUpdate, VersionParams};
 use std::sync::Arc;
@@ -160,6 +160,35 @@ fn a_wrong_hash_is_seen_before_anything_is_replayed() {
 }
 
 #[test]
+fn a_wrong_hash_is_seen_before_a_stored_block_is_applied() {
+    let (_, mut disk, _) = three_blocks();
+    let mut behind = World::new(1);
+    behind.connect();
+    assert!(behind.run_to(2));
+    disk.state = behind.disk.state;
+    behind.app.oddity = Oddity::LiesInInfo;
+    let mut world = World::restart(Arc::new(genesis(1)), disk, behind.app);
+    world.connect();
+    world.run_to(3);
+    let why = world.halted.expect("this handshake must fail");
+    assert!(why.contains("hash after height 2 is 6C6965"), "{why}");
+    assert_eq!(world.app.height, 2, "nothing was executed");
+}
+
+#[test]
+fn while_one_block_is_read_the_answer_about_another_counts_for_nothing() {
+    let (genesis, disk, _) = three_blocks();
+    let mut behind = World::new(1);
+    behind.connect();
+    assert!(behind.run_to(1));
+    let mut world = World::restart(genesis, disk, behind.app);
+    world.connect();
+    world.give(PipelineInput::Loaded { height: h(3), stored: None });
+    world.run_to(3);
+    assert_eq!((world.halted, world.app.height), (None, 3));
+}
+
+#[test]
 fn an_application_that_executes_otherwise_than_before_is_caught_at_the_next_block() {
     let (_, disk, _) = three_blocks();
     let other = ModelApp { oddity: Oddity::Nondeterministic, ..ModelApp::default() };
@@ -193,6 +222,22 @@ fn saved_results_must_be_those_the_application_committed() {
     assert!(why.contains("hash after height 3 is 6C6965"), "{why}");
 }
 
+/// A CometBFT v0.37 node saved results without the application's hash: what the application says itself stands in.
+#[test]
+fn saved_results_without_a_hash_have_the_one_the_application_names() {
+    let (genesis, mut disk, app) = three_blocks();
+    let mut behind = World::new(1);
+    behind.connect();
+    assert!(behind.run_to(2));
+    disk.state = behind.disk.state;
+    let results = disk.results.get_mut(&3).expect("saved");
+    let hash = std::mem::take(&mut Arc::make_mut(results).app_hash);
+    let mut world = World::restart(genesis, disk, app);
+    world.connect();
+    assert!(world.run_to(4), "{:?}", world.halted);
+    assert_eq!(world.disk.blocks[&4].0.block().header.app_hash, hash);
+}
+
 #[test]
 fn a_hole_in_the_store_is_named() {
     let (_, mut disk, _) = three_blocks();
@@ -218,6 +263,8 @@ fn init_chain_lists_the_validators_in_set_order() {
     let addresses: Vec<Address> = request.validators[1..].iter().map(|v| Address::from(&v.public_key)).collect();
     assert!(addresses.is_sorted(), "equal powers stand by address");
     assert_eq!((request.initial_height, request.chain_id.as_str()), (h(1), "model"));
+    let later = requests::init_chain(&super::world::genesis(100)).expect("a legal set");
+    assert_eq!(later.initial_height, h(100));
     assert_eq!(request.consensus_params, Some(genesis.consensus_params.clone()));
 }
 

@@ -3,5 +3,6 @@
 mod block_time;
 mod blocks;
 mod crash;
+mod drafts;
 mod handshake;
 mod world;

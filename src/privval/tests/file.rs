@@ -245,6 +245,17 @@ fn a_second_process_cannot_sign_with_the_same_state() {
     home.open();
 }
 
+/// Files of two validators were mixed up: what the other key signed says nothing of what this one did.
+#[test]
+fn a_key_is_not_used_with_the_state_another_key_signed() {
+    let (one, other) = (Home::with_key(), Home::new());
+    one.open().sign_vote(&chain(), vote(VoteKind::Precommit, block(1), 9)).expect("signed");
+    FileSigner::save_new(&OsDisk, &PrivateKey::from_seed(&[2; 32]), &other.key, &other.state).expect("a new key");
+    fs::copy(&one.state, &other.state).expect("copied");
+    let error = FileSigner::open(Arc::new(OsDisk), &other.key, &other.state).expect_err("mixed up").to_string();
+    assert!(error.contains("that of signbytes by the key in the key file"), "{error}");
+}
+
 #[test]
 fn a_new_key_overwrites_nothing_and_reset_forgets() {
     let home = Home::new();

@@ -324,6 +324,29 @@ async fn the_mempool_and_consensus_are_shown() {
 }
 
 #[tokio::test]
+async fn twenty_headers_are_given_at_once_the_newest_first() {
+    let shared = shared(Submitted::Stuck);
+    for (low, high, given) in [(1, 46, 27..=46), (1, 20, 1..=20), (40, 46, 40..=46)] {
+        let params = json!({"minHeight": low.to_string(), "maxHeight": high.to_string()});
+        let answer = ask(&shared, &json!({"jsonrpc": "2.0", "id": 1, "method": "blockchain", "params": params})).await;
+        let metas = answer["result"]["block_metas"].as_array().expect("a list");
+        let heights: Vec<_> = metas.iter().map(|meta| meta["header"]["height"].clone()).collect();
+        assert_eq!(heights, given.rev().map(|height: u64| json!(height.to_string())).collect::<Vec<_>>());
+    }
+}
+
+/// The commit of the newest block may still be replaced by the one the next block carries.
+#[tokio::test]
+async fn only_the_newest_commit_is_not_canonical() {
+    let shared = shared(Submitted::Stuck);
+    for (height, canonical) in [("45", true), ("253", false)] {
+        let params = json!({"height": height});
+        let answer = ask(&shared, &json!({"jsonrpc": "2.0", "id": 1, "method": "commit", "params": params})).await;
+        assert_eq!(answer["result"]["canonical"], canonical, "{height}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_may_be_cached_when_its_height_was_named_and_it_is_no_error() {
     let shared = shared(Submitted::Stuck);
     for (params, cacheable) in [(r#"{"height":"253"}"#, true), (r#"{"height":"999"}"#, false), ("{}", false)] {

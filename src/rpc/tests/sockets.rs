@@ -1,11 +1,13 @@
 //! Over real connections: HTTP by hand, WebSocket by a client library.
 
 use super::fake::{FakeNode, Submitted};
+use crate::events::CAPACITY;
 use crate::rpc::{RpcConfig, bind, serve};
 use crate::types::{Height, Tx};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -47,11 +49,12 @@ async fn http(server: &Server, request: &str, body: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn seventeen_requests_over_http_get_status_headers_and_body() {
+async fn eighteen_requests_over_http_get_status_headers_and_body() {
     let server = server(Submitted::Refused).await;
     let large = "x".repeat(10_001);
     let many = format!("[{}]", ["{\"id\":1,\"method\":\"health\"}"; 11].join(","));
-    let cases: [(&str, &str, &str, &str); 17] = [
+    let enough = format!("[{}]", ["{\"id\":1,\"method\":\"health\"}"; 10].join(","));
+    let cases: [(&str, &str, &str, &str); 18] = [
         ("GET /health", "", "200 ok", "{\"jsonrpc\":\"2.0\",\"id\":-1,\"result\":{}}"),
         ("GET /block?height=1", "", "cache-control: public, max-age=86400", "\"height\":\"1\""),
         ("GET /block?height=0", "", "500", "height must be greater than 0, but got 0"),
@@ -67,6 +70,7 @@ async fn seventeen_requests_over_http_get_status_headers_and_body() {
         ("POST /", "{\"method\":\"health\"}", "content-length: 0", ""),
         ("POST /", "{", "500", "-32700"),
         ("POST /", &large, "400", "http: request body too large (max_body_bytes is 10000)"),
+        ("POST /", &enough, "200 ok", "\"id\":1,\"result\":{}"),
         ("POST /", &many, "200", "batch request exceeds maximum (10) allowed number of requests"),
         ("POST /block", "height=1", "200 ok", "\"height\":\"1\""),
     ];
@@ -187,6 +191,25 @@ async fn a_websocket_subscribes_gets_events_and_is_told_when_the_node_stops() {
     let error = next!()["error"].clone();
     assert_eq!(error["code"], -32000);
     assert_eq!(error["data"], "subscription was canceled (reason: CometBFT exited)");
+}
+
+#[tokio::test]
+async fn a_subscription_that_missed_events_is_cancelled() {
+    let server = server(Submitted::Stuck).await;
+    let (mut socket, _) =
+        tokio_tungstenite::connect_async(format!("ws://{}/websocket", server.address)).await.expect("connects");
+    let request = json!({"id": 1, "method": "subscribe", "params": {"query": "a.b='never'"}});
+    socket.send(Message::Text(request.to_string().into())).await.expect("sends");
+    let mut next = async || {
+        let message = tokio::time::timeout(Duration::from_secs(10), socket.next()).await.expect("it is told");
+        let message = message.expect("open").expect("a message");
+        serde_json::from_str::<Value>(message.to_text().expect("text")).expect("JSON")
+    };
+    assert_eq!(next().await["result"], json!({}));
+    (0..2 * CAPACITY).for_each(|_| server.node.publish(Height::new(243), &[]));
+    let why = "subscription was canceled (reason: internal subscription event buffer is out of capacity)";
+    assert_eq!(next().await["error"]["data"], why);
+    server.shutdown.cancel();
 }
 
 #[tokio::test]

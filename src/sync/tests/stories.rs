@@ -328,7 +328,7 @@ fn blocks_larger_than_the_bound_are_still_fetched_in_pairs() {
 }
 
 /// A node that decided up to `height`, with one honest peer, after its last blocks came by consensus.
-fn deciding_at(height: u64, blocks: u64, habits: &[Habit]) -> World {
+pub(super) fn deciding_at(height: u64, blocks: u64, habits: &[Habit]) -> World {
     let mut world = World::new(Chain::new(Shape::new(blocks)), None);
     world.height = height;
     let first = world.connect(Habit::Behind(height));

@@ -2,14 +2,19 @@
 
 use super::puppets::{
     VIEW_TIMEOUT, address, block, certificate_of, commit_of, new_view_of, node_id, primary, set_of, start,
-    view_change_of, vote_of,
+    view_change_of, vote_of, weighted,
 };
 use super::story::{Story, at};
 use crate::consensus::pbft::certificate;
-use crate::consensus::{BlockVerdict, Direct, Input, Reaction};
+use crate::consensus::{BlockVerdict, Direct, Input, Reaction, Start};
 use crate::crypto::Verified;
-use crate::types::{AbciParams, Address, ConsensusParams, Height, Round, Source, VoteKind};
+use crate::types::{
+    AbciParams, Address, CommitSig, ConsensusParams, Height, Round, Source, VOTE_EXTENSION_SENT_MAX, ValidatorSet,
+    Vote, VoteKind,
+};
+use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[test]
 fn s4_4_a_prepared_certificate_is_of_a_view_below_the_one_asked_for() {
@@ -119,15 +124,20 @@ fn a_vote_for_nil_is_its_bearers_fault() {
     assert!(matches!(story.hear(liar, Direct::Vote(Verified::trusted(vote))), Reaction::PeerFault(_)));
 }
 
+/// Of a height that requires extensions, or of one where there are none.
+fn start_with_extensions(extended: bool, set: &Arc<ValidatorSet>, own: usize, height: u64) -> Start {
+    let mut begin = start(set, Some(own), height);
+    let abci = AbciParams { vote_extensions_enable_height: extended.then_some(Height::FIRST) };
+    begin.params = Arc::new(ConsensusParams { abci, ..ConsensusParams::default() });
+    begin
+}
+
 #[test]
 fn a_commit_decides_only_with_the_extensions_its_height_requires_and_only_once() {
     for extended in [true, false] {
         let own = Story::of_four(1).own;
         let set = set_of(&[0, 1, 2, 3]);
-        let mut begin = start(&set, Some(own), 1);
-        let enable = extended.then_some(Height::FIRST);
-        let abci = AbciParams { vote_extensions_enable_height: enable };
-        begin.params = Arc::new(ConsensusParams { abci, ..ConsensusParams::default() });
+        let begin = start_with_extensions(extended, &set, own, 1);
         let mut story = Story::begin(begin, own, &[]);
         let commit = commit_of(&set, &story.others(), (1, 0), block(1, "A").id());
         let mut hear = || {
@@ -207,4 +217,109 @@ fn s4_4_a_no_that_was_on_its_way_when_the_view_changed_does_not_count_in_the_new
     story.expect(&["check A"]);
     story.checked(&a, BlockVerdict::Accept);
     story.expect(&["sign prepare 1 A"]);
+}
+
+#[test]
+fn a_late_commit_joins_the_last_commit_only_with_the_extension_its_height_requires() {
+    for extended in [true, false] {
+        let (first, set) = (Story::of_four(1), set_of(&[0, 1, 2, 3]));
+        let (own, others) = (first.own, first.others());
+        let mut begin = start_with_extensions(extended, &set, own, 2);
+        let mut commit = commit_of(&set, &[own, others[0], others[1]], (1, 0), block(1, "A").id());
+        for entry in &mut commit.signatures {
+            if let (CommitSig::Commit(part), true) = (&entry.sig, extended) {
+                entry.extension_signature = Some(part.signature);
+            }
+        }
+        (begin.last_commit, begin.last_validators) = (Some(commit), Some(Arc::clone(&set)));
+        let mut story = Story::begin(begin, own, &[]);
+        let plain = vote_of(&set, others[2], VoteKind::Precommit, (1, 0), block(1, "A").id());
+        let whole = Vote { extension_signature: Some(plain.signature), ..plain.clone() };
+        let (wrong, right) = if extended { (plain, whole) } else { (whole, plain) };
+        let mut hear = |vote| story.hear(others[2], Direct::Vote(Verified::trusted(vote)));
+        assert!(matches!(hear(wrong), Reaction::Ignored(_)));
+        assert_eq!(hear(right), Reaction::Accepted);
+    }
+}
+
+#[test]
+fn a_vote_with_an_extension_longer_than_a_message_can_carry_is_its_bearers_fault() {
+    let mut story = Story::of_four(1);
+    let (others, set) = (story.others(), Arc::clone(&story.set));
+    let mut hear = |who, bytes| {
+        let mut vote = vote_of(&set, who, VoteKind::Precommit, (2, 0), block(2, "A").id());
+        vote.extension = Bytes::from(vec![7; bytes]);
+        story.hear(who, Direct::Vote(Verified::trusted(vote)))
+    };
+    assert_eq!(hear(others[0], VOTE_EXTENSION_SENT_MAX), Reaction::Accepted);
+    assert!(matches!(hear(others[1], VOTE_EXTENSION_SENT_MAX + 1), Reaction::PeerFault(_)));
+}
+
+#[test]
+fn a_primary_that_proposes_three_blocks_in_a_view_is_told_of_once() {
+    let mut story = Story::of_four(1);
+    for tag in ["A", "B", "C"] {
+        story.pre_prepare(0, &block(1, tag));
+    }
+    assert_eq!(story.misconduct.len(), 1);
+}
+
+#[test]
+fn s4_4_a_new_view_of_the_height_before_moves_nobody_under_another_set() {
+    for (power, taken) in [(1, true), (2, false)] {
+        let (a, next) = (block(1, "A"), weighted(&[1, 1, 1, power]));
+        let leader = primary(&next, 1);
+        let mut story = (0..4).map(Story::of_four).find(|story| story.own != leader).expect("all but one");
+        story.wait(VIEW_TIMEOUT);
+        story.signed();
+        story.next_height(0, &a, &next);
+        story.signed();
+        assert!(!story.machine.is_active() && story.machine.round() == Round::new(1));
+        let others = story.others();
+        let changes = others.iter().map(|who| view_change_of(*who, (1, 1), None, None)).collect();
+        let reaction = story.state(new_view_of(leader, (1, 1), changes, None));
+        assert_eq!(reaction == Reaction::Accepted, taken, "power {power}: {reaction:?}");
+        assert_eq!(story.machine.is_active(), taken, "power {power}");
+    }
+}
+
+#[test]
+fn with_a_heartbeat_of_nothing_a_replica_still_pauses_between_two_words() {
+    let mut begin = start(&set_of(&[0, 1, 2, 3]), Some(0), 1);
+    begin.timeouts.heartbeat = Duration::ZERO;
+    let mut story = Story::begin(begin, 0, &[]);
+    story.tick = story.wake_at;
+    story.step(Input::Woken);
+    assert!(story.wake_at >= story.tick.plus(Duration::from_millis(5)), "{:?}", story.wake_at);
+}
+
+#[test]
+fn s4_5_2_a_new_view_has_its_own_time_however_long_the_change_to_it_took() {
+    let millisecond = Duration::from_millis(1);
+    let mut story = Story::of_four(2);
+    story.wait(VIEW_TIMEOUT);
+    story.signed();
+    let others = story.others();
+    let changes: Vec<_> = others.iter().map(|who| view_change_of(*who, (1, 1), None, None)).collect();
+    for change in &changes {
+        story.state(change.clone());
+    }
+    story.wait(VIEW_TIMEOUT - millisecond);
+    assert_eq!(story.state(new_view_of(primary(&story.set, 1), (1, 1), changes, None)), Reaction::Accepted);
+    story.quietly();
+    story.wait(VIEW_TIMEOUT * 2 - millisecond);
+    assert_eq!(story.machine.round(), Round::new(1));
+    story.wait(millisecond * 2);
+    assert_eq!(story.machine.round(), Round::new(2));
+}
+
+#[test]
+fn a_primary_whose_block_takes_long_offers_its_transactions_to_nobody_again() {
+    let set = set_of(&[0, 1, 2, 3]);
+    let own = primary(&set, 0);
+    let mut begin = start(&set, Some(own), 1);
+    begin.txs_available = true;
+    let mut story = Story::begin(begin, own, &[]);
+    story.wait(VIEW_TIMEOUT - Duration::from_millis(1));
+    story.expect(&["build 0"]);
 }

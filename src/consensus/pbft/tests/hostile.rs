@@ -6,6 +6,7 @@ use super::puppets::{
 use super::story::Story;
 use crate::consensus::pbft::later::Later;
 use crate::consensus::pbft::status::PEERS_MAX;
+use crate::consensus::tally::ROUNDS_AHEAD_MAX;
 use crate::consensus::{Direct, Input, Reaction, Tick};
 use crate::crypto::Verified;
 use crate::types::{
@@ -165,6 +166,33 @@ fn of_proposals_for_the_next_height_only_those_of_the_two_latest_views_are_kept(
         assert_eq!(later.keep_proposal(Source::Own, (by, by), proposal), Reaction::Accepted);
     }
     assert_eq!(later.sizes().0, 2);
+    let [somebody, leader] = [0, 1].map(|seat| address(primary(&story.set, seat)));
+    let proposal = proposal_of(2, 11, block(2, "A").id());
+    let reaction = later.keep_proposal(Source::Own, (somebody, leader), proposal);
+    assert!(matches!(reaction, Reaction::Ignored(_)), "of who does not lead: {reaction:?}");
+}
+
+#[test]
+fn strangers_of_the_next_height_have_sixteen_places_for_their_new_views() {
+    let story = Story::of_four(1);
+    let mut later = Later::new(&story.machine.current.start.params);
+    let mut keep = |who| {
+        let statement = new_view_of(who, (2, 1), Vec::new(), None);
+        later.keep_new_view(Source::Own, Round::new(1), statement, &story.set)
+    };
+    let kept = (10..60).filter(|stranger| keep(*stranger) == Reaction::Accepted).count();
+    assert_eq!((kept, keep(0)), (16, Reaction::Accepted), "members have a place of their own");
+}
+
+#[test]
+fn a_new_view_more_than_ten_thousand_ahead_is_ignored_though_everybody_wants_it() {
+    let mut story = Story::of_four(1);
+    let (others, set) = (story.others(), std::sync::Arc::clone(&story.set));
+    for (view, taken) in [(ROUNDS_AHEAD_MAX + 2, false), (ROUNDS_AHEAD_MAX, true)] {
+        let changes = others.iter().map(|who| view_change_of(*who, (1, view), None, None)).collect();
+        let reaction = story.state(new_view_of(primary(&set, view), (1, view), changes, None));
+        assert_eq!(reaction == Reaction::Accepted, taken, "view {view}: {reaction:?}");
+    }
 }
 
 #[test]

@@ -168,6 +168,19 @@ fn s5_3_what_got_lost_is_sent_again_until_it_is_acknowledged() {
 }
 
 #[test]
+fn s5_3_who_answers_but_has_no_entry_is_sent_it_every_four_election_timeouts_at_least() {
+    let mut scene = Scene::of(&five(), 0, 1);
+    scene.elect(&[1, 2]);
+    for turn in 0..8 {
+        scene.said.clear();
+        scene.follow(3, None, 1);
+        let sent = scene.said.iter().filter(|(_, message)| matches!(message, Direct::Proposal { .. })).count();
+        assert_eq!(sent, 1, "turn {turn}");
+        scene.tick = scene.tick.plus(ELECTION * 4);
+    }
+}
+
+#[test]
 fn s5_3_a_reminded_follower_acknowledges_again() {
     let mut scene = Scene::of(&five(), 0, 1);
     let one = block(1, "one");

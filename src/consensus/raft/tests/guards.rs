@@ -2,10 +2,14 @@
 
 use super::scene::{ELECTION, Scene, ack, address, block, now_at, peer, position, set_of, start};
 use crate::consensus::raft::height::{HeightState, Outcome, OwnAck};
+use crate::consensus::raft::lead::PEERS_MAX;
 use crate::consensus::tally::VoteSet;
-use crate::consensus::{Direct, Input, RaftRole, Reaction, ReadMode, ReadTicket, Start};
+use crate::consensus::{Direct, Input, Lead, RaftRole, Reaction, ReadMode, ReadTicket, Start};
 use crate::crypto::Verified;
-use crate::types::{BlockId, CommitSig, Election, Height, Quorum, RaftStatement, Round, Source, Vote, VoteKind};
+use crate::types::{
+    Address, BlockId, CommitSig, Election, Height, JournalRecord, NodeId, Quorum, RaftStatement, Round, Source,
+    Standing, Vote, VoteKind,
+};
 use std::sync::Arc;
 
 fn five() -> Scene {
@@ -213,4 +217,66 @@ fn a_second_acknowledgement_by_our_own_key_counts_for_nothing_and_accuses_nobody
         scene.hear(3, told(&ack(&scene.set, 3, (1, 1), Some(block_id))));
     }
     assert!(scene.effects.iter().any(|effect| effect.starts_with("Accuse")));
+}
+
+#[test]
+fn a_peer_far_ahead_has_blocks_fetched_once_an_election_timeout() {
+    let mut scene = five();
+    let mut asked = |pause| {
+        scene.tick = scene.tick.plus(pause);
+        scene.effects.clear();
+        let (term, height) = (Round::ZERO, Height::new(500));
+        scene.state(1, RaftStatement::Following { term, height, entry: None, beat: 1 });
+        scene.effects.iter().filter(|effect| effect.starts_with("RequestSync")).count()
+    };
+    assert_eq!([ELECTION / 10, ELECTION / 10, ELECTION, ELECTION / 10].map(&mut asked), [1, 0, 1, 0]);
+}
+
+#[test]
+fn an_alarm_that_rang_too_early_is_set_again() {
+    let mut scene = five();
+    scene.effects.clear();
+    scene.step(Input::Woken);
+    assert!(scene.effects.iter().any(|effect| effect.starts_with("WakeAt")), "{:?}", scene.effects);
+}
+
+#[test]
+fn a_thousand_and_twenty_four_peers_are_kept_track_of() {
+    let mut scene = five();
+    let taken = (0..2000_u64).filter(|number| {
+        let mut id = [9; 20];
+        id[..8].copy_from_slice(&number.to_be_bytes());
+        scene.step(Input::PeerUp(NodeId::new(Address::new(id)))) == Reaction::Accepted
+    });
+    assert_eq!(taken.count(), PEERS_MAX - 8, "eight were there");
+    assert_eq!(scene.machine.peers.len(), PEERS_MAX);
+    assert_eq!(scene.step(Input::PeerUp(peer(1))), Reaction::Accepted, "who is known may come anew");
+}
+
+#[test]
+fn who_lost_the_connection_to_its_leader_names_no_leader() {
+    let mut scene = five();
+    scene.beat(1, 3, 1);
+    let leader = |scene: &Scene| match scene.machine.view().lead {
+        Lead::Leader { leader, .. } => leader,
+        other => panic!("Raft has a leader, not {other:?}"),
+    };
+    assert_eq!(leader(&scene), Some(address(1)));
+    scene.step(Input::PeerDown(peer(2)));
+    assert_eq!(leader(&scene), Some(address(1)));
+    scene.step(Input::PeerDown(peer(1)));
+    assert_eq!(leader(&scene), None);
+}
+
+/// Records are written in the order in which they came about; one that is of an earlier term proves nothing of the later.
+#[test]
+fn a_vote_of_an_earlier_term_in_the_journal_is_not_taken_for_one_of_the_newest() {
+    let standing = |term, node| {
+        let (height, voted_for) = (Height::FIRST, Some(address(node)));
+        JournalRecord::Standing(Standing { height, round: Round::new(term), voted_for })
+    };
+    let journal = [standing(5, 1), standing(3, 2)];
+    let mut scene = Scene::begin(start(&set_of(&[0, 1, 2, 3, 4]), 0, 1), &journal);
+    assert!(!scene.asked_for_vote(2, 5, Election::Vote, position(1, None)));
+    assert_eq!((scene.term(), scene.machine.voted_for), (5, Some(address(1))));
 }

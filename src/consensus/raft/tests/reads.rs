@@ -91,6 +91,25 @@ fn answers_of_another_term_or_of_the_future_confirm_no_read() {
 }
 
 #[test]
+fn an_older_answer_that_comes_late_takes_no_newer_one_back() {
+    let mut scene = Scene::of(&set_of(&[0, 1, 2, 3, 4]), 0, 1);
+    scene.elect(&[1, 2]);
+    let id = scene.proposed().expect("proposed");
+    for node in [1, 2] {
+        scene.acknowledged_by(node, 1, id);
+    }
+    scene.said.clear();
+    read(&mut scene, 1, ReadMode::Confirmed);
+    let beat = newest_beat(&mut scene);
+    for answer in [beat, beat - 1] {
+        scene.follow(1, Some(1), answer);
+    }
+    assert_eq!(answers(&scene, "ReadAt"), 0, "two of five");
+    scene.follow(2, Some(1), beat);
+    assert_eq!(answers(&scene, "ReadAt"), 1);
+}
+
+#[test]
 fn a_leader_that_is_cut_off_refuses_its_readers_when_it_notices() {
     let mut scene = settled();
     read(&mut scene, 1, ReadMode::Confirmed);

@@ -7,8 +7,8 @@ use super::world::World;
 use crate::consensus::{Direct, EmptyBlocks, Input, RECENT_BLOCKS_MAX, RaftRole, Reaction, Recent, Signed};
 use crate::crypto::{Signature, Verified};
 use crate::types::{
-    CommitSig, ConsensusParams, Election, ExtendedCommit, ExtendedCommitSig, Height, RaftStatement, Round, SignedPart,
-    Time,
+    CandidateBlock, CommitSig, ConsensusParams, Election, ExtendedCommit, ExtendedCommitSig, Height, RaftStatement,
+    Round, SignedPart, Time, Tx,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -419,6 +419,21 @@ fn recent_blocks_are_bounded_and_stand_without_a_gap() {
     assert_eq!((block.block().header.height, commit.height), (Height::new(200), Height::new(200)));
     push(&mut recent, 400);
     assert_eq!(held(&recent), [400], "what is not right before it is of no use");
+}
+
+/// Of blocks of 8 MiB three are within 32 MiB, however many came before them.
+#[test]
+fn recent_blocks_have_32_mebibytes_and_those_let_go_count_no_more() {
+    let mut recent = Recent::default();
+    for height in 1..=8 {
+        let mut large = block(height, "large").block().clone();
+        large.txs = vec![Tx::new(vec![7; 8 << 20])];
+        let block = Arc::new(CandidateBlock::new(large));
+        let (block_id, round) = (block.id(), Round::ZERO);
+        recent.push(block, ExtendedCommit { height: Height::new(height), round, block_id, signatures: Vec::new() });
+        let held = (1..=8).filter(|height| recent.get(Height::new(*height)).is_some()).count();
+        assert_eq!(held as u64, height.min(3));
+    }
 }
 
 #[test]

@@ -300,3 +300,19 @@ fn after_a_round_that_failed_a_block_is_proposed_even_without_transactions() {
     story.timer(Step::PrecommitWait, 0);
     story.expect(&["timer Propose 1 3500ms", "build 1"]);
 }
+
+#[test]
+fn a_timeout_that_waited_for_the_application_counts_when_it_says_no() {
+    let mut story = bystander();
+    let (a, others) = (block(1, "A"), others(&story));
+    story.timer(Step::Propose, 0);
+    story.signed();
+    story.proposal(0, None, &a);
+    story.parts(0, &a);
+    story.prevotes(&others, 0, Some(&a));
+    story.quietly();
+    story.timer(Step::PrevoteWait, 0);
+    story.expect(&[]);
+    story.checked(&a, false);
+    story.expect(&["sign precommit 0 nil"]);
+}
