@@ -2,7 +2,7 @@
 //! on this connection, to no peer that still fetches blocks. What was given to a peer and is not written yet is bounded;
 //! the rest waits in the pool, not in a queue.
 //!
-//! Each transaction is offered again only when it starves (PBFT, Raft), and then also to who sent it. A peer has a cursor
+//! Each transaction is offered again only when it starves (PBFT, Raft) or lingers, and then also to who sent it. A peer has a cursor
 //! into the pool's order and little else: a transaction that was committed or dropped meanwhile is simply not found behind
 //! it any more. While a connection is busy its cursor stands still, so under load a batch carries all that came in
 //! meanwhile, and on an idle connection a transaction leaves at once.
@@ -45,6 +45,8 @@ pub enum TxGossipInput {
     /// [`Broadcast`] is off. Said rarely: PBFT, before it holds its transactions' waiting against the primary; a follower of
     /// Raft, whose leader proposes nothing.
     Starving,
+    /// What waits was passed over for long (`replica::lingering`): everybody is offered all of it once more.
+    Lingering,
 }
 
 /// Offer these to a peer.
@@ -97,7 +99,8 @@ impl TxGossip {
                     peer.offer(*id, pool, out);
                 }
             }
-            TxGossipInput::Starving => {
+            TxGossipInput::Lingering if pool.config().broadcast == Broadcast::Off => {}
+            TxGossipInput::Starving | TxGossipInput::Lingering => {
                 for (id, peer) in &mut self.peers {
                     (peer.next, peer.starving) = (Position::default(), pool.taken());
                     peer.offer(*id, pool, out);

@@ -351,6 +351,8 @@ pub(super) const ROWS: &[Mutant] = &[
         "consensus::raft::tests::guards::a_peer_far_ahead_has_blocks_fetched_once_an_election_timeout"),
     noticed_by("R103", "src/consensus/raft/lead.rs", "the pause between two sendings of an entry grows without limit",
         "consensus::raft::tests::claims::s5_3_who_answers_but_has_no_entry_is_sent_it_every_four_election_timeouts_at_least"),
+    noticed_by("R104", "src/consensus/raft/election.rs", "a leader that made way stands as soon as another does",
+        "consensus::raft::tests::patience::a_leader_whose_block_was_rejected_does_not_stand_as_soon_as_another_does"),
     noticed_by("P90", "src/consensus/pbft/receive.rs", "a late COMMIT goes into the last commit without its extension",
         "consensus::pbft::tests::guards::a_late_commit_joins_the_last_commit_only_with_the_extension_its_height_requires"),
     noticed_by("P91", "src/consensus/pbft/receive.rs", "every second proposal of a view is told as a new offence",

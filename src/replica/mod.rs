@@ -3,12 +3,13 @@
 //! The machines know nothing of one another. Everything that crosses from one to another crosses here, in order: an
 //! order of consensus to the pipeline is handed over only when all orders before it have gone out.
 //!
-//! Reading order: this file → `machine` → `route` → `start` → `peers` → `direct` → `catch_up` → `listen` → `own_key` →
-//! `reads`.
+//! Reading order: this file → `machine` → `route` → `start` → `peers` → `direct` → `lingering` → `catch_up` → `listen` →
+//! `own_key` → `reads`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod catch_up;
 mod direct;
+mod lingering;
 mod listen;
 mod machine;
 mod own_key;
@@ -41,6 +42,7 @@ use crate::types::{
     JournalRecord, NodeId, PeerMessage, PeerRoundState, Round, SignRequest, TimerId,
 };
 use direct::PeerStanding;
+use lingering::Lingering;
 use listen::Listening;
 use machine::Machine;
 use reads::Reads;
@@ -124,6 +126,8 @@ pub enum Waker {
     Listening,
     /// The protocol, where it keeps its own time.
     Consensus,
+    /// What waits in the mempool.
+    Mempool,
 }
 
 /// An order to the driver. Orders run in their order; nothing after [`Effect::Persist`] that promises anything (`Sign`,
@@ -316,6 +320,7 @@ pub struct Replica {
     /// Who is connected, and where each last said to stand; noted where replicas speak directly.
     peers: BTreeMap<NodeId, PeerStanding>,
     tx_gossip: TxGossip,
+    lingering: Lingering,
     evidence_gossip: EvidenceGossip,
     sync: Sync,
     /// The newest term or view this node was in when consensus last stood still.
@@ -351,6 +356,7 @@ impl Replica {
             gossip: ConsensusGossip::new(),
             peers: BTreeMap::new(),
             tx_gossip: TxGossip::new(),
+            lingering: Lingering::default(),
             evidence_gossip: EvidenceGossip::new(),
             sync: Sync::new(Role::OneOfMany, own),
             state,
@@ -389,6 +395,7 @@ impl Replica {
             Input::Woken(Waker::Gossip) => self.gossip(now, GossipInput::Woken, out),
             Input::Woken(Waker::Sync) => self.sync(now, SyncInput::Woken, out),
             Input::Woken(Waker::Listening) => self.listened(now, out),
+            Input::Woken(Waker::Mempool) => self.look_at_what_lingers(now, out),
             Input::Read { ticket, mode } => self.read(now, ticket, mode, out),
         }
         while let Some(work) = self.work.pop_front() {
@@ -396,7 +403,7 @@ impl Replica {
                 // What a peer does wrong is judged where its message comes in; this is our own.
                 Work::Consensus(input) => self.step_consensus(now, input, out),
                 Work::Pipeline(input) => self.step_pipeline(now, input, out),
-                Work::Mempool(input) => self.step_mempool(input, out),
+                Work::Mempool(input) => self.step_mempool(now, input, out),
             }
         }
         self.save_evidence(out);

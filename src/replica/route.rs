@@ -1,5 +1,6 @@
 //! Who is told what: each order of a machine goes outward or becomes a fact for another machine.
 
+use super::lingering::Look;
 use super::machine::{Ordered, Spoken};
 use super::{Effect, Now, Replica, Waker, Work};
 use crate::consensus::{self, BlockVerdict, BuildOrder, Decision, Protocol, RoundNote};
@@ -133,7 +134,7 @@ impl Replica {
             }
             PipelineEffect::MempoolUpdate { height, txs, limits } => {
                 // At once, not later: `Applied` follows and tells consensus whether transactions are left.
-                self.step_mempool(MempoolInput::Committed { height, txs, limits }, out);
+                self.step_mempool(now, MempoolInput::Committed { height, txs, limits }, out);
             }
             PipelineEffect::EvidenceUpdate { block, state } => {
                 self.evidence.update(&state, &block.block().evidence);
@@ -172,12 +173,14 @@ impl Replica {
         }
     }
 
-    pub(super) fn step_mempool(&mut self, input: MempoolInput, out: &mut Vec<Effect>) {
+    pub(super) fn step_mempool(&mut self, now: Now, input: MempoolInput, out: &mut Vec<Effect>) {
         let mut effects = Vec::new();
         let taken = self.mempool.taken();
         self.mempool.step(input, &mut effects);
         if self.mempool.taken() > taken {
             self.offer_txs(TxGossipInput::Changed, out);
+            let look = self.lingering.begin(now.tick, &self.mempool);
+            out.extend(look.map(|at| Effect::WakeAt { waker: Waker::Mempool, at }));
         }
         for effect in effects {
             match effect {
@@ -193,6 +196,19 @@ impl Replica {
     fn hold_for_commit(&mut self, call: CallId) {
         self.held_commit = Some(call);
         self.work.push_back(Work::Mempool(MempoolInput::Hold));
+    }
+
+    /// Transactions that blocks pass over may be unknown to who proposes.
+    pub(super) fn look_at_what_lingers(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let at = match self.lingering.look(now.tick, &self.mempool) {
+            Look::Done => return,
+            Look::Moves(at) => at,
+            Look::Lingers(at) => {
+                self.offer_txs(TxGossipInput::Lingering, out);
+                at
+            }
+        };
+        out.push(Effect::WakeAt { waker: Waker::Mempool, at });
     }
 
     fn commit_held(&mut self, out: &mut Vec<Effect>) {

@@ -173,11 +173,13 @@ impl Raft {
         Reaction::Accepted
     }
 
-    /// Who asks has missed what we have, and nobody leads: we stand at once, or both would wait for another timeout.
+    /// Who asks has missed what we have, and nobody leads: we stand at once, or both would wait for another timeout. Unless
+    /// what we have is a block with which we just got nowhere: those who refused it elect one another.
     fn stand_instead(&mut self, now: Now, last: LogPosition) {
         let asks = matches!(self.role, Role::Follower | Role::PreCandidate(_));
         let in_vain = asks && last < self.position();
-        if in_vain && !self.hears_leader(now) && self.may_stand() {
+        let aside = self.current.aside_until.is_some_and(|until| now.tick < until) && !mutant!("R104");
+        if in_vain && !aside && !self.hears_leader(now) && self.may_stand() {
             self.election_at = self.election_at.min(now.tick);
         }
     }

@@ -86,6 +86,8 @@ pub(super) struct HeightState {
     /// When what waits here is offered to the leader (again), and how often it was at this height.
     pub(super) offer_at: Option<Tick>,
     pub(super) offers: u32,
+    /// Until when others may try before us: we led this height and made way.
+    pub(super) aside_until: Option<Tick>,
 }
 
 impl HeightState {
@@ -113,6 +115,7 @@ impl HeightState {
             txs_available: start.txs_available,
             offer_at: None,
             offers: 0,
+            aside_until: None,
             start,
         }
     }

@@ -127,10 +127,11 @@ impl Raft {
         Reaction::Accepted
     }
 
-    /// Stops leading and lets others try first.
+    /// Stops leading and lets others try first, though their logs may lack the block of ours that came to nothing.
     pub(super) fn make_way(&mut self, now: Now, why: &'static str, out: &mut Effects<Raft>) {
         self.step_down(now, why, out);
         self.reset_election(now);
         self.election_at = self.election_at.plus(self.current.start.timeouts.election.saturating_mul(2));
+        self.current.aside_until = Some(self.election_at);
     }
 }

@@ -1,11 +1,11 @@
 //! What one peer brought: to whom it is told on, and what is held against nobody.
 
-use super::world::{Fact, World};
+use super::world::{Death, Fact, World};
 use crate::consensus::Accusation;
 use crate::crypto::Hash;
 use crate::evidence::Facts;
 use crate::gossip::Heard;
-use crate::replica::{Effect, Input, PeerInput};
+use crate::replica::{Effect, Input, PeerInput, Waker};
 use crate::types::*;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -78,6 +78,33 @@ fn a_peer_that_comes_back_is_offered_what_it_brought_before_it_went() {
     tell(&mut world, peer(1), PeerInput::Down);
     comes(&mut world, 1);
     assert!(offered(&world), "it may have lost it with its memory");
+}
+
+/// Whoever proposes may have had no room for it when it was offered.
+#[test]
+fn a_transaction_that_lingers_is_offered_again_even_to_who_brought_it() {
+    let mut world = world();
+    world.share_power();
+    let mut world = world.restart(Death::Kill);
+    comes(&mut world, 1);
+    tell(&mut world, peer(1), PeerInput::Txs(vec![Tx::new("brought")]));
+    let woken_at = |world: &World| {
+        let at = |effect: &Effect| match effect {
+            Effect::WakeAt { waker: Waker::Mempool, at } => Some(*at),
+            _ => None,
+        };
+        world.outward.iter().rev().find_map(at)
+    };
+    let offers = |world: &World| {
+        let offered = |effect: &&Effect| matches!(effect, Effect::Tell { message: PeerMessage::Txs(_), .. });
+        world.outward.iter().filter(offered).count()
+    };
+    for offered in 0..3 {
+        assert_eq!(offers(&world), offered);
+        let at = woken_at(&world).expect("a look is due");
+        world.wake(Waker::Mempool, at);
+        assert!(world.settle());
+    }
 }
 
 #[test]

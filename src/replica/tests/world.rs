@@ -378,8 +378,13 @@ impl World {
 
     /// Lets time pass until `at`, and tells block sync.
     pub(super) fn wake_sync(&mut self, at: Tick) {
+        self.wake(Waker::Sync, at);
+    }
+
+    /// Lets time pass until `at`, and tells who wanted to be woken.
+    pub(super) fn wake(&mut self, waker: Waker, at: Tick) {
         self.now = self.now.max(at.0);
-        self.step(Input::Woken(Waker::Sync));
+        self.step(Input::Woken(waker));
     }
 
     /// From its next start on the chain is one of this protocol.

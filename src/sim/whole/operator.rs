@@ -145,9 +145,13 @@ impl World {
         let split = self.split.is_under_way();
         let site = self.site(node);
         let trouble = &mut site.app_trouble;
-        if let Some((answer, away)) = trouble.errs.take().or(trouble.erred.take()) {
-            let (counted, says) = halt_for(answer);
-            if !split && !site.app.diverges() && !why.contains(says) {
+        // A wrong answer may be due that was not given yet.
+        let erred = trouble.erred.take().inspect(|_| trouble.errs = None);
+        let erred = erred.map(|(answer, away)| (halt_for(answer), away));
+        // A node that says another reason stops for what diverges.
+        let is_it = |says: &str| split || !site.app.diverges() || (!says.is_empty() && why.contains(says));
+        if let Some(((counted, says), away)) = erred.filter(|((_, says), _)| is_it(says)) {
+            if !split && !why.contains(says) {
                 let why = format!("{counted}, and does not say so (\"{says}\"): {why}");
                 self.watch.complain("stops", self.queue.now(), node, why);
             }

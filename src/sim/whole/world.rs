@@ -504,7 +504,11 @@ impl World {
                 let (unsynced, away) = self.site(node).doom.take().unwrap_or((Unsynced::Kept, RESTART_AFTER));
                 self.crash(node, unsynced, away);
             }
-            Ok(Err(Death::Stopped(why))) => self.stopped(node, &why),
+            Ok(Err(Death::Stopped(why))) => {
+                // What it did before it stopped comes first: whoever mends the home may begin it anew.
+                self.do_what_it_wants(node);
+                self.stopped(node, &why);
+            }
             Err(panic) => self.unwound(node, panic),
         }
         self.do_what_it_wants(node);
@@ -548,7 +552,12 @@ impl World {
                     self.look_at_hash(node, height);
                 }
                 Out::Published(height) => self.sites[node.index()].published = height,
-                Out::Halted(why) => self.halted(node, &why),
+                Out::Halted(why) => {
+                    self.halted(node, &why);
+                    if self.sites[node.index()].process.is_none() {
+                        return; // the home began anew, and knows nothing of the rest
+                    }
+                }
                 Out::HashesDiffer => self.hashes_differ(node),
                 Out::Refused => self.watch.count("transaction refused"),
             }

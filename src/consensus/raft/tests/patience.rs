@@ -1,10 +1,10 @@
 //! A leader that is heard and gets nothing decided makes way; one that has nothing to propose is told what waits.
 
-use super::scene::{ELECTION, HEARTBEAT, Scene, ack, block, set_of};
+use super::scene::{ELECTION, HEARTBEAT, Scene, ack, block, position, set_of};
 use super::world::World;
 use crate::consensus::{Direct, Input, RaftRole, Tick};
 use crate::crypto::Verified;
-use crate::types::{Height, RaftStatement};
+use crate::types::{Election, Height, RaftStatement};
 
 /// Time goes by while node 1 answers heartbeats.
 fn led_for(scene: &mut Scene, elections: u32) {
@@ -32,6 +32,25 @@ fn a_leader_whose_block_one_refuses_and_one_ignores_makes_way_after_four_electio
     assert_eq!(scene.role(), RaftRole::Leader);
     led_for(&mut scene, 1);
     assert_eq!(scene.role(), RaftRole::Follower);
+}
+
+/// Its log is ahead of theirs by the block they refused: by §5.4.1 it votes for neither, but it lets them elect each other.
+#[test]
+fn a_leader_whose_block_was_rejected_does_not_stand_as_soon_as_another_does() {
+    let set = set_of(&[0, 1, 2]);
+    let mut scene = Scene::of(&set, 0, 1);
+    scene.elect(&[1]);
+    for node in [1, 2] {
+        scene.hear(node, Direct::Vote(Verified::trusted(ack(&set, node, (1, 1), None))));
+    }
+    assert_eq!(scene.role(), RaftRole::Follower);
+    scene.wait(ELECTION);
+    for (election, term) in [(Election::PreVote, 2), (Election::Vote, 2), (Election::PreVote, 3), (Election::Vote, 3)] {
+        assert!(!scene.asked_for_vote(1, term, election, position(1, None)), "it lacks what we have");
+        assert_eq!(scene.role(), RaftRole::Follower, "{election:?} {term}");
+    }
+    scene.wait(ELECTION * 3);
+    assert_eq!(scene.role(), RaftRole::PreCandidate, "nobody leads: its turn again");
 }
 
 #[test]
