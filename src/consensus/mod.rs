@@ -63,6 +63,8 @@ pub enum Reaction {
     Accepted,
     /// It was legal but of no use now.
     Ignored(&'static str),
+    /// It was legal and may be of use yet: whoever brings it again is to be heard.
+    Later(&'static str),
     /// Only a faulty peer sends this: drop the peer.
     PeerFault(&'static str),
 }

@@ -21,6 +21,7 @@ pub use begin::{Beginning, Standing};
 pub use fetched::{FetchedBlock, Owed, check_commit, read_block};
 pub use load::evidence_facts;
 pub use reception::{Handed, Received, Reception, Speaker, heard_directly, judge_evidence};
+pub use seen::{Place, Seen};
 pub use serve_blocks::{answer, status};
 pub use shown::{HEIGHTS_SEARCHED_MAX, Shown, ShownBy, newest_shown};
 pub use sign::NotSigned;

@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// Receives for one node, whichever peer speaks.
 #[derive(Debug)]
 pub struct Reception {
-    seen: Seen,
+    seen: Arc<Seen>,
     /// Who owes us blocks.
     owed: Arc<Owed>,
     /// Largest transaction taken from a peer, and most bytes of all in one message.
@@ -69,7 +69,12 @@ pub struct Handed {
 impl Reception {
     /// Nobody spoke yet.
     pub fn new(owed: Arc<Owed>, max_tx_bytes: u64) -> Reception {
-        Reception { seen: Seen::default(), owed, max_tx_bytes }
+        Reception { seen: Arc::default(), owed, max_tx_bytes }
+    }
+
+    /// The votes it heard, for who learns what became of them.
+    pub fn seen(&self) -> Arc<Seen> {
+        Arc::clone(&self.seen)
     }
 
     /// Reads a message. What it holds on to of `message`'s memory is at least half of that memory.

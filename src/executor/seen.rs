@@ -13,9 +13,10 @@ const VOTES_MAX: usize = 4096;
 /// precommits of the height before. What consensus may have refused is not among them: votes that came too early, and
 /// those of an equivocator. It counts the first of his two, and the other only once more than a third want the same; so
 /// both must come through each time they are told, or we might wait for ever for the quorum that the others decided on.
-/// Other signers begin afresh: a machine that begins anew, at the same height too, has no votes.
+/// Other signers begin afresh: a machine that begins anew, at the same height too, has no votes. But it may have some from
+/// its journal, so what it does not count it says ([`Seen::hear_again`]).
 #[derive(Debug, Default)]
-pub(super) struct Seen(Mutex<Votes>);
+pub struct Seen(Mutex<Votes>);
 
 #[derive(Debug, Default)]
 struct Votes {
@@ -25,7 +26,7 @@ struct Votes {
 }
 
 /// What an honest validator votes once in.
-type Place = (Height, Round, VoteKind, u32);
+pub type Place = (Height, Round, VoteKind, u32);
 
 /// What is the same for the same vote, whatever bytes a peer wraps it in, and of one size: a peer can make a vote look
 /// new, and larger, with fields that nobody reads.
@@ -54,13 +55,31 @@ impl Seen {
     pub(super) fn insert(&self, signers: &Arc<Signers>, name: VoteName) {
         let mut seen = self.lock();
         if seen.of.as_ref().is_none_or(|of| !Arc::ptr_eq(of, signers)) {
-            *seen = Votes { of: Some(Arc::clone(signers)), votes: BTreeMap::new() };
+            // An equivocator stays one. What became of his vote may be known before the vote is remembered here.
+            let counts = |height: Height| height == signers.height || signers.height.previous() == Some(height);
+            seen.votes.retain(|(height, ..), said| said.is_none() && counts(*height));
+            seen.of = Some(Arc::clone(signers));
         }
         let has_room = seen.votes.len() < VOTES_MAX || mutant!("K98");
         match seen.votes.get_mut(&name.place) {
             Some(said) if *said != Some(name.said) && !mutant!("K99") => *said = None,
             Some(_) => {}
             None if has_room => drop(seen.votes.insert(name.place, Some(name.said))),
+            None => {}
+        }
+    }
+
+    /// To be called when consensus did not count a vote and may count it later. Its place is not remembered any more, so
+    /// that the vote comes through when it is told again: also where its equivocator's first vote was in the journal, or
+    /// came in another round, and was never seen here.
+    pub fn hear_again(&self, place: Place) {
+        let mut seen = self.lock();
+        let has_room = seen.votes.len() < VOTES_MAX;
+        match seen.votes.get_mut(&place) {
+            _ if mutant!("K101") => {}
+            Some(said) => *said = None,
+            // The vote at hand is remembered only now, it may be: `insert` leaves such a place alone.
+            None if has_room => drop(seen.votes.insert(place, None)),
             None => {}
         }
     }
@@ -75,15 +94,50 @@ mod tests {
     use super::*;
     use crate::types::tests::{Signers as Keys, chain_id};
 
+    const HEIGHT: Height = Height::new(8);
+    const PLACE: Place = (HEIGHT, Round::ZERO, VoteKind::Precommit, 0);
+
+    fn signers(round: u32) -> Arc<Signers> {
+        let validators = Arc::new(Keys::new(1, &[10]).set);
+        let (chain_id, round) = (chain_id(), Round::new(round));
+        Arc::new(Signers { chain_id, height: HEIGHT, round, validators, last_validators: None, proposers: Vec::new() })
+    }
+
+    fn vote(said: u8) -> VoteName {
+        VoteName { place: PLACE, said: Hash::new([said; 32]) }
+    }
+
+    /// The other vote came in an earlier round, or was in the journal: of those nothing is remembered here. Consensus
+    /// learns what it did with the vote before, or after, it is noted that it was handed on.
+    #[test]
+    fn a_vote_that_was_not_counted_comes_through_whenever_it_is_told_in_later_rounds_too() {
+        for judged_first in [true, false] {
+            let (seen, before, now) = (Seen::default(), signers(0), signers(1));
+            seen.insert(&before, vote(1));
+            assert!(seen.contains(&before, &vote(1)) && !seen.contains(&now, &vote(2)));
+            if judged_first {
+                seen.hear_again(PLACE);
+                seen.insert(&now, vote(2));
+            } else {
+                seen.insert(&now, vote(2));
+                assert!(seen.contains(&now, &vote(2)));
+                seen.hear_again(PLACE);
+            }
+            for signers in [now, signers(2), signers(3)] {
+                assert!(!seen.contains(&signers, &vote(2)), "judged first: {judged_first}");
+                seen.insert(&signers, vote(2));
+            }
+        }
+    }
+
     #[test]
     fn votes_are_remembered_up_to_a_limit() {
-        let (height, round) = (Height::new(8), Round::ZERO);
-        let validators = Arc::new(Keys::new(1, &[10]).set);
-        let (last_validators, proposers) = (None, Vec::new());
-        let signers = Signers { chain_id: chain_id(), height, round, validators, last_validators, proposers };
-        let (seen, signers) = (Seen::default(), Arc::new(signers));
+        let (seen, signers) = (Seen::default(), signers(0));
         for index in 0..2 * VOTES_MAX as u32 {
-            seen.insert(&signers, VoteName { place: (height, round, VoteKind::Prevote, index), said: Hash::EMPTY });
+            seen.insert(
+                &signers,
+                VoteName { place: (HEIGHT, Round::ZERO, VoteKind::Prevote, index), said: Hash::EMPTY },
+            );
         }
         assert_eq!(seen.lock().votes.len(), VOTES_MAX);
     }

@@ -481,6 +481,8 @@ pub(super) const ROWS: &[Mutant] = &[
         "replica::tests::peers::a_node_denounces_everybody_but_itself"),
     noticed_by("A94", "src/replica/peers.rs", "evidence a peer told is not told on",
         "replica::tests::peers::evidence_one_peer_tells_is_told_to_the_others_at_once"),
+    noticed_by("K101", "src/executor/seen.rs", "a vote that does not count yet is never heard again",
+        "executor::seen::tests::a_vote_that_was_not_counted_comes_through_whenever_it_is_told_in_later_rounds_too"),
     noticed_by("A101", "src/replica/lingering.rs", "what blocks pass over is never offered again",
         "replica::lingering::tests::what_stays_the_first_is_offered_again_ever_more_seldom"),
     noticed_by("A102", "src/replica/lingering.rs", "what blocks take is offered again, too",

@@ -48,6 +48,7 @@ impl Driver {
             Effect::Drop { peer, why } => self.talk.drop_peer(peer, why),
             Effect::Good(peer) => self.talk.good(peer),
             Effect::Signers(signers) => self.talk.count_signatures_of(signers),
+            Effect::HearAgain(place) => self.talk.hear_again(place),
             Effect::VerifyCommits { ticket, checks } => {
                 let chain_id = self.executor.genesis().chain_id.clone();
                 verify_beside(chain_id, ticket, checks, self.facts.clone(), &self.parts);

@@ -300,14 +300,14 @@ fn open_network(
     let (signers, signers_now) = watch::channel(None);
     let traffic = Arc::new(Traffic::new(metrics.clone()));
     let owed = Arc::new(Owed::default());
+    // Without a network nobody sends any.
+    let max_tx_bytes = options.as_ref().map_or(0, |options| options.settings.max_tx_bytes);
+    let reception = Reception::new(Arc::clone(&owed), max_tx_bytes);
+    let seen = reception.seen();
     let inbox = Arc::new(Inbox {
         facts,
         store: Arc::clone(store),
-        // Without a network nobody sends any.
-        reception: Reception::new(
-            Arc::clone(&owed),
-            options.as_ref().map_or(0, |options| options.settings.max_tx_bytes),
-        ),
+        reception,
         signers: signers_now,
         network: SetOnce::new(),
         verifier: verify::Verifier::default(),
@@ -321,7 +321,7 @@ fn open_network(
         // Set once, here: nothing else can have set it.
         let _ = inbox.network.set(network.clone());
     }
-    (network.clone(), Talk::new(network, signers, owed, traffic), facts_in)
+    (network.clone(), Talk::new(network, signers, (owed, seen), traffic), facts_in)
 }
 
 /// Starts the servers; the future ends when both did.

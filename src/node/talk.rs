@@ -4,7 +4,7 @@ use super::fetch;
 use super::parts::{Life, Parts};
 use super::traffic::Traffic;
 use crate::consensus::Tick;
-use crate::executor::Owed;
+use crate::executor::{Owed, Place, Seen};
 use crate::p2p::{Fault, Network, NotSent};
 use crate::replica::{Input, Waker, Whose};
 use crate::sync::{CommitCheck, SyncInput};
@@ -22,6 +22,8 @@ pub(super) struct Talk {
     signers: watch::Sender<Option<Whose>>,
     /// Who owes us blocks, for the inbox.
     owed: Arc<Owed>,
+    /// Votes heard before, for the inbox.
+    seen: Arc<Seen>,
     /// Who wants to be woken when.
     wakers: BTreeMap<Waker, Tick>,
     traffic: Arc<Traffic>,
@@ -31,10 +33,14 @@ impl Talk {
     pub(super) fn new(
         network: Option<Network>,
         signers: watch::Sender<Option<Whose>>,
-        owed: Arc<Owed>,
+        (owed, seen): (Arc<Owed>, Arc<Seen>),
         traffic: Arc<Traffic>,
     ) -> Talk {
-        Talk { network, peers: BTreeSet::new(), signers, owed, wakers: BTreeMap::new(), traffic }
+        Talk { network, peers: BTreeSet::new(), signers, owed, seen, wakers: BTreeMap::new(), traffic }
+    }
+
+    pub(super) fn hear_again(&self, place: Place) {
+        self.seen.hear_again(place);
     }
 
     pub(super) fn joined(&mut self, peer: NodeId) {

@@ -44,9 +44,12 @@ impl Replica {
     fn leave_consensus(&mut self, now: Now, out: &mut Vec<Effect>) {
         if self.consensus.is_some() {
             self.stop_consensus(now, out);
-            // Without the application nothing can be applied; what people are told about it stands.
             if self.pipeline.is_app_up() {
                 out.push(Effect::Fetching);
+            } else {
+                // Without the application nothing can be applied; what people are told about it stands. Fetching begins
+                // with the handshake, which may apply blocks itself.
+                self.sync(now, SyncInput::Paused, out);
             }
         }
     }

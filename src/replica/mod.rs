@@ -39,7 +39,7 @@ use crate::sync::{CommitCheck, Progress, Role, Sync, SyncInput};
 use crate::types::abci::{FinalizeBlockResponse, Request};
 use crate::types::{
     Address, Algorithm, AppliedBlock, CandidateBlock, ChainState, Evidence, EvidenceChange, ExtendedCommit, Height,
-    JournalRecord, NodeId, PeerMessage, PeerRoundState, Round, SignRequest, TimerId,
+    JournalRecord, NodeId, PeerMessage, PeerRoundState, Round, SignRequest, TimerId, VoteKind,
 };
 use direct::PeerStanding;
 use lingering::Lingering;
@@ -138,6 +138,9 @@ pub enum Effect {
     Persist(JournalRecord),
     /// Have the signer sign; answered by [`Input::Signed`].
     Sign(SignRequest),
+    /// Votes of this height, round and kind by this member come through however often they are told: one of them is of
+    /// no use yet.
+    HearAgain((Height, Round, VoteKind, u32)),
     /// Say to one peer.
     Tell {
         /// Whom.

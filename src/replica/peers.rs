@@ -114,10 +114,12 @@ impl Replica {
         if !self.is_harmless(&said, out) {
             return;
         }
-        let useful = match &said {
-            Message::Proposal(_) => None,
-            Message::Part { .. } => Some(Useful::Part),
-            Message::Vote(_) => Some(Useful::Vote),
+        let (useful, vote) = match &said {
+            Message::Proposal(_) => (None, None),
+            Message::Part { .. } => (Some(Useful::Part), None),
+            Message::Vote(vote) => {
+                (Some(Useful::Vote), Some((vote.height, vote.round, vote.kind, vote.validator_index)))
+            }
         };
         let input = consensus::Input::Received { source: Source::Peer(peer), message: said };
         let Some(machine) = &mut self.consensus else { return };
@@ -126,6 +128,7 @@ impl Replica {
         match (reaction, useful) {
             (Reaction::Accepted, Some(what)) => self.gossip(now, GossipInput::Useful { peer, what }, out),
             (Reaction::PeerFault(why), _) => out.push(Effect::Drop { peer, why: why.to_owned() }),
+            (Reaction::Later(_), _) => out.extend(vote.map(Effect::HearAgain)),
             (Reaction::Accepted, None) | (Reaction::Ignored(_), _) => {}
         }
     }

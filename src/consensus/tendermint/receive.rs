@@ -106,7 +106,7 @@ impl Tendermint {
             Counted::PeerFault(why) => return Reaction::PeerFault(why),
             Counted::Conflict(accusation) => {
                 self.accuse(*accusation, out);
-                return Reaction::Ignored("conflicting vote; the first one stays");
+                return Reaction::Later("conflicting vote; the first one stays");
             }
             Counted::AddedBeside(accusation) => self.accuse(*accusation, out),
             Counted::Added => {}
@@ -144,8 +144,12 @@ impl Tendermint {
     /// Has the application look at an extension; one question for each validator and round.
     fn verify_extension(&mut self, vote: Vote, source: Source, out: &mut Effects<Tendermint>) -> Reaction {
         let key = (vote.round, vote.validator_index);
-        if self.current.verifying.contains_key(&key) {
-            return Reaction::Ignored("this validator's extension is being looked at");
+        match self.current.verifying.get(&key) {
+            Some((first, _)) if first.signature == vote.signature => {
+                return Reaction::Ignored("this vote's extension is being looked at");
+            }
+            Some(_) => return Reaction::Later("this validator's extension is being looked at"),
+            None => {}
         }
         self.current.verifying.insert(key, (vote.clone(), source));
         out.push(Effect::VerifyExtension { vote, source });

@@ -40,6 +40,11 @@ fn check(chain_id: &ChainId, check: &CommitCheck) -> Result<(), CheckFault> {
 /// Plays the peer until consensus decides `height`, or the one before: a node that lacks only the tip leaves it to
 /// consensus. False when the fuel ran out.
 fn fetch_until_deciding(node: &mut World, source: &World, height: u64) -> bool {
+    fetch_until(node, source, |node| node.deciding().is_some_and(|at| at + 1 >= height))
+}
+
+/// Plays the peer until this is so. False when the fuel ran out.
+fn fetch_until(node: &mut World, source: &World, done: impl Fn(&World) -> bool) -> bool {
     let tip = source.disk.blocks.keys().last().copied().expect("the source has blocks");
     let mut wake = None;
     for _ in 0..10_000 {
@@ -49,7 +54,7 @@ fn fetch_until_deciding(node: &mut World, source: &World, height: u64) -> bool {
         let fetches = node.progress().stage == Stage::Fetching;
         assert!(!fetches || node.deciding().is_none(), "consensus stands still while blocks are fetched");
         let Some(effect) = node.outward.pop_front() else {
-            if node.deciding().is_some_and(|at| at + 1 >= height) {
+            if done(node) {
                 return true;
             }
             let stuck = || panic!("deciding {:?}, nothing to wait for: {:?}", node.deciding(), node.progress());
@@ -76,7 +81,7 @@ fn fetch_until_deciding(node: &mut World, source: &World, height: u64) -> bool {
             _ => {}
         }
     }
-    panic!("not deciding {height} after 10,000 turns: {:?}", node.deciding());
+    panic!("deciding {:?} after 10,000 turns", node.deciding());
 }
 
 fn same_chain(node: &World, source: &World) {
@@ -122,6 +127,25 @@ fn a_follower_fetches_decides_falls_behind_and_fetches_again() {
     assert_eq!(node.deciding(), Some(BLOCKS + 11));
     same_chain(&node, &source);
     node.check("fetched twice");
+}
+
+/// Fetching begins with the handshake, which may apply what was decided before: a block that was being applied already
+/// would be forgotten, and consensus begin at its height.
+#[test]
+fn a_node_whose_application_is_away_steps_aside_and_fetches_nothing_until_it_is_back() {
+    let mut source = source(BLOCKS);
+    let mut node = World::follower();
+    tell(&mut node, Input::Peer(peer(), PeerInput::Up));
+    assert!(fetch_until_deciding(&mut node, &source, BLOCKS + 1));
+    assert!(source.run_to(BLOCKS + 2));
+    node.app_goes_away();
+    tell(&mut node, stands_at(BLOCKS + 11));
+    assert!(fetch_until(&mut node, &source, |node| node.deciding().is_none()));
+    assert_eq!(node.progress().stage, Stage::Paused);
+    node.app_comes_back();
+    assert!(fetch_until_deciding(&mut node, &source, BLOCKS + 3));
+    same_chain(&node, &source);
+    node.check("fetched without its application");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::world::{Death, Fact, World};
 use crate::consensus::Accusation;
-use crate::crypto::Hash;
+use crate::crypto::{Hash, PrivateKey};
 use crate::evidence::Facts;
 use crate::gossip::Heard;
 use crate::replica::{Effect, Input, PeerInput, Waker};
@@ -122,6 +122,52 @@ fn evidence_one_peer_tells_is_told_to_the_others_at_once() {
     let told_to =
         |number| told(&world, |to, message| to == peer(number) && matches!(message, PeerMessage::Evidence(_)));
     assert_eq!((told_to(1), told_to(2)), (false, true));
+}
+
+/// It may count when more want the same; until then whoever brings it is heard.
+#[test]
+fn a_vote_that_contradicts_the_first_is_to_be_told_again() {
+    let mut world = world();
+    world.share_power();
+    let mut world = world.restart(Death::Kill);
+    assert!(world.settle());
+    while world.deciding().is_none() {
+        let wake = world.outward.iter().rev().find_map(|effect| match effect {
+            Effect::WakeAt { waker: Waker::Sync, at } => Some(*at),
+            _ => None,
+        });
+        world.wake_sync(wake.expect("it waits for nobody for ever"));
+        assert!(world.settle());
+    }
+    let again = |world: &World| {
+        let places = world.outward.iter().filter_map(|effect| match effect {
+            Effect::HearAgain(place) => Some(*place),
+            _ => None,
+        });
+        places.collect::<Vec<_>>()
+    };
+    let (height, other) = (world.state().next_height(), PrivateKey::from_seed(&[8; 32]));
+    let address = Address::from(&other.public_key());
+    let (index, _) = world.state().validators.by_address(&address).expect("a validator");
+    for (tag, expected) in [(1, vec![]), (2, vec![(height, Round::ZERO, VoteKind::Prevote, index)])] {
+        let hash = Hash::new([tag; 32]);
+        let block_id = Some(BlockId { hash, parts: PartSetHeader { total: 1, hash } });
+        let (round, timestamp, signature) = (Round::ZERO, Time::UNIX_EPOCH, other.sign(&[tag]));
+        world.hear(&Vote {
+            kind: VoteKind::Prevote,
+            height,
+            round,
+            block_id,
+            timestamp,
+            validator_address: address,
+            validator_index: index,
+            signature,
+            extension: Bytes::new(),
+            extension_signature: None,
+        });
+        assert!(world.settle());
+        assert_eq!(again(&world), expected);
+    }
 }
 
 /// A twin of ours is stopped, not denounced.

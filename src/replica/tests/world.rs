@@ -160,6 +160,8 @@ enum Link {
     /// Broken; the replica was not told yet.
     Broken,
     Down,
+    /// Down, and nobody starts it again.
+    Away,
 }
 
 pub(super) struct World {
@@ -486,6 +488,18 @@ impl World {
         self.step(Input::Pipeline(PipelineInput::AppConnected { info, base, tip, saved_results }));
     }
 
+    /// The application dies, and nobody starts it again until [`World::app_comes_back`].
+    pub(super) fn app_goes_away(&mut self) {
+        self.lose_app();
+        self.take(Fact::AppLost);
+        self.facts.retain(|fact| !matches!(fact, Fact::AppLost));
+        self.link = Link::Away;
+    }
+
+    pub(super) fn app_comes_back(&mut self) {
+        self.link = Link::Down;
+    }
+
     /// The application dies with what it had not committed. Its answers on their way are lost.
     pub(super) fn lose_app(&mut self) {
         self.app.working = None;
@@ -624,7 +638,11 @@ impl World {
             Effect::Signers(Some(Whose::Gossiped(signers))) => self.signers.push((signers.height, signers.round)),
             Effect::Signers(Some(Whose::Direct(signers))) => self.direct_signers = Some(signers),
             Effect::Halt(error) => self.halted = Some(error.to_string()),
-            Effect::Tell { .. } | Effect::VerifyCommits { .. } | Effect::WakeAt { .. } | Effect::Drop { .. } => {
+            Effect::Tell { .. }
+            | Effect::VerifyCommits { .. }
+            | Effect::WakeAt { .. }
+            | Effect::Drop { .. }
+            | Effect::HearAgain(_) => {
                 self.outward.push_back(effect);
             }
             _ => {}
@@ -634,7 +652,10 @@ impl World {
     fn execute_mempool(&mut self, effect: MempoolEffect) {
         match effect {
             MempoolEffect::Check { batch, txs, .. } => {
-                assert!(self.link != Link::Down, "CheckTx is ordered while the replica knows that nobody can answer");
+                assert!(
+                    !matches!(self.link, Link::Down | Link::Away),
+                    "CheckTx is ordered while the replica knows that nobody can answer"
+                );
                 self.checking.insert(batch, txs.len());
                 if self.link == Link::Up {
                     self.facts.push_back(Fact::Checked(batch, txs.len()));

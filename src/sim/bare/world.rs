@@ -509,7 +509,7 @@ impl<P: Watched> World<P> {
                 self.see(who, What::Heard { from, word: P::word(&said) });
                 match self.step(who, Input::Received { source: Source::Peer(id_of(from)), message: said }) {
                     Reaction::Accepted => self.shelve(who, message),
-                    Reaction::Ignored(_) => {}
+                    Reaction::Ignored(_) | Reaction::Later(_) => {}
                     Reaction::PeerFault(why) => self.see(who, What::Blamed { peer: from, why }),
                 }
             }

@@ -119,6 +119,7 @@ impl Process {
                 }
             }
             Effect::Signers(whose) => self.count_signatures_of(scope, whose),
+            Effect::HearAgain(place) => self.reception.seen().hear_again(place),
             Effect::VerifyCommits { ticket, checks } => {
                 let chain_id = &self.executor.genesis().chain_id;
                 let outcomes = checks.iter().map(|check| check_commit(chain_id, check)).collect();

@@ -100,7 +100,7 @@ fn a_vote_against_our_own_earlier_one_is_not_counted_and_accuses_nobody() {
     story.proposed(0, None, &a);
     story.signed();
     story.quietly();
-    assert!(matches!(story.vote(VoteKind::Prevote, own, 0, Some(&b)), Reaction::Ignored(_)));
+    assert!(matches!(story.vote(VoteKind::Prevote, own, 0, Some(&b)), Reaction::Later(_)));
     story.expect(&[]);
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::sim::whole;
 
 /// Networks run until two of four must have broken agreement.
-const TRIES: u64 = 12;
+const TRIES: u64 = 60;
 
 /// Four nodes of equal power in a calm network, of which these lie.
 fn calm_network(algorithm: Algorithm, seed: u64, liars: &[(u8, Vec<Lie>)]) -> Plan {
