@@ -4,7 +4,7 @@ use super::*;
 use crate::sim::whole;
 
 /// Networks run until two of four must have broken agreement.
-const TRIES: u64 = 60;
+const TRIES: u64 = 12;
 
 /// Four nodes of equal power in a calm network, of which these lie.
 fn calm_network(algorithm: Algorithm, seed: u64, liars: &[(u8, Vec<Lie>)]) -> Plan {
@@ -46,8 +46,9 @@ fn twins_among_five_whole_replicas_break_nothing() {
 #[test]
 fn two_equivocators_among_four_whole_replicas_break_agreement_and_that_is_seen() {
     let lies = vec![Lie::EquivocateVotes, Lie::EquivocateProposals];
-    for algorithm in [Algorithm::Tendermint, Algorithm::Pbft] {
-        let broken = (0..TRIES).find(|seed| {
+    // Where it happens soon: most networks stand still first, and that takes long to run.
+    for (algorithm, from) in [(Algorithm::Tendermint, 6), (Algorithm::Pbft, 33)] {
+        let broken = (from..from + TRIES).find(|seed| {
             let mut plan = calm_network(algorithm, *seed, &[(0, lies.clone()), (1, lies.clone())]);
             // Without time to recover in.
             plan.heights = 2;
