@@ -47,6 +47,7 @@ fn a_leader_whose_block_was_rejected_does_not_stand_as_soon_as_another_does() {
     scene.wait(ELECTION);
     for (election, term) in [(Election::PreVote, 2), (Election::Vote, 2), (Election::PreVote, 3), (Election::Vote, 3)] {
         assert!(!scene.asked_for_vote(1, term, election, position(1, None)), "it lacks what we have");
+        scene.wait(HEARTBEAT / 10);
         assert_eq!(scene.role(), RaftRole::Follower, "{election:?} {term}");
     }
     scene.wait(ELECTION * 3);
